@@ -1,0 +1,21 @@
+//! The outside world: file system and clock, each in a real and a simulated form.
+//!
+//! Nothing outside this module touches disk or time, so that a test can drop unsynced data,
+//! fail the n-th operation, and move the clock.
+
+mod clock;
+mod fs;
+mod log_file;
+mod memory;
+pub mod process;
+mod real_fs;
+mod sim_fs;
+mod socket;
+
+pub use clock::{Clock, SimClock, SystemClock};
+pub use fs::{DirectoryLock, File, Fs};
+pub use log_file::open_for_append;
+pub use memory::{memory_limit_bytes, system_memory_bytes};
+pub use real_fs::RealFs;
+pub use sim_fs::SimFs;
+pub use socket::{remove_socket, set_permissions};

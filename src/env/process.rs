@@ -1,0 +1,111 @@
+//! This process as the operating system and the allocator see it.
+
+use tikv_jemalloc_ctl::{Access, AsName, Mib, arenas, epoch, stats};
+
+/// Memory of the process, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProcessMemory {
+    /// Allocated by the program.
+    pub allocated: u64,
+    /// In pages that hold allocations.
+    pub active: u64,
+    /// Held by the allocator, its own records included.
+    pub resident: u64,
+    /// Resident set of the process.
+    pub rss: u64,
+}
+
+/// Processor time of the process, in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CpuTime {
+    /// In the program.
+    pub user_us: u64,
+    /// In the kernel.
+    pub system_us: u64,
+}
+
+/// The kernel's unit of time in `/proc` is fixed to a hundredth of a second towards programs.
+const CLOCK_TICK_US: u64 = 10_000;
+
+/// Memory of this process now; what cannot be told is 0.
+#[must_use]
+pub fn memory() -> ProcessMemory {
+    // The numbers of the allocator are those of the last epoch.
+    let fresh = epoch::advance().is_ok();
+    let number = |read: Result<usize, tikv_jemalloc_ctl::Error>| match read {
+        Ok(bytes) if fresh => u64::try_from(bytes).unwrap_or(u64::MAX),
+        _ => 0,
+    };
+    ProcessMemory {
+        allocated: number(stats::allocated::read()),
+        active: number(stats::active::read()),
+        resident: number(stats::resident::read()),
+        rss: rss_pages() * u64::try_from(rustix::param::page_size()).unwrap_or(4096),
+    }
+}
+
+/// Has the allocator give unused pages back to the operating system now, which it does by itself
+/// within about ten seconds. Whether it could be told to.
+#[must_use]
+pub fn give_memory_back() -> bool {
+    purge_arenas().is_ok()
+}
+
+/// An arena purges all of its unused pages when its decay time is set, even to what it is.
+fn purge_arenas() -> Result<(), tikv_jemalloc_ctl::Error> {
+    let mut decay: Mib<[usize; 3]> = b"arena.0.dirty_decay_ms\0"[..].name().mib()?;
+    for arena in 0..arenas::narenas::read()? {
+        decay[1] = usize::try_from(arena).unwrap_or(0);
+        // An arena that was never used has no decay time.
+        let current: Result<isize, _> = decay.read();
+        if let Ok(milliseconds) = current {
+            decay.write(milliseconds)?;
+        }
+    }
+    Ok(())
+}
+
+/// Processor time of this process so far; what cannot be told is 0.
+#[must_use]
+pub fn cpu_time() -> CpuTime {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The second field, the name in brackets, may hold blanks.
+    let behind_name = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
+    let mut fields = behind_name.split_ascii_whitespace().skip(11);
+    let mut next_us =
+        || fields.next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) * CLOCK_TICK_US;
+    CpuTime { user_us: next_us(), system_us: next_us() }
+}
+
+/// Name, release and architecture of the operating system.
+#[must_use]
+pub fn operating_system() -> String {
+    let name = rustix::system::uname();
+    let parts = [name.sysname(), name.release(), name.machine()];
+    parts.map(|part| part.to_string_lossy().into_owned()).join(" ")
+}
+
+/// Path of the running program; empty where it cannot be told.
+#[must_use]
+pub fn executable() -> String {
+    std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+/// The second field of `/proc/self/statm`.
+fn rss_pages() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_memory_and_a_system() {
+        assert!(memory().rss > 100_000);
+        assert!(give_memory_back());
+        assert!(operating_system().contains(' '));
+        assert!(!executable().is_empty());
+    }
+}

@@ -1,0 +1,11 @@
+//! # SiltDB
+//!
+//! A Redis server whose data lives on disk, in its own LSM tree.
+//!
+//! Modules in reading order; dependencies point upwards only:
+//!
+//! - [`env`]: the outside world (file system, clock), each in a real and a simulated form.
+//!
+//! `docs/ARCHITECTURE.md` has the picture and the invariants of each layer.
+
+pub mod env;
