@@ -5,7 +5,9 @@
 //! Modules in reading order; dependencies point upwards only:
 //!
 //! - [`env`]: the outside world (file system, clock), each in a real and a simulated form.
+//! - [`engine`]: the LSM tree. Byte keys, byte values, transactions, snapshots. Knows no Redis type.
 //!
 //! `docs/ARCHITECTURE.md` has the picture and the invariants of each layer.
 
+pub mod engine;
 pub mod env;

@@ -1,0 +1,243 @@
+//! The background: which work is due, and the threads that do it.
+//!
+//! One thread flushes, prepares log segments and removes files; the others compact, so that a
+//! long compaction never keeps a flush waiting. Without threads [`super::Engine::step`] does all of it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::MutexGuard;
+
+use super::compaction::{self, Choice};
+use super::shared::{Shared, State};
+use super::tree::Sealed;
+use super::version::Version;
+use super::{Error, Result, admission, flush};
+
+/// How often a thread looks for work that nobody announces: files and memtables that the last
+/// reader let go, records that expired.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long compaction rests after a failure (a full disk, say).
+const REST: Duration = Duration::from_secs(5);
+
+/// Which work a thread takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Flush, log segments, removal of files.
+    Flush,
+    /// Compaction.
+    Compact,
+    /// Everything.
+    All,
+}
+
+/// One unit of background work, noted as running in the [`State`].
+pub(super) enum Work {
+    Flush(Arc<Sealed>),
+    PrepareLogSegment,
+    Sweep(Vec<Arc<Sealed>>),
+    Compact { job: u64, version: Arc<Version>, choice: Choice },
+}
+
+/// The most urgent work for `role`, noted as running. The caller passes it to [`run`].
+pub(super) fn choose(shared: &Shared, state: &mut State, role: Role) -> Option<Work> {
+    if role != Role::Compact {
+        if let Some(sealed) = flush::choose(shared, state) {
+            state.flush_running = true;
+            return Some(Work::Flush(sealed));
+        }
+        if std::mem::take(&mut state.prepare_log_segment) {
+            return Some(Work::PrepareLogSegment);
+        }
+        let unused = take_unused(state);
+        if !unused.is_empty() || (!state.sweep_running && !shared.obsolete.is_empty()) {
+            state.sweep_running = true;
+            return Some(Work::Sweep(unused));
+        }
+    }
+    if role == Role::Flush {
+        return None;
+    }
+    let version = shared.tree().version.clone();
+    let now_ms = shared.clock.unix_ms();
+    let choice = compaction::choose(&version, &shared.options, &state.compactions, now_ms)?;
+    Some(begin_compaction(state, version, choice))
+}
+
+pub(super) fn begin_compaction(state: &mut State, version: Arc<Version>, choice: Choice) -> Work {
+    Work::Compact { job: state.compactions.begin(&choice), version, choice }
+}
+
+/// Memtables that were flushed and that no reader holds any more.
+fn take_unused(state: &mut State) -> Vec<Arc<Sealed>> {
+    let is_used = |sealed: &Arc<Sealed>| {
+        Arc::strong_count(sealed) > 1 || Arc::strong_count(&sealed.memtable) > 1
+    };
+    let (used, unused) = state.retired.drain(..).partition(is_used);
+    state.retired = used;
+    unused
+}
+
+/// Does `work` and notes its end.
+pub(super) fn run(shared: &Shared, mut work: Work) -> Result<()> {
+    let result = match &mut work {
+        Work::Flush(sealed) => flush::run(shared, sealed),
+        Work::PrepareLogSegment => shared.segments.prepare_next(&shared.stop),
+        Work::Sweep(memtables) => {
+            memtables.clear();
+            sweep(shared)
+        }
+        Work::Compact { version, choice, .. } => compaction::run(shared, version, choice),
+    };
+    if let (Err(error), Work::Flush(_)) = (&result, &work) {
+        shared.poison(error);
+    }
+    let mut state = shared.state.lock();
+    match &work {
+        Work::Flush(_) => state.flush_running = false,
+        Work::PrepareLogSegment => {}
+        Work::Sweep(_) => state.sweep_running = false,
+        Work::Compact { job, choice, .. } => {
+            state.compactions.end(*job);
+            if let Err(error) = &result {
+                note_failure(shared, &mut state, choice, error);
+            }
+        }
+    }
+    if let Err(error) = &result
+        && !matches!(error, Error::Closed)
+    {
+        tracing::error!(%error, "background work failed");
+        state.background_error = Some(error.to_string());
+    }
+    shared.wake(&state);
+    drop(state);
+    // Dropping a version or a memtable can take long; no lock is held here.
+    drop(work);
+    result
+}
+
+/// A damaged input is left alone from now on; other failures may pass.
+fn note_failure(shared: &Shared, state: &mut State, choice: &Choice, error: &Error) {
+    match error {
+        Error::Closed => return,
+        Error::Corruption { path, .. } => {
+            let is_damaged = |handle: &super::version::Handle| handle.table.path() == path;
+            let mut damaged: Vec<u64> = choice
+                .inputs
+                .iter()
+                .filter(|(_, handle)| is_damaged(handle))
+                .map(|(_, handle)| handle.id())
+                .collect();
+            if damaged.is_empty() {
+                damaged = choice.inputs.iter().map(|(_, handle)| handle.id()).collect();
+            }
+            damaged.into_iter().for_each(|id| state.compactions.avoid(id));
+        }
+        _ => {}
+    }
+    shared.counters.compactions_failed.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Removes the files of tables that no version names.
+fn sweep(shared: &Shared) -> Result<()> {
+    let mut result = Ok(());
+    for id in shared.obsolete.take() {
+        let path = shared.table_path(id);
+        match shared.fs.remove(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                result = Err(Error::io("remove", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    result
+}
+
+/// Starts `threads` background threads.
+pub(super) fn start(shared: &Arc<Shared>, threads: usize) -> Result<()> {
+    let mut started = shared.threads.lock();
+    for number in 0..threads {
+        let role = match (threads, number) {
+            (1, _) => Role::All,
+            (_, 0) => Role::Flush,
+            _ => Role::Compact,
+        };
+        let name = if role == Role::Compact { format!("compact-{number}") } else { "flush".into() };
+        let shared = shared.clone();
+        let dir = shared.options.dir.clone();
+        let thread = std::thread::Builder::new().name(name).spawn(move || work(&shared, role));
+        started.push(thread.map_err(Error::io("start a thread for", &dir))?);
+    }
+    Ok(())
+}
+
+/// Ends writes when a background thread panics: without it memory would only grow.
+struct PanicGuard<'a>(&'a Shared);
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.poison(&Error::Poisoned("a background thread panicked".into()));
+        }
+    }
+}
+
+fn work(shared: &Shared, role: Role) {
+    let _guard = PanicGuard(shared);
+    let mut state = shared.state.lock();
+    while !shared.is_stopping() {
+        let Some(work) = choose(shared, &mut state, role) else {
+            shared.work.wait_for(&mut state, LOOK_EVERY);
+            continue;
+        };
+        let is_optional = matches!(work, Work::Compact { .. } | Work::Sweep(_));
+        let failed = MutexGuard::unlocked(&mut state, || run(shared, work).is_err());
+        if failed && is_optional {
+            rest(shared, &mut state);
+        } else if failed && shared.check_writable().is_err() {
+            // A flush that failed is not tried again: what it left is unknown.
+            shared.stopped.wait_while(&mut state, |_| !shared.is_stopping());
+        }
+    }
+}
+
+fn rest(shared: &Shared, state: &mut MutexGuard<'_, State>) {
+    shared.stopped.wait_while_for(state, |_| !shared.is_stopping(), REST);
+}
+
+/// Stops the background threads and waits for them.
+pub(super) fn stop(shared: &Shared) {
+    shared.stop.store(true, Ordering::Release);
+    {
+        let state = shared.state.lock();
+        shared.wake(&state);
+        shared.stopped.notify_all();
+    }
+    let threads = std::mem::take(&mut *shared.threads.lock());
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a background thread panicked");
+        }
+    }
+}
+
+impl Shared {
+    /// Holds a compaction back that has just read `bytes`, while the tree is in shape. The
+    /// further it is out of shape, the shorter.
+    pub(super) fn pause_compaction(&self, bytes: u64) {
+        let rate = self.options.compaction_rate;
+        if rate == 0 || self.options.background_threads == 0 {
+            return;
+        }
+        let urgency = admission::urgency(self);
+        if urgency >= 1.0 {
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a pause needs no more digits")]
+        let pause = Duration::from_secs_f64(bytes as f64 / rate as f64 * (1.0 - urgency));
+        let mut state = self.state.lock();
+        self.stopped.wait_while_for(&mut state, |_| !self.is_stopping(), pause);
+    }
+}

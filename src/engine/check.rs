@@ -1,0 +1,98 @@
+//! Walks the whole store and proves what must hold of it.
+
+use std::iter::Peekable;
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use super::tree::Tree;
+use super::version::Handle;
+use super::{Direction, Error, LevelIter, Record, RecordIter, Result, ScanOptions, SeqNo};
+
+/// Every table is whole, tables of a level do not overlap, and of each key newer records lie above
+/// older ones. Answers the first damage.
+pub(super) fn check(tree: &Tree) -> Result<()> {
+    if let Some((handle, what)) = tree.version.broken_invariant() {
+        return Err(damaged(&handle, what));
+    }
+    for (_, handle) in tree.version.tables() {
+        handle.table.verify()?;
+    }
+    check_order(tree)
+}
+
+fn damaged(handle: &Handle, what: String) -> Error {
+    Error::Corruption { path: handle.table.path().to_owned(), offset: 0, what }
+}
+
+/// A source of records with a name for reports.
+struct Source<'a> {
+    name: String,
+    records: Peekable<Box<dyn RecordIter + 'a>>,
+}
+
+/// Walks all sources side by side, newest first.
+fn check_order(tree: &Tree) -> Result<()> {
+    let mut sources = sources(tree);
+    loop {
+        let mut key: Option<Bytes> = None;
+        for source in &mut sources {
+            match source.records.peek() {
+                Some(Err(error)) => return Err(error.clone()),
+                Some(Ok(record)) if key.as_ref().is_none_or(|least| record.key < *least) => {
+                    key = Some(record.key.clone());
+                }
+                _ => {}
+            }
+        }
+        let Some(key) = key else { return Ok(()) };
+        let mut above: Option<(SeqNo, String)> = None;
+        for source in &mut sources {
+            let is_next = |next: &Result<Record>| next.as_ref().is_ok_and(|r| r.key == key);
+            while let Some(Ok(record)) = source.records.next_if(is_next) {
+                if let Some((seq, name)) = &above
+                    && *seq <= record.seq
+                {
+                    let what = format!(
+                        "the record of {key:?} in {} (sequence number {}) is not older than that \
+                         above it in {name} ({seq})",
+                        source.name, record.seq
+                    );
+                    return Err(Error::Corruption {
+                        path: source.name.clone().into(),
+                        offset: 0,
+                        what,
+                    });
+                }
+                above = Some((record.seq, source.name.clone()));
+            }
+        }
+    }
+}
+
+fn source<'a>(name: String, records: impl RecordIter + 'a) -> Source<'a> {
+    let records: Box<dyn RecordIter + 'a> = Box::new(records);
+    Source { name, records: records.peekable() }
+}
+
+fn sources(tree: &Tree) -> Vec<Source<'_>> {
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let (direction, options) = (Direction::Forward, ScanOptions::streaming());
+    let mut sources = vec![source("the active memtable".into(), tree.active.walk(&all, direction))];
+    for sealed in &tree.sealed {
+        let records = sealed.memtable.walk(&all, direction);
+        sources.push(source("a sealed memtable".into(), records));
+    }
+    for (number, level) in tree.version.levels.iter().enumerate() {
+        if number == 0 {
+            for handle in &level.tables {
+                let records = handle.table.scan(all.clone(), direction, options);
+                sources.push(source(handle.table.path().display().to_string(), records));
+            }
+        } else if let Some(tables) = level.for_walk(&all) {
+            let records = LevelIter::new(tables, all.clone(), direction, options);
+            sources.push(source(format!("level {number}"), records));
+        }
+    }
+    sources
+}

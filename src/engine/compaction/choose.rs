@@ -1,0 +1,223 @@
+//! What to compact next. Pure: looks at a version, does nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::Options;
+use super::super::version::{Handle, LEVELS, Version, hull};
+use super::{Running, target_bytes};
+
+/// Most tables of level 0 that one compaction takes, in multiples of the trigger.
+const L0_TABLES_MAX: usize = 4;
+/// A table with fewer tombstones, or expiring records, is not worth a rewrite of its own.
+const GARBAGE_MIN: u64 = 64;
+
+/// Why a compaction was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Reason {
+    /// The level is too large.
+    Size,
+    /// More than a quarter of the table are tombstones.
+    Tombstones,
+    /// More than a quarter of the table expires, and half of that has.
+    Expired,
+    /// Somebody asked for it.
+    Asked,
+}
+
+/// One compaction: its inputs become new tables of level `to`.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Choice {
+    pub(in super::super) from: usize,
+    pub(in super::super) to: usize,
+    /// Tables with their levels: those of `from` newest first, then those of `to` in key order.
+    pub(in super::super) inputs: Vec<(usize, Arc<Handle>)>,
+    /// Smallest and largest key of the inputs.
+    pub(in super::super) hull: (Bytes, Bytes),
+    pub(in super::super) reason: Reason,
+}
+
+impl Choice {
+    /// Whether the one input can change its level as it is.
+    pub(in super::super) fn is_move(&self) -> bool {
+        self.inputs.len() == 1 && self.from != self.to && self.reason == Reason::Size
+    }
+}
+
+/// The most useful compaction that can start now, if the tree is out of shape.
+pub(in super::super) fn choose(
+    version: &Version,
+    options: &Options,
+    running: &Running,
+    now_ms: u64,
+) -> Option<Choice> {
+    let mut scores: Vec<(u64, usize)> =
+        (0..LEVELS - 1).map(|level| (score(version, level, options, running), level)).collect();
+    scores.sort_by_key(|&(score, level)| (std::cmp::Reverse(score), level));
+    let mut level0_waits = false;
+    for (_, level) in scores.into_iter().filter(|&(score, _)| score >= FULL) {
+        // A level 0 that waits for level 1 would wait forever if level 1 went on without it.
+        if level == 1 && level0_waits {
+            continue;
+        }
+        let choice = choose_from(version, level, options, running, Reason::Size);
+        if choice.is_some() {
+            return choice;
+        }
+        level0_waits |= level == 0;
+    }
+    choose_garbage(version, running, now_ms).or_else(|| choose_marked(version, running))
+}
+
+/// A score of 1, in thousandths.
+const FULL: u64 = 1000;
+
+fn score(version: &Version, level: usize, options: &Options, running: &Running) -> u64 {
+    if level == 0 {
+        let tables = version.levels[0].tables.len();
+        return tables as u64 * FULL / options.l0_trigger.max(1) as u64;
+    }
+    let tables = version.levels[level].tables.iter();
+    let idle = tables.filter(|handle| running.is_free(handle.id()));
+    let bytes: u64 = idle.map(|handle| handle.info().size).sum();
+    let target = target_bytes(level, options).max(1);
+    if bytes <= target {
+        return 0;
+    }
+    let score = u128::from(bytes) * u128::from(FULL) / u128::from(target);
+    u64::try_from(score).unwrap_or(u64::MAX)
+}
+
+/// A compaction out of `level`, whether or not it is too large.
+pub(in super::super) fn choose_from(
+    version: &Version,
+    level: usize,
+    options: &Options,
+    running: &Running,
+    reason: Reason,
+) -> Option<Choice> {
+    if level + 1 >= LEVELS {
+        return None;
+    }
+    if level == 0 {
+        level0(version, options, running, reason)
+    } else {
+        cheapest(version, level, running, reason)
+    }
+}
+
+/// The oldest tables of level 0, with what they meet in level 1.
+fn level0(
+    version: &Version,
+    options: &Options,
+    running: &Running,
+    reason: Reason,
+) -> Option<Choice> {
+    if running.runs_from(0) {
+        return None;
+    }
+    let tables = &version.levels[0].tables;
+    let most = L0_TABLES_MAX * options.l0_trigger.max(1);
+    let newer = tables.len().saturating_sub(most);
+    with_next_level(version, 0, tables.get(newer..)?, running, reason)
+}
+
+/// The table of `level` that moves the fewest bytes of the next level for each of its own.
+fn cheapest(version: &Version, level: usize, running: &Running, reason: Reason) -> Option<Choice> {
+    let mut tables: Vec<(u128, &Arc<Handle>)> = Vec::new();
+    for handle in version.levels[level].tables.iter().filter(|table| running.is_free(table.id())) {
+        let info = handle.info();
+        let met = version.levels[level + 1].overlapping(&info.smallest, &info.largest);
+        let moved: u64 = met.iter().map(|handle| handle.info().size).sum();
+        tables.push((u128::from(moved) * 1000 / u128::from(info.size.max(1)), handle));
+    }
+    tables.sort_by_key(|(cost, _)| *cost);
+    tables.into_iter().find_map(|(_, handle)| {
+        with_next_level(version, level, std::slice::from_ref(handle), running, reason)
+    })
+}
+
+fn with_next_level(
+    version: &Version,
+    level: usize,
+    tables: &[Arc<Handle>],
+    running: &Running,
+    reason: Reason,
+) -> Option<Choice> {
+    let (smallest, largest) = hull(tables)?;
+    let met = version.levels[level + 1].overlapping(&smallest, &largest);
+    let all = || tables.iter().chain(met);
+    if !all().all(|handle| running.is_free(handle.id())) {
+        return None;
+    }
+    let hull = hull(all())?;
+    if running.writes(level + 1, &hull) {
+        return None;
+    }
+    let above = tables.iter().map(|handle| (level, handle.clone()));
+    let below = met.iter().map(|handle| (level + 1, handle.clone()));
+    Some(Choice { from: level, to: level + 1, inputs: above.chain(below).collect(), hull, reason })
+}
+
+/// A table that is worth a rewrite for what it no longer needs: downwards where older records of
+/// its keys may lie, in its place where not.
+fn choose_garbage(version: &Version, running: &Running, now_ms: u64) -> Option<Choice> {
+    for (level, handle) in version.tables().filter(|(level, _)| *level > 0) {
+        let info = handle.info();
+        let many = |count: u64| count >= GARBAGE_MIN && count.saturating_mul(4) > info.entries;
+        let reason = if many(info.tombstones) {
+            Reason::Tombstones
+        } else if many(info.expiring)
+            && info.expiry_median_ms <= now_ms
+            && !running.settled.contains(&handle.id())
+        {
+            Reason::Expired
+        } else {
+            continue;
+        };
+        let choice = rewrite(version, level, handle, running, reason);
+        if choice.is_some() {
+            return choice;
+        }
+    }
+    None
+}
+
+/// A table that somebody marked; the deepest first, so that those above it find nothing below.
+fn choose_marked(version: &Version, running: &Running) -> Option<Choice> {
+    let is_marked = |(_, handle): &(usize, &Arc<Handle>)| running.marked.contains(&handle.id());
+    let marked: Vec<_> = version.tables().filter(is_marked).collect();
+    marked
+        .into_iter()
+        .rev()
+        .find_map(|(level, handle)| rewrite(version, level, handle, running, Reason::Asked))
+}
+
+fn rewrite(
+    version: &Version,
+    level: usize,
+    handle: &Arc<Handle>,
+    running: &Running,
+    reason: Reason,
+) -> Option<Choice> {
+    let info = handle.info();
+    if version.may_lie_below(level, &info.smallest, &info.largest) {
+        with_next_level(version, level, std::slice::from_ref(handle), running, reason)
+    } else {
+        in_place(level, handle, running, reason)
+    }
+}
+
+fn in_place(
+    level: usize,
+    handle: &Arc<Handle>,
+    running: &Running,
+    reason: Reason,
+) -> Option<Choice> {
+    let hull = hull([handle])?;
+    if !running.is_free(handle.id()) || running.writes(level, &hull) {
+        return None;
+    }
+    Some(Choice { from: level, to: level, inputs: vec![(level, handle.clone())], hull, reason })
+}

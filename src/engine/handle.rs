@@ -1,0 +1,227 @@
+//! The engine as its users hold it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::background::{self, Role, Work};
+use super::compaction::{self, Reason};
+use super::shared::Shared;
+use super::version::lies_within;
+use super::{
+    Error, Filter, KeyRange, Options, ReadMode, Result, SeqNo, Snapshot, Stats, Writer, check,
+    recover, stats,
+};
+use crate::env::{Clock, Fs};
+
+/// How often a waiting thread looks again although nobody woke it.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// An open store. Cheap to clone; all clones are the same store. When the last is dropped the
+/// background threads are stopped.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    owner: Arc<Owner>,
+}
+
+/// Stops the threads when the last handle goes.
+#[derive(Debug)]
+struct Owner {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        background::stop(&self.shared);
+    }
+}
+
+impl Engine {
+    /// Opens the store in `options.dir`, or makes a new one. Takes the lock of the directory,
+    /// reads the manifest and replays the tail of the log; no table is read.
+    ///
+    /// Fails with [`Error::Directory`] where the directory is in use or of a newer format, and
+    /// with [`Error::Corruption`] where the manifest or what the log promised is damaged.
+    pub fn open(
+        fs: Arc<dyn Fs>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+        filter: Arc<dyn Filter>,
+    ) -> Result<(Self, Writer)> {
+        let threads = options.background_threads;
+        let (shared, writer) = recover::open(fs, clock, options, filter)?;
+        let engine = Self { owner: Arc::new(Owner { shared }) };
+        background::start(engine.shared(), threads)?;
+        Ok((engine, writer))
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.owner.shared
+    }
+
+    /// A consistent view of everything published so far. Takes no lock.
+    #[must_use]
+    pub fn snapshot(&self, mode: ReadMode) -> Snapshot {
+        let shared = self.shared();
+        Snapshot::new(shared.published.load_full(), mode, shared.options.resident_steps)
+    }
+
+    /// Why writes are refused, once a failure of the log, a flush or the manifest has ended them.
+    #[must_use]
+    pub fn write_failure(&self) -> Option<Arc<str>> {
+        self.owner.shared.poisoned.get().cloned()
+    }
+
+    /// A picture of the engine, for `INFO`.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        stats::collect(self.shared())
+    }
+
+    /// Splits a new memory budget of `maxmemory` bytes, as [`Options::for_budget`] does. The
+    /// block cache and the size of memtables follow at once; the shape of the tree stays.
+    pub fn set_budget(&self, maxmemory: u64) {
+        let shared = self.shared();
+        let options = Options::for_budget(&shared.options.dir, maxmemory);
+        shared.memtable_bytes.store(options.memtable_bytes, Ordering::Relaxed);
+        shared.cache.set_capacity(options.block_cache_bytes);
+        shared.flushed.send_modify(|count| *count += 1);
+    }
+
+    /// Seals the active memtable and waits until all that was committed before is in tables.
+    /// Blocks the thread: until the writer has closed its open batch and published, too.
+    /// Without background threads it does the work itself, and fails with [`Error::WouldBlock`]
+    /// where the writer has an open or unpublished batch.
+    pub fn flush_wait(&self) -> Result<()> {
+        let shared = self.shared();
+        let target = {
+            let mut state = shared.state.lock();
+            self.request_seal(&mut state);
+            state.committed
+        };
+        self.wait_until(Role::Flush, |shared| {
+            let mut state = shared.state.lock();
+            if state.flushed >= target {
+                return true;
+            }
+            self.request_seal(&mut state);
+            false
+        })
+    }
+
+    fn request_seal(&self, state: &mut super::shared::State) {
+        if state.batch_open {
+            state.seal_requested = true;
+        } else if self.shared().tree().sealed.len() < self.shared().options.sealed_max {
+            self.shared().seal(state);
+        }
+    }
+
+    /// Flushes, then compacts what is in tables by then into the deepest level in use. Blocks
+    /// the thread.
+    pub fn compact_all(&self) -> Result<()> {
+        self.flush_wait()?;
+        let flushed = self.shared().state.lock().flushed;
+        let bottom = self.shared().tree().version.bottom().max(1);
+        for level in 0..bottom {
+            while let Some(work) = self.choose_from(level, flushed)? {
+                background::run(self.shared(), work)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells that most records of `range` are dead by now (a keyspace was dropped): its tables are
+    /// rewritten in the background, when nothing is more urgent, so that their space comes back. What
+    /// is dead remains for the [`Filter`] to say.
+    pub fn reclaim(&self, range: &KeyRange) {
+        let shared = self.shared();
+        let mut state = shared.state.lock();
+        let tree = shared.tree();
+        for (_, handle) in tree.version.tables().filter(|(level, _)| *level > 0) {
+            if lies_within(handle.info(), range) {
+                state.compactions.mark(handle.id());
+            }
+        }
+        shared.work.notify_all();
+    }
+
+    /// The next compaction out of `level` while it has tables with records up to `flushed`;
+    /// waits where another compaction is in the way.
+    fn choose_from(&self, level: usize, flushed: SeqNo) -> Result<Option<Work>> {
+        let shared = self.shared();
+        let mut state = shared.state.lock();
+        loop {
+            if shared.is_stopping() {
+                return Err(Error::Closed);
+            }
+            let version = shared.tree().version.clone();
+            let tables = &version.levels[level].tables;
+            if !tables.iter().any(|handle| handle.info().seq_min <= flushed) {
+                return Ok(None);
+            }
+            let (options, running) = (&shared.options, &state.compactions);
+            let reason = Reason::Asked;
+            match compaction::choose_from(&version, level, options, running, reason) {
+                Some(choice) => {
+                    return Ok(Some(background::begin_compaction(&mut state, version, choice)));
+                }
+                // Only damaged tables can be in the way of nobody.
+                None if running.count() == 0 => return Ok(None),
+                None => shared.progress.wait_for(&mut state, LOOK_EVERY),
+            };
+        }
+    }
+
+    /// Does one unit of background work (a flush, a compaction or a removal of files) on this
+    /// thread. `false` when there was nothing to do.
+    pub fn step(&self) -> Result<bool> {
+        self.step_as(Role::All)
+    }
+
+    fn step_as(&self, role: Role) -> Result<bool> {
+        let work = background::choose(self.shared(), &mut self.shared().state.lock(), role);
+        work.map_or(Ok(false), |work| background::run(self.shared(), work).map(|()| true))
+    }
+
+    /// Waits until `done`, with the help of the background threads or in their place.
+    fn wait_until(&self, role: Role, done: impl Fn(&Shared) -> bool) -> Result<()> {
+        let shared = self.shared();
+        while !done(shared) {
+            shared.check_writable()?;
+            if shared.is_stopping() {
+                return Err(Error::Closed);
+            }
+            if shared.options.background_threads > 0 {
+                shared.progress.wait_for(&mut shared.state.lock(), LOOK_EVERY);
+            } else if !self.step_as(role)? && !done(shared) {
+                return Err(Error::WouldBlock);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until [`Writer::must_wait`] no longer holds (or never will: closed, failed).
+    pub async fn writable(&self) {
+        let shared = self.shared();
+        let mut flushed = shared.flushed.subscribe();
+        while shared.is_full() {
+            if flushed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Stops the background threads and waits for them; a running compaction is given up. What is
+    /// in the log stays there for the next open. Reads go on. The lock of the directory is released
+    /// when the last `Engine` and the `Writer` (with its batches and syncers) are dropped.
+    pub fn close(&self) {
+        background::stop(self.shared());
+    }
+
+    /// Walks the whole store: every table's checksums, levels without overlap, newer records above
+    /// older. Answers the first damage found. Blocks the thread for long.
+    pub fn check(&self) -> Result<()> {
+        check::check(&self.shared().tree())
+    }
+}

@@ -1,0 +1,294 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::engine::TableInfo;
+use crate::env::SimFs;
+
+const DIR: &str = "/db";
+/// Small enough for the tests to go through many manifests.
+const ROLL_BYTES: u64 = 600;
+
+fn disk(seed: u64) -> SimFs {
+    let fs = SimFs::new(seed);
+    fs.create_dir_all(Path::new(DIR)).unwrap();
+    fs
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new(DIR).join(name)
+}
+
+fn options() -> BTreeMap<String, Bytes> {
+    BTreeMap::from([("order".to_owned(), Bytes::from_static(b"slot"))])
+}
+
+fn open(fs: &SimFs) -> Result<(Manifest, State)> {
+    Manifest::open_with(fs.shared(), Path::new(DIR), &options(), ROLL_BYTES)
+}
+
+fn table(id: u64) -> TableInfo {
+    TableInfo {
+        id,
+        size: id * 1000,
+        raw_bytes: id * 3000,
+        entries: id * 10,
+        tombstones: id,
+        expiring: 1,
+        expiry_median_ms: u64::MAX,
+        smallest: Bytes::from(format!("a{id}")),
+        largest: Bytes::from(format!("z{id}")),
+        seq_min: id,
+        seq_max: id + 100,
+    }
+}
+
+/// Edit `number` of a life in which a few tables come, move and go.
+fn edit(number: u64) -> Edit {
+    let old = number.checked_sub(3).map(|old| (1, old + 1));
+    Edit {
+        removed: old.into_iter().chain((number > 0).then_some((0, number))).collect(),
+        added: std::iter::once((0, table(number + 1)))
+            .chain((number > 0).then(|| (1, table(number))))
+            .collect(),
+        log_segment: Some(number + 5),
+        next_table_id: number.is_multiple_of(2).then_some(number + 10),
+        last_seq: Some(number * 7),
+        root: number.is_multiple_of(3).then(|| Bytes::from(format!("root {number}"))),
+    }
+}
+
+/// The state after the first `count` edits.
+fn state_after(count: u64) -> State {
+    let mut state = State { options: options(), ..State::default() };
+    for number in 0..count {
+        state.apply(&edit(number)).unwrap();
+    }
+    state
+}
+
+#[test]
+fn a_new_directory_has_an_empty_state() {
+    let fs = disk(0);
+    let (manifest, state) = open(&fs).unwrap();
+    assert_eq!(state, state_after(0));
+    assert_eq!((state.log_segment, state.next_table_id), (1, 1));
+    assert_eq!(manifest.state(), &state);
+    assert_eq!(open(&fs.crash(0)).unwrap().1, state);
+}
+
+#[test]
+fn edits_are_found_again_through_many_manifests() {
+    let fs = disk(0);
+    for number in 0..60 {
+        let (mut manifest, state) = open(&fs).unwrap();
+        assert_eq!(state, state_after(number));
+        manifest.apply(&edit(number)).unwrap();
+        assert_eq!(manifest.state(), &state_after(number + 1));
+    }
+    let (manifest, _) = open(&fs).unwrap();
+    assert!(manifest.number > 3, "{}", manifest.number);
+    let mut names = fs.list(Path::new(DIR)).unwrap();
+    names.sort();
+    assert_eq!(names, ["CURRENT".to_owned(), manifest_name(manifest.number)]);
+}
+
+#[test]
+fn options_are_those_of_the_first_opening() {
+    let fs = disk(0);
+    open(&fs).unwrap();
+    let other = BTreeMap::from([("other".to_owned(), Bytes::new())]);
+    let (_, state) = Manifest::open_or_create(fs.shared(), Path::new(DIR), &other).unwrap();
+    assert_eq!(state.options, options());
+}
+
+#[test]
+fn an_edit_that_contradicts_the_state_is_refused_and_changes_nothing() {
+    let fs = disk(0);
+    let (mut manifest, _) = open(&fs).unwrap();
+    manifest.apply(&edit(0)).unwrap();
+    let wrong = [
+        Edit { removed: vec![(1, 1)], ..Edit::default() },
+        Edit { removed: vec![(0, 2)], ..Edit::default() },
+        Edit { added: vec![(3, table(1))], ..Edit::default() },
+        Edit { added: vec![(32, table(9))], ..Edit::default() },
+    ];
+    for edit in wrong {
+        assert!(matches!(manifest.apply(&edit), Err(Error::Corruption { .. })), "{edit:?}");
+    }
+    manifest.apply(&edit(1)).unwrap();
+    assert_eq!(open(&fs).unwrap().1, state_after(2));
+}
+
+#[test]
+fn a_directory_that_is_not_ours_is_refused() {
+    let fs = disk(0);
+    fs.create(&path("dump.rdb")).unwrap();
+    let error = open(&fs).unwrap_err();
+    assert!(matches!(error, Error::Directory { .. }));
+    assert!(error.to_string().contains("not a SiltDB data directory"), "{error}");
+    assert_eq!(fs.list(Path::new(DIR)).unwrap(), ["dump.rdb"]);
+}
+
+#[test]
+fn a_lock_or_what_an_interrupted_creation_left_is_no_obstacle() {
+    let fs = disk(0);
+    for name in ["LOCK", "CURRENT.tmp", "MANIFEST-000001", "lost+found"] {
+        fs.create(&path(name)).unwrap();
+    }
+    assert_eq!(open(&fs).unwrap().1, state_after(0));
+}
+
+#[test]
+fn a_newer_format_is_refused_by_name() {
+    let fs = disk(0);
+    open(&fs).unwrap();
+    let file = fs.open(&path("MANIFEST-000001")).unwrap();
+    let mut header = b"SILTDBMF\x02\0\0\0".to_vec();
+    header.extend(crc32fast::hash(&header).to_le_bytes());
+    file.write_at(0, &header).unwrap();
+    let error = open(&fs).unwrap_err();
+    assert!(matches!(error, Error::Directory { .. }));
+    assert!(error.to_string().contains("written by a newer version"), "{error}");
+}
+
+#[test]
+fn a_current_that_names_no_manifest_is_corruption() {
+    for content in
+        ["", "MANIFEST-000001", "MANIFEST-1\n", "../../etc/passwd\n", "MANIFEST-+00001\n"]
+    {
+        let fs = disk(0);
+        fs.create(&path("CURRENT")).unwrap().write_at(0, content.as_bytes()).unwrap();
+        assert!(matches!(open(&fs), Err(Error::Corruption { .. })), "{content:?}");
+    }
+}
+
+#[test]
+fn after_a_failure_the_manifest_is_poisoned_until_reopened() {
+    let fs = disk(0);
+    let (mut manifest, _) = open(&fs).unwrap();
+    fs.fail_once_after(1);
+    assert!(matches!(manifest.apply(&edit(0)), Err(Error::Io { .. })));
+    assert!(matches!(manifest.apply(&edit(0)), Err(Error::Poisoned(_))));
+    let (mut manifest, state) = open(&fs).unwrap();
+    let count = u64::from(state != state_after(0));
+    assert_eq!(state, state_after(count));
+    manifest.apply(&edit(count)).unwrap();
+    assert_eq!(open(&fs.crash(0)).unwrap().1, state_after(count + 1));
+}
+
+#[test]
+fn a_cut_or_a_flipped_bit_anywhere_never_makes_a_wrong_state() {
+    let fs = disk(0);
+    let (mut manifest, _) = open(&fs).unwrap();
+    for number in 0..4 {
+        manifest.apply(&edit(number)).unwrap();
+    }
+    let name = path(&manifest_name(manifest.number));
+    let bytes = fs.read(&name).unwrap();
+    for offset in 0..bytes.len() as u64 {
+        let flipped = fs.kill(0);
+        assert!(flipped.flip_bits(&name, offset, 1 << (offset % 8)));
+        match open(&flipped) {
+            Err(Error::Corruption { .. } | Error::Directory { .. }) => {}
+            // Damage to the last edit alone looks like an append that was not finished.
+            Ok((_, state)) => assert_eq!(state, state_after(3)),
+            Err(other) => panic!("{other:?}"),
+        }
+        let cut = fs.kill(0);
+        cut.open(&name).unwrap().set_len(offset).unwrap();
+        match open(&cut) {
+            Err(Error::Corruption { .. }) => {}
+            Ok((mut manifest, state)) => {
+                assert_eq!(cut.read(&name).unwrap().len() as u64, manifest.file.len());
+                let count = (0..4).find(|&count| state == state_after(count)).unwrap();
+                manifest.apply(&edit(count)).unwrap();
+                assert_eq!(open(&cut).unwrap().1, state_after(count + 1));
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_operation_may_fail_and_every_crash_keeps_what_was_applied() {
+    for seed in 0..2 {
+        let mut fail_at = 0;
+        while live_and_crash(seed, fail_at) {
+            fail_at += 1;
+        }
+        assert!(fail_at > 50, "{fail_at}");
+    }
+}
+
+/// Runs a manifest over several crashes. `fail_at` is the operation at which the disk begins to
+/// fail, counted from the start of each life. Answers whether it was reached.
+fn live_and_crash(seed: u64, fail_at: u64) -> bool {
+    let mut fs = disk(seed);
+    let mut failed = false;
+    // Edits that must be there, and the most that can be there.
+    let (mut applied, mut tried) = (0, 0);
+    for life in 0..3 {
+        fs.fail_after(fail_at);
+        failed |= live(&fs, &mut applied, &mut tried).is_err();
+        let chance = seed ^ (life * 7919) ^ fail_at;
+        fs = if chance.is_multiple_of(3) { fs.kill(chance) } else { fs.crash(chance) };
+        let (_, state) = open(&fs).unwrap();
+        let count = (applied..=tried).find(|&count| state == state_after(count)).unwrap();
+        // The opening made it durable, and every later one has to find the same.
+        fs = fs.crash(!chance);
+        assert_eq!(open(&fs).unwrap().1, state_after(count));
+        (applied, tried) = (count, count);
+    }
+    failed
+}
+
+fn live(fs: &SimFs, applied: &mut u64, tried: &mut u64) -> Result<()> {
+    let (mut manifest, state) = open(fs)?;
+    assert_eq!(state, state_after(*applied));
+    for _ in 0..12 {
+        *tried = *applied + 1;
+        manifest.apply(&edit(*applied))?;
+        *applied = *tried;
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_body_is_decoded_without_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let mut options = BTreeMap::new();
+        if let Some(edit) = Edit::decode(&body, &mut options) {
+            let _ = State::default().apply(&edit);
+        }
+    }
+
+    #[test]
+    fn any_edit_comes_back(
+        removed in proptest::collection::vec((0usize..40, any::<u64>()), 0..5),
+        ids in proptest::collection::vec((0usize..40, 0u64..1 << 40), 0..5),
+        log_segment: Option<u64>,
+        next_table_id: Option<u64>,
+        last_seq: Option<u64>,
+        root: Option<Vec<u8>>,
+    ) {
+        let added = ids.into_iter().map(|(level, id)| (level, table(id))).collect();
+        let root = root.map(Bytes::from);
+        let edit = Edit { removed, added, log_segment, next_table_id, last_seq, root };
+        let mut body = Vec::new();
+        edit.encode(&mut body);
+        prop_assert_eq!(Edit::decode(&body, &mut BTreeMap::new()), Some(edit));
+    }
+
+    #[test]
+    fn any_bytes_as_a_manifest_are_read_without_panic(bytes: Vec<u8>, is_headed: bool) {
+        let fs = disk(0);
+        open(&fs).unwrap();
+        let file = fs.open(&path("MANIFEST-000001")).unwrap();
+        let start = if is_headed { 16 } else { 0 };
+        file.set_len(start).unwrap();
+        file.write_at(start, &bytes).unwrap();
+        prop_assert!(open(&fs).is_err());
+    }
+}

@@ -1,0 +1,68 @@
+//! Sizes and numbers that shape the tree.
+
+use std::path::PathBuf;
+
+const MIB: u64 = 1 << 20;
+
+/// How the engine is shaped. Changing a number between two runs is safe: nothing on disk depends
+/// on it.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The data directory.
+    pub dir: PathBuf,
+    /// Bytes of entries (node overhead included) at which the active memtable is sealed.
+    pub memtable_bytes: u64,
+    /// Sealed memtables at which writes have to wait for a flush.
+    pub sealed_max: usize,
+    /// Bytes of the block cache.
+    pub block_cache_bytes: u64,
+    /// Bytes of one write-ahead log segment.
+    pub segment_bytes: u64,
+    /// Bytes (before compression) at which a compaction starts its next output table.
+    pub table_bytes: u64,
+    /// Bytes of level 1 above which it is compacted into level 2.
+    pub level1_bytes: u64,
+    /// How many times larger each level is than the one above.
+    pub fanout: u64,
+    /// Tables in level 0 at which they are compacted into level 1.
+    pub l0_trigger: usize,
+    /// Threads for flush (one) and compaction (the others, at least one). 0: none, background
+    /// work is done by [`super::Engine::step`] only.
+    pub background_threads: usize,
+    /// Bytes per second that compactions may read while the tree is in shape; grows with the
+    /// debt. 0: not limited.
+    pub compaction_rate: u64,
+    /// Scan steps that one resident view may take before it answers
+    /// [`super::Error::WouldBlock`].
+    pub resident_steps: u32,
+}
+
+impl Options {
+    /// Options that split one memory budget of `maxmemory` bytes: one eighth for each of at most
+    /// three memtables, a quarter for the block cache, the rest for open tables, compaction
+    /// buffers, clients and the allocator.
+    #[must_use]
+    pub fn for_budget(dir: impl Into<PathBuf>, maxmemory: u64) -> Self {
+        let memtable_bytes = (maxmemory / 8).clamp(MIB, 256 * MIB);
+        Self {
+            dir: dir.into(),
+            memtable_bytes,
+            sealed_max: 2,
+            block_cache_bytes: cache_share(maxmemory, memtable_bytes),
+            segment_bytes: memtable_bytes.clamp(4 * MIB, 64 * MIB),
+            table_bytes: (maxmemory / 8).clamp(2 * MIB, 64 * MIB),
+            level1_bytes: (4 * memtable_bytes).max(64 * MIB),
+            fanout: 10,
+            l0_trigger: 4,
+            background_threads: 2,
+            compaction_rate: 64 * MIB,
+            resident_steps: 2000,
+        }
+    }
+}
+
+/// A quarter of small budgets; of large ones also what the capped memtables leave unused.
+fn cache_share(maxmemory: u64, memtable_bytes: u64) -> u64 {
+    let unused_by_memtables = (maxmemory / 8).saturating_sub(memtable_bytes) * 3;
+    (maxmemory / 4 + unused_by_memtables / 2).max(MIB)
+}

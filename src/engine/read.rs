@@ -1,0 +1,49 @@
+//! What every consistent view of the store can do.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use super::Result;
+
+/// How far a read may go to find a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadMode {
+    /// Memory and page cache only; answers [`super::Error::WouldBlock`] rather than wait on the
+    /// disk, or when its budget of work (steps of scans, bytes) is used up. For Tokio workers.
+    Resident,
+    /// May wait on the disk for as long as it takes. For the blocking pool.
+    Blocking,
+}
+
+/// Keys from `start` to `end`, in the order of their bytes.
+pub type KeyRange = (Bound<Bytes>, Bound<Bytes>);
+
+/// Which way a scan walks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the smallest key to the largest.
+    Forward,
+    /// From the largest key to the smallest.
+    Reverse,
+}
+
+/// A key and its value.
+pub type Pair = (Bytes, Bytes);
+
+/// A running scan: pairs in order; ends after the first error.
+pub type Scan<'a> = Box<dyn Iterator<Item = Result<Pair>> + 'a>;
+
+/// A consistent view of the store: a snapshot, or a transaction on the writer (which also sees
+/// its own uncommitted changes).
+pub trait Read {
+    /// The value of `key` in this view.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
+
+    /// Walks the keys of `range`. Deleted keys are not seen.
+    fn scan(&self, range: KeyRange, direction: Direction) -> Scan<'_>;
+
+    /// The root record of this view: a small opaque record that changes atomically with the
+    /// transactions and costs nothing to read. Empty in a new store.
+    fn root(&self) -> &[u8];
+}

@@ -1,0 +1,214 @@
+//! What the writer, the readers and the background threads share.
+//!
+//! Locks, in the order in which they are taken:
+//! 1. `manifest`: whoever installs a new version, from reading the old one to the end of the
+//!    manifest's sync. Never the writer, never a reader.
+//! 2. `state`: a few instructions at a time, never across I/O. The writer takes it at both ends
+//!    of a batch and when it publishes; background threads to choose and to install.
+//!
+//! Readers take neither: they load `published`.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tokio::sync::watch;
+
+use super::compaction::Running;
+use super::manifest::{Edit, Manifest};
+use super::memtable::Memtable;
+use super::stats::Counters;
+use super::tree::{Published, Sealed, Tree};
+use super::version::{Handle, Obsolete, Version};
+use super::wal::Segments;
+use super::{BlockCache, Error, Filter, Options, Result, SeqNo, Table, TableInfo, table_file_name};
+use crate::env::{Clock, DirectoryLock, Fs};
+
+/// One open store.
+pub(super) struct Shared {
+    pub(super) fs: Arc<dyn Fs>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) filter: Arc<dyn Filter>,
+    pub(super) options: Options,
+    /// Size at which the active memtable is sealed; follows the memory budget.
+    pub(super) memtable_bytes: AtomicU64,
+    pub(super) cache: Arc<BlockCache>,
+    pub(super) published: ArcSwap<Published>,
+    pub(super) state: Mutex<State>,
+    pub(super) manifest: Mutex<Manifest>,
+    /// With `state`: there may be background work, or it is time to stop.
+    pub(super) work: Condvar,
+    /// With `state`: a unit of background work ended.
+    pub(super) progress: Condvar,
+    /// With `state`: the store is closing. Nobody else wakes those who rest or pause.
+    pub(super) stopped: Condvar,
+    /// Changes whenever a flush ends and when the store fails or closes; wakes
+    /// [`super::Engine::writable`].
+    pub(super) flushed: watch::Sender<u64>,
+    pub(super) obsolete: Arc<Obsolete>,
+    pub(super) segments: Segments,
+    /// The log's segment after the newest append.
+    pub(super) log_segment: AtomicU64,
+    pub(super) next_table_id: AtomicU64,
+    pub(super) counters: Counters,
+    pub(super) stop: AtomicBool,
+    pub(super) poisoned: OnceLock<Arc<str>>,
+    pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
+    pub(super) lock: Box<dyn DirectoryLock>,
+}
+
+/// What changes under the lock.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Whether the writer has an open batch, whose changes are in the active memtable.
+    pub(super) batch_open: bool,
+    /// The active memtable is to be sealed when the open batch closes.
+    pub(super) seal_requested: bool,
+    /// Newest transaction in a closed batch, and the root record as of it.
+    pub(super) committed: SeqNo,
+    pub(super) committed_root: Bytes,
+    /// Everything up to here is in tables, durably.
+    pub(super) flushed: SeqNo,
+    pub(super) flush_running: bool,
+    pub(super) compactions: Running,
+    pub(super) prepare_log_segment: bool,
+    pub(super) sweep_running: bool,
+    /// Flushed memtables that a reader may still hold. Dropping one takes long, so it is done by
+    /// a background thread when nobody else has it.
+    pub(super) retired: Vec<Arc<Sealed>>,
+    pub(super) background_error: Option<String>,
+}
+
+impl Shared {
+    /// The current tree.
+    pub(super) fn tree(&self) -> Arc<Tree> {
+        self.published.load().tree.clone()
+    }
+
+    /// Replaces the tree; what is visible of it stays.
+    pub(super) fn install_tree(&self, _state: &mut State, tree: Tree) {
+        let before = self.published.load();
+        self.published.store(Arc::new(Published {
+            tree: Arc::new(tree),
+            seq: before.seq,
+            root: before.root.clone(),
+        }));
+    }
+
+    /// Seals the active memtable. The caller made sure that no batch is open.
+    pub(super) fn seal(&self, state: &mut State) {
+        state.seal_requested = false;
+        let tree = self.tree();
+        let flushed_or_sealed = tree.sealed.first().map_or(state.flushed, |newest| newest.last_seq);
+        if state.committed <= flushed_or_sealed {
+            return;
+        }
+        let sealed = Sealed {
+            memtable: tree.active.clone(),
+            last_seq: state.committed,
+            root: state.committed_root.clone(),
+        };
+        let sealed = std::iter::once(Arc::new(sealed)).chain(tree.sealed.iter().cloned()).collect();
+        let active = Arc::new(Memtable::new());
+        self.install_tree(state, Tree { active, sealed, version: tree.version.clone() });
+        self.work.notify_all();
+    }
+
+    /// Whether writes have to wait for a flush. Not where no flush will come: then they are refused.
+    pub(super) fn is_full(&self) -> bool {
+        if self.poisoned.get().is_some() || self.is_stopping() {
+            return false;
+        }
+        let published = self.published.load();
+        published.tree.sealed.len() >= self.options.sealed_max
+            && published.tree.active.bytes() >= self.memtable_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Makes `edit` durable and then installs the version with its tables; `more` changes the rest
+    /// of the tree at the same moment.
+    pub(super) fn install_version(
+        &self,
+        edit: &Edit,
+        added: &[(usize, Arc<Handle>)],
+        more: impl FnOnce(&mut State, &Tree, Arc<Version>) -> Tree,
+    ) -> Result<()> {
+        let mut manifest = self.manifest.lock();
+        let removed: Vec<u64> = edit.removed.iter().map(|(_, id)| *id).collect();
+        let old = self.tree().version.clone();
+        let version = Arc::new(old.with(&removed, added));
+        debug_assert!(version.broken_invariant().is_none(), "{:?}", version.broken_invariant());
+        manifest.apply(edit)?;
+        let mut state = self.state.lock();
+        let before = self.tree();
+        let tree = more(&mut state, &before, version);
+        self.install_tree(&mut state, tree);
+        drop(before);
+        for (_, handle) in old.tables().filter(|(_, handle)| removed.contains(&handle.id())) {
+            if !added.iter().any(|(_, added)| added.id() == handle.id()) {
+                handle.mark_dropped();
+            }
+        }
+        Ok(())
+    }
+
+    /// A handle of a table whose file exists.
+    pub(super) fn handle(&self, info: TableInfo) -> Arc<Handle> {
+        let path = self.table_path(info.id);
+        let table = Table::open(self.fs.clone(), path, info, self.cache.clone());
+        Handle::new(table, self.obsolete.clone())
+    }
+
+    pub(super) fn table_path(&self, id: u64) -> PathBuf {
+        self.options.dir.join(table_file_name(id))
+    }
+
+    pub(super) fn new_table_id(&self) -> u64 {
+        self.next_table_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Ends all writes; the first reason is kept.
+    pub(super) fn poison(&self, why: &Error) {
+        let why: Arc<str> = match why {
+            Error::Poisoned(why) => why.clone(),
+            other => other.to_string().into(),
+        };
+        if self.poisoned.set(why.clone()).is_ok() {
+            tracing::error!(%why, "writes are refused from now on");
+        }
+        let state = self.state.lock();
+        self.wake(&state);
+    }
+
+    /// Wakes everybody who waits for a change.
+    pub(super) fn wake(&self, _state: &MutexGuard<'_, State>) {
+        self.work.notify_all();
+        self.progress.notify_all();
+        self.flushed.send_modify(|count| *count += 1);
+    }
+
+    /// Fails with `Poisoned` where writes are refused.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        match self.poisoned.get() {
+            Some(why) => Err(Error::Poisoned(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("dir", &self.options.dir)
+            .field("lock", &self.lock)
+            .field("poisoned", &self.poisoned.get())
+            .finish_non_exhaustive()
+    }
+}

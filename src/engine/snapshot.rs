@@ -1,0 +1,112 @@
+//! Consistent views: [`Snapshot`] for readers, `Head` for the writer.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::tree::{Published, Steps, Tree, ViewOptions};
+use super::{Direction, KeyRange, Read, ReadMode, Result, Scan, SeqNo};
+
+/// A consistent view of the store. It pins the memtables and tables that it reads, so whatever
+/// happens later it shows the same. `Clone` is one `Arc` clone; a clone has a budget of resident
+/// work of its own.
+#[derive(Debug)]
+pub struct Snapshot {
+    published: Arc<Published>,
+    mode: ReadMode,
+    steps_max: u32,
+    steps: Steps,
+}
+
+impl Snapshot {
+    pub(super) fn new(published: Arc<Published>, mode: ReadMode, steps_max: u32) -> Self {
+        Self { published, mode, steps_max, steps: Steps::new(steps_max) }
+    }
+
+    /// The same view in another mode.
+    #[must_use]
+    pub fn with_mode(&self, mode: ReadMode) -> Self {
+        Self::new(self.published.clone(), mode, self.steps_max)
+    }
+
+    /// How far its reads may go.
+    #[must_use]
+    pub fn mode(&self) -> ReadMode {
+        self.mode
+    }
+
+    /// Sequence number of the newest transaction in the view.
+    #[must_use]
+    pub fn seq(&self) -> SeqNo {
+        self.published.seq
+    }
+}
+
+impl Clone for Snapshot {
+    fn clone(&self) -> Self {
+        self.with_mode(self.mode)
+    }
+}
+
+impl Read for Snapshot {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.published.tree.get(key, self.published.seq, self.mode)
+    }
+
+    fn scan(&self, range: KeyRange, direction: Direction) -> Scan<'_> {
+        if range_is_empty(&range) {
+            return Box::new(std::iter::empty());
+        }
+        let view = ViewOptions { seq: self.published.seq, mode: self.mode, steps: &self.steps };
+        self.published.tree.scan(&range, direction, view)
+    }
+
+    fn root(&self) -> &[u8] {
+        &self.published.root
+    }
+}
+
+/// The newest state, unpublished changes included: what a transaction stands on.
+#[derive(Debug)]
+pub(super) struct Head {
+    tree: Arc<Tree>,
+    root: Bytes,
+    mode: ReadMode,
+    steps: Steps,
+}
+
+impl Head {
+    pub(super) fn new(tree: Arc<Tree>, root: Bytes, mode: ReadMode, steps_max: u32) -> Self {
+        Self { tree, root, mode, steps: Steps::new(steps_max) }
+    }
+}
+
+impl Read for Head {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.tree.get(key, SeqNo::MAX, self.mode)
+    }
+
+    fn scan(&self, range: KeyRange, direction: Direction) -> Scan<'_> {
+        if range_is_empty(&range) {
+            return Box::new(std::iter::empty());
+        }
+        let view = ViewOptions { seq: SeqNo::MAX, mode: self.mode, steps: &self.steps };
+        self.tree.scan(&range, direction, view)
+    }
+
+    fn root(&self) -> &[u8] {
+        &self.root
+    }
+}
+
+/// Whether no key can lie in the range (its end is before its start).
+pub(super) fn range_is_empty((start, end): &KeyRange) -> bool {
+    match (start, end) {
+        (Bound::Included(s), Bound::Included(e)) => s > e,
+        (Bound::Included(s) | Bound::Excluded(s), Bound::Included(e) | Bound::Excluded(e)) => {
+            s >= e
+        }
+        _ => false,
+    }
+}

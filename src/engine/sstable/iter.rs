@@ -1,0 +1,380 @@
+//! Walks tables.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::{Direction, KeyRange, ReadMode, Record, Result};
+use super::block::Block;
+use super::format::{Handle, Parsed};
+use super::options::ScanOptions;
+use super::table::{Loaded, Table, data_handle, partition};
+
+/// Walks the records of one table; see [`Table::scan`].
+///
+/// A walk decodes one interval of a data block at a time, in key order, and hands it out from
+/// either end. The values are slices of their block, which is in use as a whole.
+#[derive(Debug)]
+pub struct TableIter {
+    table: Arc<Table>,
+    range: KeyRange,
+    direction: Direction,
+    options: ScanOptions,
+    /// What is left of the interval; the next record is the last.
+    records: Vec<Record>,
+    state: State,
+    window: Window,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing was read.
+    Before,
+    /// Inside; the interval in `records` is this one.
+    At(Place),
+    /// All records were given out, or an error.
+    After,
+}
+
+/// A place in the table: partition, block in it, interval in that.
+#[derive(Debug)]
+struct Place {
+    partition: usize,
+    /// The data blocks of the partition.
+    blocks: Vec<Handle>,
+    block: usize,
+    data: Bytes,
+    data_handle: Handle,
+    interval: usize,
+}
+
+/// Where to enter a block.
+#[derive(Debug, Clone, Copy)]
+enum Entrance<'a> {
+    First,
+    Last,
+    /// The last entry that is not greater than this key; the first where all are.
+    Floor(&'a [u8]),
+}
+
+impl Entrance<'_> {
+    fn of(self, block: &Block<'_>) -> Parsed<usize> {
+        match self {
+            Self::First => Ok(0),
+            Self::Last => Ok(block.restart_count() - 1),
+            Self::Floor(key) => Ok(block.restart_floor(key)?.unwrap_or(0)),
+        }
+    }
+
+    /// The data blocks of an index partition, and the one to enter.
+    fn of_index(self, index: &Block<'_>) -> Parsed<(Vec<Handle>, usize)> {
+        let floor_end = match self {
+            Self::Floor(key) => index.floor(key)?.map(|entry| entry.end),
+            Self::First | Self::Last => None,
+        };
+        let (mut blocks, mut floor) = (Vec::with_capacity(index.restart_count() * 8), 0);
+        for entry in index.entries() {
+            let entry = entry?;
+            if floor_end == Some(entry.end) {
+                floor = blocks.len();
+            }
+            blocks.push(data_handle(entry)?);
+        }
+        match (self, blocks.len().checked_sub(1)) {
+            (_, None) => Err("an index has no entries"),
+            (Self::Last, Some(last)) => Ok((blocks, last)),
+            (Self::First | Self::Floor(_), Some(_)) => Ok((blocks, floor)),
+        }
+    }
+}
+
+impl TableIter {
+    pub(super) fn new(
+        table: Arc<Table>,
+        range: KeyRange,
+        direction: Direction,
+        options: ScanOptions,
+    ) -> Self {
+        let (records, window) = (Vec::new(), Window::default());
+        Self { table, range, direction, options, records, state: State::Before, window }
+    }
+
+    /// Reads the next interval into `records`. `false` at the end, which an error is too.
+    fn advance(&mut self) -> Result<bool> {
+        let state = std::mem::replace(&mut self.state, State::After);
+        if matches!(state, State::After) {
+            return Ok(false);
+        }
+        let table = Arc::clone(&self.table);
+        let loaded = table.loaded(self.options.mode)?;
+        let place = match state {
+            State::Before => Some(self.enter(loaded)?),
+            State::At(place) => self.step(loaded, place)?,
+            State::After => None,
+        };
+        let Some(place) = place else { return Ok(false) };
+        self.records.clear();
+        let read = Block::new(&place.data)
+            .and_then(|block| block.read_interval(place.interval, &place.data, &mut self.records));
+        table.parse(place.data_handle, read)?;
+        if self.direction == Direction::Forward {
+            self.records.reverse();
+        }
+        self.state = State::At(place);
+        Ok(true)
+    }
+
+    /// The place of the bound where the walk begins. Records before the bound may come with it.
+    fn enter(&mut self, loaded: &Loaded) -> Result<Place> {
+        let range = self.range.clone();
+        let entrance = match (self.direction, &range.0, &range.1) {
+            (Direction::Forward, Bound::Unbounded, _) => Entrance::First,
+            (Direction::Reverse, _, Bound::Unbounded) => Entrance::Last,
+            (Direction::Forward, Bound::Included(key) | Bound::Excluded(key), _)
+            | (Direction::Reverse, _, Bound::Included(key) | Bound::Excluded(key)) => {
+                Entrance::Floor(key)
+            }
+        };
+        let top = Block::new(&loaded.top).and_then(|top| entrance.of(&top));
+        let partition = self.table.parse(loaded.footer.top_index, top)?;
+        self.enter_partition(loaded, partition, entrance)
+    }
+
+    fn enter_partition(
+        &mut self,
+        loaded: &Loaded,
+        number: usize,
+        entrance: Entrance<'_>,
+    ) -> Result<Place> {
+        let entry = Block::new(&loaded.top).and_then(|top| partition(top.restart_entry(number)?));
+        let index_handle = self.table.parse(loaded.footer.top_index, entry)?.index;
+        // It stands behind its data blocks: what is beside it is of no use, and would take the
+        // place of what is.
+        let index = self.block(loaded, index_handle, 0)?;
+        let entered = Block::new(&index).and_then(|index| entrance.of_index(&index));
+        let (blocks, block) = self.table.parse(index_handle, entered)?;
+        self.enter_block(loaded, number, (blocks, block), entrance)
+    }
+
+    fn enter_block(
+        &mut self,
+        loaded: &Loaded,
+        partition: usize,
+        (blocks, block): (Vec<Handle>, usize),
+        entrance: Entrance<'_>,
+    ) -> Result<Place> {
+        let data_handle = blocks[block];
+        let data = self.block(loaded, data_handle, self.options.readahead_bytes)?;
+        let interval = Block::new(&data).and_then(|data| entrance.of(&data));
+        let interval = self.table.parse(data_handle, interval)?;
+        Ok(Place { partition, blocks, block, data, data_handle, interval })
+    }
+
+    /// The place behind `place` in the direction of the walk.
+    fn step(&mut self, loaded: &Loaded, mut place: Place) -> Result<Option<Place>> {
+        let direction = self.direction;
+        let step = |at: usize, count: usize| match direction {
+            Direction::Forward => Some(at + 1).filter(|&next| next < count),
+            Direction::Reverse => at.checked_sub(1),
+        };
+        let count = |handle: Handle, content: &[u8]| {
+            self.table.parse(handle, Block::new(content).map(|block| block.restart_count()))
+        };
+        if let Some(interval) = step(place.interval, count(place.data_handle, &place.data)?) {
+            place.interval = interval;
+            return Ok(Some(place));
+        }
+        let entrance = match direction {
+            Direction::Forward => Entrance::First,
+            Direction::Reverse => Entrance::Last,
+        };
+        if let Some(block) = step(place.block, place.blocks.len()) {
+            let blocks = (place.blocks, block);
+            return self.enter_block(loaded, place.partition, blocks, entrance).map(Some);
+        }
+        match step(place.partition, count(loaded.footer.top_index, &loaded.top)?) {
+            Some(partition) => self.enter_partition(loaded, partition, entrance).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A block, with no more than `readahead_bytes` of what is beside it.
+    fn block(&mut self, loaded: &Loaded, handle: Handle, readahead_bytes: usize) -> Result<Bytes> {
+        let ScanOptions { mode, fill_cache, .. } = self.options;
+        if fill_cache && readahead_bytes == 0 {
+            return self.table.cached(loaded, handle, mode);
+        }
+        if let Some(block) = self.table.peek(handle) {
+            return Ok(block);
+        }
+        let block = if readahead_bytes > 0 && mode == ReadMode::Blocking {
+            let stored =
+                self.window.read(&self.table, loaded, handle, readahead_bytes, self.direction)?;
+            self.table.unpack(handle, stored)?
+        } else {
+            self.table.read(loaded, handle, mode)?
+        };
+        if fill_cache {
+            self.table.fill(handle, &block);
+        }
+        Ok(block)
+    }
+}
+
+/// Whether the walk has not come to its range, is in it, or is through.
+#[derive(Debug, PartialEq, Eq)]
+enum Position {
+    Before,
+    Inside,
+    Behind,
+}
+
+/// Where `key` stands to `range`, seen in the direction of the walk.
+fn position(key: &[u8], range: &KeyRange, direction: Direction) -> Position {
+    let below = match &range.0 {
+        Bound::Unbounded => false,
+        Bound::Included(start) => key < &start[..],
+        Bound::Excluded(start) => key <= &start[..],
+    };
+    let above = match &range.1 {
+        Bound::Unbounded => false,
+        Bound::Included(end) => key > &end[..],
+        Bound::Excluded(end) => key >= &end[..],
+    };
+    match (below, above, direction) {
+        (false, false, _) => Position::Inside,
+        (true, true, _) => Position::Behind,
+        (true, false, Direction::Forward) | (false, true, Direction::Reverse) => Position::Before,
+        (true, false, Direction::Reverse) | (false, true, Direction::Forward) => Position::Behind,
+    }
+}
+
+impl Iterator for TableIter {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let Some(record) = self.records.pop() else {
+                match self.advance() {
+                    Ok(true) => continue,
+                    Ok(false) => return None,
+                    Err(error) => {
+                        self.records.clear();
+                        return Some(Err(error));
+                    }
+                }
+            };
+            match position(&record.key, &self.range, self.direction) {
+                Position::Before => {}
+                Position::Inside => return Some(Ok(record)),
+                Position::Behind => {
+                    self.records.clear();
+                    self.state = State::After;
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// A stretch of the file that was read at once.
+#[derive(Debug, Default)]
+struct Window {
+    bytes: Vec<u8>,
+    start: u64,
+    /// How much was read last.
+    len: usize,
+}
+
+impl Window {
+    /// The stored bytes of the block at `handle`.
+    fn read(
+        &mut self,
+        table: &Table,
+        loaded: &Loaded,
+        handle: Handle,
+        len_max: usize,
+        direction: Direction,
+    ) -> Result<&[u8]> {
+        let block_len = table.bounded(handle)?;
+        let end = handle.end();
+        if handle.offset < self.start || end > self.start + self.bytes.len() as u64 {
+            self.len = (self.len * 2).max(block_len).min(len_max.max(block_len));
+            let len = self.len as u64;
+            let (start, end) = match direction {
+                Direction::Forward => {
+                    (handle.offset, handle.offset.saturating_add(len).min(table.info().size))
+                }
+                Direction::Reverse => (end.saturating_sub(len), end),
+            };
+            self.start = start;
+            self.bytes.resize(usize::try_from(end - start).unwrap_or(block_len), 0);
+            let read = table.read_bytes(loaded, self.start, &mut self.bytes, ReadMode::Blocking);
+            if let Err(error) = read {
+                self.bytes.clear();
+                return Err(error);
+            }
+        }
+        let from = usize::try_from(handle.offset - self.start).unwrap_or(usize::MAX);
+        self.bytes
+            .get(from..from.saturating_add(block_len))
+            .ok_or_else(|| table.corruption(handle.offset, "a block ends behind the file"))
+    }
+}
+
+/// Walks the tables of a level one after the other. A table is touched when the walk gets there.
+#[derive(Debug)]
+pub struct LevelIter<L> {
+    tables: L,
+    range: KeyRange,
+    direction: Direction,
+    options: ScanOptions,
+    /// The tables of the range that were not begun.
+    ahead: std::ops::Range<usize>,
+    current: Option<TableIter>,
+}
+
+impl<L: AsRef<[Arc<Table>]>> LevelIter<L> {
+    /// A walk over `tables`, which stand in the order of their keys and do not overlap.
+    /// `L` may own them (`Arc<[Arc<Table>]>`, `Vec<Arc<Table>>`) or borrow them.
+    pub fn new(tables: L, range: KeyRange, direction: Direction, options: ScanOptions) -> Self {
+        let all = tables.as_ref();
+        let forward = Direction::Forward;
+        let first = all.partition_point(|table| {
+            position(&table.info().largest, &range, forward) == Position::Before
+        });
+        let end = all.partition_point(|table| match &range.1 {
+            Bound::Unbounded => true,
+            Bound::Included(end) => table.info().smallest <= *end,
+            Bound::Excluded(end) => table.info().smallest < *end,
+        });
+        Self { tables, range, direction, options, ahead: first..end, current: None }
+    }
+}
+
+impl<L: AsRef<[Arc<Table>]>> Iterator for LevelIter<L> {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(current) = &mut self.current {
+                match current.next() {
+                    Some(Ok(record)) => return Some(Ok(record)),
+                    Some(Err(error)) => {
+                        self.ahead = 0..0;
+                        self.current = None;
+                        return Some(Err(error));
+                    }
+                    None => self.current = None,
+                }
+            }
+            let next = match self.direction {
+                Direction::Forward => self.ahead.next(),
+                Direction::Reverse => self.ahead.next_back(),
+            };
+            let table = &self.tables.as_ref()[next?];
+            self.current = Some(table.scan(self.range.clone(), self.direction, self.options));
+        }
+    }
+}

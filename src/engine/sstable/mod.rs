@@ -1,0 +1,23 @@
+//! Tables: immutable sorted files of records, each key once.
+//!
+//! - [`TableBuilder`] writes one, [`Table`] reads it, [`TableIter`] and [`LevelIter`] walk.
+//! - `format` has the layout of the file; `block`, `bloom` and `compress` its parts.
+
+mod block;
+mod bloom;
+mod builder;
+mod compress;
+mod expiry_sample;
+mod format;
+mod iter;
+mod options;
+mod table;
+mod verify;
+
+pub use builder::TableBuilder;
+pub use iter::{LevelIter, TableIter};
+pub use options::{Compression, ScanOptions, TableOptions};
+pub use table::{Table, table_file_name};
+
+#[cfg(test)]
+mod tests;

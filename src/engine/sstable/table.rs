@@ -1,0 +1,295 @@
+//! Reads a table.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use super::super::coding::Reader;
+use super::super::{BlockCache, Direction, Error, Found, KeyRange, ReadMode, Result, TableInfo};
+use super::block::{Block, Entry};
+use super::bloom;
+use super::compress::{KIND_RAW, decompress};
+use super::format::{FOOTER_BYTES, Footer, Handle, Parsed, TRAILER_BYTES, check_block};
+use super::iter::TableIter;
+use super::options::ScanOptions;
+use crate::env::{File, Fs};
+
+/// Values up to this part of their block are copied out of it by a lookup.
+const COPY_PART: usize = 4;
+
+/// Name of the file of table `id`: ten digits and `.sst`.
+#[must_use]
+pub fn table_file_name(id: u64) -> String {
+    format!("{id:010}.sst")
+}
+
+/// A table. Shared by all readers.
+#[derive(Debug)]
+pub struct Table {
+    fs: Arc<dyn Fs>,
+    path: PathBuf,
+    info: TableInfo,
+    cache: Arc<BlockCache>,
+    /// Set once, by whoever comes first; two may read the same bytes at the same time.
+    loaded: OnceLock<Loaded>,
+}
+
+/// What a table needs to find any block.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    file: Arc<dyn File>,
+    pub(super) footer: Footer,
+    /// Content of the top index.
+    pub(super) top: Bytes,
+}
+
+/// An entry of the top index.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Partition<'a> {
+    pub(super) low: &'a [u8],
+    pub(super) index: Handle,
+    /// Of length 0 where there is none.
+    pub(super) filter: Handle,
+    /// Of the filter, per key.
+    pub(super) probes: u8,
+}
+
+impl Table {
+    /// The table that `info` describes, in the file `path`. Touches no disk: the file is opened
+    /// by the first blocking read, or by [`Table::load`].
+    #[must_use]
+    pub fn open(
+        fs: Arc<dyn Fs>,
+        path: PathBuf,
+        info: TableInfo,
+        cache: Arc<BlockCache>,
+    ) -> Arc<Self> {
+        Arc::new(Self { fs, path, info, cache, loaded: OnceLock::new() })
+    }
+
+    /// Opens the file and reads its footer and its top index, if that was not done. A resident
+    /// read of a table that is not loaded answers [`Error::WouldBlock`].
+    pub fn load(&self) -> Result<()> {
+        self.loaded(ReadMode::Blocking).map(drop)
+    }
+
+    /// What the manifest says of the table.
+    #[must_use]
+    pub fn info(&self) -> &TableInfo {
+        &self.info
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The cache that the blocks of this table go through.
+    #[must_use]
+    pub fn cache(&self) -> &BlockCache {
+        &self.cache
+    }
+
+    /// Bytes of memory that the open table holds outside the block cache.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let keys = self.info.smallest.len() + self.info.largest.len();
+        size_of::<Self>() + keys + self.loaded.get().map_or(0, |loaded| loaded.top.len())
+    }
+
+    /// The version of `key` in this table. Fails with [`Error::WouldBlock`] in resident mode,
+    /// with [`Error::Io`] and [`Error::Corruption`].
+    ///
+    /// A small value is a copy: as a slice of its block it would keep 4 KiB alive, uncounted, for
+    /// as long as a slow client takes to read its reply. A large one is a slice.
+    pub fn get(&self, key: &[u8], mode: ReadMode) -> Result<Option<Found>> {
+        if key < &self.info.smallest[..] || key > &self.info.largest[..] {
+            return Ok(None);
+        }
+        let loaded = self.loaded(mode)?;
+        let top = self.parse(loaded.footer.top_index, Block::new(&loaded.top))?;
+        let partition = top.restart_floor(key).and_then(|at| match at {
+            Some(at) => partition(top.restart_entry(at)?).map(Some),
+            None => Ok(None),
+        });
+        let Some(partition) = self.parse(loaded.footer.top_index, partition)? else {
+            return Ok(None);
+        };
+        if partition.filter.len > 0 {
+            let filter = self.cached(loaded, partition.filter, mode)?;
+            let may = bloom::may_contain(&filter, partition.probes, bloom::hash(key));
+            if !self.parse(partition.filter, may)? {
+                return Ok(None);
+            }
+        }
+        let index = self.cached(loaded, partition.index, mode)?;
+        let handle =
+            Block::new(&index).and_then(|index| index.floor(key)?.map(data_handle).transpose());
+        let Some(handle) = self.parse(partition.index, handle)? else { return Ok(None) };
+        let data = self.cached(loaded, handle, mode)?;
+        let entry = Block::new(&data).and_then(|block| block.find(key));
+        Ok(self.parse(handle, entry)?.map(|entry| found(&data, &entry)))
+    }
+
+    /// Walks the records of `range`. Touches the disk only when the walk begins.
+    #[must_use]
+    pub fn scan(
+        self: &Arc<Self>,
+        range: KeyRange,
+        direction: Direction,
+        options: ScanOptions,
+    ) -> TableIter {
+        TableIter::new(Arc::clone(self), range, direction, options)
+    }
+
+    pub(super) fn loaded(&self, mode: ReadMode) -> Result<&Loaded> {
+        match (self.loaded.get(), mode) {
+            (Some(loaded), _) => Ok(loaded),
+            (None, ReadMode::Resident) => Err(Error::WouldBlock),
+            (None, ReadMode::Blocking) => {
+                let loaded = self.read_top()?;
+                Ok(self.loaded.get_or_init(|| loaded))
+            }
+        }
+    }
+
+    fn read_top(&self) -> Result<Loaded> {
+        let file = self.fs.open(&self.path).map_err(Error::io("open", &self.path))?;
+        let size = file.len().map_err(Error::io("read the length of", &self.path))?;
+        let at = size.checked_sub(FOOTER_BYTES as u64);
+        let Some(at) = at.filter(|_| size == self.info.size) else {
+            let what = format!("it has {size} bytes instead of {}", self.info.size);
+            return Err(self.corruption(0, &what));
+        };
+        let mut bytes = [0; FOOTER_BYTES];
+        file.read_at(at, &mut bytes).map_err(Error::io("read", &self.path))?;
+        let footer = Footer::decode(&bytes).map_err(|what| self.corruption(at, what))?;
+        if footer.table_id != self.info.id {
+            let what = format!("it is table {} under another name", footer.table_id);
+            return Err(self.corruption(at, &what));
+        }
+        let mut loaded = Loaded { file, footer, top: Bytes::new() };
+        loaded.top = self.read(&loaded, footer.top_index, ReadMode::Blocking)?;
+        Ok(loaded)
+    }
+
+    /// The block at `handle` from the cache, or from the file and then into the cache.
+    pub(super) fn cached(&self, loaded: &Loaded, handle: Handle, mode: ReadMode) -> Result<Bytes> {
+        if let Some(block) = self.cache.get(self.info.id, handle.offset) {
+            return Ok(block);
+        }
+        let block = self.read(loaded, handle, mode)?;
+        self.fill(handle, &block);
+        Ok(block)
+    }
+
+    /// The block at `handle` if it is in the cache; does not count as a use of it.
+    pub(super) fn peek(&self, handle: Handle) -> Option<Bytes> {
+        self.cache.peek(self.info.id, handle.offset)
+    }
+
+    /// Puts a block that was read past the cache into it.
+    pub(super) fn fill(&self, handle: Handle, block: &Bytes) {
+        self.cache.insert(self.info.id, handle.offset, block.clone());
+    }
+
+    /// The block at `handle` from the file.
+    pub(super) fn read(&self, loaded: &Loaded, handle: Handle, mode: ReadMode) -> Result<Bytes> {
+        let mut stored = vec![0; self.bounded(handle)?];
+        self.read_bytes(loaded, handle.offset, &mut stored, mode)?;
+        let (content, kind) =
+            self.parse(handle, check_block(&stored, self.info.id, handle.offset))?;
+        if kind == KIND_RAW {
+            stored.truncate(stored.len() - TRAILER_BYTES);
+            return Ok(Bytes::from(stored));
+        }
+        self.parse(handle, decompress(content, kind)).map(Bytes::from)
+    }
+
+    /// The block at `handle`, whose bytes with trailer are `stored`.
+    pub(super) fn unpack(&self, handle: Handle, stored: &[u8]) -> Result<Bytes> {
+        let (content, kind) =
+            self.parse(handle, check_block(stored, self.info.id, handle.offset))?;
+        if kind == KIND_RAW {
+            return Ok(Bytes::copy_from_slice(content));
+        }
+        self.parse(handle, decompress(content, kind)).map(Bytes::from)
+    }
+
+    pub(super) fn read_bytes(
+        &self,
+        loaded: &Loaded,
+        offset: u64,
+        buffer: &mut [u8],
+        mode: ReadMode,
+    ) -> Result<()> {
+        let result = match mode {
+            ReadMode::Resident => loaded.file.read_at_nowait(offset, buffer),
+            ReadMode::Blocking => loaded.file.read_at(offset, buffer),
+        };
+        result.map_err(|error| match (error.kind(), mode) {
+            (io::ErrorKind::WouldBlock, ReadMode::Resident) => Error::WouldBlock,
+            (io::ErrorKind::UnexpectedEof, _) => self.corruption(offset, "it was cut off"),
+            _ => Error::io("read", &self.path)(error),
+        })
+    }
+
+    /// Bytes to read for `handle`, which may be damaged: nothing is allocated that the file does
+    /// not have.
+    pub(super) fn bounded(&self, handle: Handle) -> Result<usize> {
+        if handle.end() > self.info.size {
+            return Err(self.corruption(handle.offset, "a block ends behind the file"));
+        }
+        Ok(handle.stored_bytes())
+    }
+
+    /// Names the file and the block where bytes could not be taken apart.
+    pub(super) fn parse<T>(&self, handle: Handle, parsed: Parsed<T>) -> Result<T> {
+        parsed.map_err(|what| self.corruption(handle.offset, what))
+    }
+
+    pub(super) fn corruption(&self, offset: u64, what: &str) -> Error {
+        let what = format!(
+            "{what}; the records of this table can not be trusted: restore the data directory \
+             from a backup or a replica, and check the disk"
+        );
+        Error::Corruption { path: self.path.clone(), offset, what }
+    }
+}
+
+/// Reads an entry of the top index.
+#[inline]
+pub(super) fn partition<'a>((low, entry): (&'a [u8], Entry<'a>)) -> Parsed<Partition<'a>> {
+    let mut value = Reader::new(entry.value);
+    let index = Handle::take_varints(&mut value);
+    let filter = Handle::take_varints(&mut value);
+    match (index, filter, value.u8()) {
+        (Some(index), Some(filter), Some(probes)) if value.is_empty() => {
+            Ok(Partition { low, index, filter, probes })
+        }
+        _ => Err("an entry of the top index is malformed"),
+    }
+}
+
+/// Reads an entry of an index partition.
+#[inline]
+pub(super) fn data_handle(entry: Entry<'_>) -> Parsed<Handle> {
+    let mut value = Reader::new(entry.value);
+    Handle::take_varints(&mut value)
+        .filter(|_| value.is_empty())
+        .ok_or("an entry of an index is malformed")
+}
+
+fn found(data: &Bytes, entry: &Entry<'_>) -> Found {
+    let value = if entry.is_tombstone() {
+        None
+    } else if entry.value.len() < data.len() / COPY_PART {
+        Some(Bytes::copy_from_slice(entry.value))
+    } else {
+        Some(data.slice_ref(entry.value))
+    };
+    Found { seq: entry.seq(), value }
+}

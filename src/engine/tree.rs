@@ -1,0 +1,132 @@
+//! The tree that readers share: memtables and tables, as one immutable value.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+
+use super::memtable::Memtable;
+use super::version::{Version, meets};
+use super::{
+    Direction, Error, KeyRange, LevelIter, MergeIter, ReadMode, Record, RecordIter, Result, Scan,
+    ScanOptions, SeqNo, VisibleIter,
+};
+
+/// Where all records are. Immutable but for the active memtable, which only grows, by records
+/// newer than every view that exists.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) active: Arc<Memtable>,
+    /// Newest first.
+    pub(super) sealed: Vec<Arc<Sealed>>,
+    pub(super) version: Arc<Version>,
+}
+
+/// A memtable that gets no more records and waits for its flush.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub(super) memtable: Arc<Memtable>,
+    /// Its newest transaction.
+    pub(super) last_seq: SeqNo,
+    /// The root record as of `last_seq`.
+    pub(super) root: Bytes,
+}
+
+/// What readers see: a tree, and how much of it is visible.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) tree: Arc<Tree>,
+    pub(super) seq: SeqNo,
+    /// The root record as of `seq`.
+    pub(super) root: Bytes,
+}
+
+/// The scan steps that a resident view has left.
+#[derive(Debug)]
+pub(super) struct Steps {
+    left: AtomicU32,
+}
+
+impl Steps {
+    pub(super) fn new(steps: u32) -> Self {
+        Self { left: AtomicU32::new(steps) }
+    }
+
+    /// Takes one; `false` where none is left. A race between two scans of one view costs a step.
+    fn take(&self) -> bool {
+        let left = self.left.load(Ordering::Relaxed);
+        self.left.store(left.saturating_sub(1), Ordering::Relaxed);
+        left > 0
+    }
+}
+
+/// How a view reads the tree.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ViewOptions<'a> {
+    pub(super) seq: SeqNo,
+    pub(super) mode: ReadMode,
+    pub(super) steps: &'a Steps,
+}
+
+impl Tree {
+    /// The value of `key`, newest source first: the first that knows the key decides.
+    pub(super) fn get(&self, key: &[u8], seq: SeqNo, mode: ReadMode) -> Result<Option<Bytes>> {
+        let memtables = self.sealed.iter().map(|sealed| &*sealed.memtable);
+        for memtable in std::iter::once(&*self.active).chain(memtables) {
+            if let Some(found) = memtable.get(key, seq) {
+                return Ok(found.value);
+            }
+        }
+        Ok(self.version.get(key, mode)?.and_then(|found| found.value))
+    }
+
+    /// Walks what a view sees of `range`.
+    pub(super) fn scan<'a>(
+        &'a self,
+        range: &KeyRange,
+        direction: Direction,
+        view: ViewOptions<'a>,
+    ) -> Scan<'a> {
+        let mut sources: Vec<Box<dyn RecordIter + 'a>> = Vec::new();
+        let memtables = self.sealed.iter().map(|sealed| &*sealed.memtable);
+        for memtable in std::iter::once(&*self.active).chain(memtables) {
+            for walk in memtable.scans(range, direction) {
+                sources.push(Box::new(walk));
+            }
+        }
+        let options = ScanOptions::cached(view.mode);
+        for (number, level) in self.version.levels.iter().enumerate() {
+            if number == 0 {
+                for handle in level.tables.iter().filter(|handle| meets(handle.info(), range)) {
+                    sources.push(Box::new(handle.table.scan(range.clone(), direction, options)));
+                }
+            } else if let Some(tables) = level.for_walk(range) {
+                let walk = LevelIter::new(tables, range.clone(), direction, options);
+                sources.push(Box::new(walk));
+            }
+        }
+        let merged = MergeIter::new(sources, direction);
+        match view.mode {
+            ReadMode::Blocking => Box::new(VisibleIter::new(merged, view.seq, direction)),
+            ReadMode::Resident => {
+                let counted = Counted { records: merged, steps: view.steps };
+                Box::new(VisibleIter::new(counted, view.seq, direction))
+            }
+        }
+    }
+}
+
+/// Ends a walk with `WouldBlock` when the steps of its view are used up. Counts records, not
+/// pairs: a walk over many tombstones is heavy too.
+struct Counted<'a, I> {
+    records: I,
+    steps: &'a Steps,
+}
+
+impl<I: RecordIter> Iterator for Counted<'_, I> {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.steps.take() { self.records.next() } else { Some(Err(Error::WouldBlock)) }
+    }
+}

@@ -1,0 +1,164 @@
+//! A transaction: a view of the newest state, and the changes on top of it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::snapshot::{Head, range_is_empty};
+use super::{Direction, KeyRange, Pair, Read, Result, Scan, SeqNo};
+
+/// What a transaction does when it is committed.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// New value per key; `None` deletes.
+    pub writes: BTreeMap<Bytes, Option<Bytes>>,
+    /// The new root record, where it changes.
+    pub root: Option<Bytes>,
+}
+
+impl Changes {
+    /// Whether nothing is changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.root.is_none()
+    }
+}
+
+/// A transaction over the newest state. Nothing is seen by others, and nothing reaches the log,
+/// before the owner takes [`Txn::into_changes`] to the writer. Dropping it undoes everything.
+pub struct Txn<'a> {
+    base: Base<'a>,
+    seq: SeqNo,
+    changes: Changes,
+}
+
+/// What a transaction stands on.
+enum Base<'a> {
+    /// The newest state, as the writer gives it.
+    Head(Head),
+    /// Any other view.
+    View(&'a dyn Read),
+}
+
+impl Base<'_> {
+    fn view(&self) -> &dyn Read {
+        match self {
+            Self::Head(head) => head,
+            Self::View(view) => *view,
+        }
+    }
+}
+
+impl<'a> Txn<'a> {
+    /// A transaction on top of `base` that will take sequence number `seq`.
+    pub fn new(base: &'a dyn Read, seq: SeqNo) -> Self {
+        Self { base: Base::View(base), seq, changes: Changes::default() }
+    }
+
+    pub(super) fn over(head: Head, seq: SeqNo) -> Self {
+        Self { base: Base::Head(head), seq, changes: Changes::default() }
+    }
+
+    /// The sequence number that this transaction takes if it commits: unique, increasing.
+    #[must_use]
+    pub fn seq(&self) -> SeqNo {
+        self.seq
+    }
+
+    /// Sets `key` to `value`.
+    pub fn put(&mut self, key: Bytes, value: Bytes) {
+        self.changes.writes.insert(key, Some(value));
+    }
+
+    /// Deletes `key`, whether or not it exists.
+    pub fn delete(&mut self, key: Bytes) {
+        self.changes.writes.insert(key, None);
+    }
+
+    /// Replaces the root record (at most 64 KiB).
+    pub fn set_root(&mut self, root: Bytes) {
+        self.changes.root = Some(root);
+    }
+
+    /// Whether nothing was changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Ends the transaction and hands out its changes.
+    #[must_use]
+    pub fn into_changes(self) -> Changes {
+        self.changes
+    }
+}
+
+impl std::fmt::Debug for Txn<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Txn").field("seq", &self.seq).field("changes", &self.changes).finish()
+    }
+}
+
+impl Read for Txn<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        match self.changes.writes.get(key) {
+            Some(change) => Ok(change.clone()),
+            None => self.base.view().get(key),
+        }
+    }
+
+    fn scan(&self, range: KeyRange, direction: Direction) -> Scan<'_> {
+        let base = self.base.view().scan(range.clone(), direction);
+        if self.changes.writes.is_empty() || range_is_empty(&range) {
+            return base;
+        }
+        let own = self.changes.writes.range(range);
+        match direction {
+            Direction::Forward => Box::new(Overlay::new(base, own, direction)),
+            Direction::Reverse => Box::new(Overlay::new(base, own.rev(), direction)),
+        }
+    }
+
+    fn root(&self) -> &[u8] {
+        self.changes.root.as_deref().unwrap_or_else(|| self.base.view().root())
+    }
+}
+
+/// Merges the transaction's own changes over the pairs below it.
+struct Overlay<'a, I: Iterator<Item = (&'a Bytes, &'a Option<Bytes>)>> {
+    base: std::iter::Peekable<Scan<'a>>,
+    own: std::iter::Peekable<I>,
+    direction: Direction,
+}
+
+impl<'a, I: Iterator<Item = (&'a Bytes, &'a Option<Bytes>)>> Overlay<'a, I> {
+    fn new(base: Scan<'a>, own: I, direction: Direction) -> Self {
+        Self { base: base.peekable(), own: own.peekable(), direction }
+    }
+}
+
+impl<'a, I: Iterator<Item = (&'a Bytes, &'a Option<Bytes>)>> Iterator for Overlay<'a, I> {
+    type Item = Result<Pair>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let Some((own_key, _)) = self.own.peek() else { return self.base.next() };
+            let order = match self.base.peek() {
+                None => std::cmp::Ordering::Greater,
+                Some(Err(_)) => return self.base.next(),
+                Some(Ok((base_key, _))) => match self.direction {
+                    Direction::Forward => base_key.cmp(own_key),
+                    Direction::Reverse => (*own_key).cmp(base_key),
+                },
+            };
+            match order {
+                std::cmp::Ordering::Less => return self.base.next(),
+                std::cmp::Ordering::Equal => drop(self.base.next()),
+                std::cmp::Ordering::Greater => {}
+            }
+            if let Some((key, Some(value))) = self.own.next() {
+                return Some(Ok((key.clone(), value.clone())));
+            }
+        }
+    }
+}

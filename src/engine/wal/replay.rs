@@ -1,0 +1,294 @@
+//! Reading the log back.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memchr::memmem;
+
+use super::record::{ALIGN, CRC_BYTES, HEADER_BYTES, Header, SEGMENT_OFFSET};
+use super::segments::{parse_segment_name, segment_path};
+use super::{LogPosition, LogStart};
+use crate::engine::coding::put_u64;
+use crate::engine::{Error, Result};
+use crate::env::{File, Fs};
+
+/// How much of a segment is read at a time.
+const WINDOW_BYTES: u64 = 256 << 10;
+
+/// What a replay found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// Records applied.
+    pub records: u64,
+    /// Bytes of payload applied.
+    pub bytes: u64,
+    /// The unfinished end that was cut, where there was one.
+    pub torn: Option<TornTail>,
+    /// Where the next log continues.
+    pub next: LogStart,
+}
+
+/// An unfinished end of the log. It was never known to be durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornTail {
+    /// The segment that was cut.
+    pub path: PathBuf,
+    /// Where it was cut.
+    pub offset: u64,
+    /// Bytes of records behind it that could be recognised, in this segment and later ones.
+    pub bytes_lost: u64,
+}
+
+/// Calls `apply(segment, payload)` for every record from segment `from_segment` on, in order, then
+/// cuts an unfinished end. What was applied is durable on return, whether or not it was before.
+///
+/// Fails with [`Error::Corruption`] where a record is missing that was known to be durable; by then
+/// those before it have been applied. An error of `apply` ends the replay and is handed on.
+pub fn replay(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    from_segment: u64,
+    apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
+) -> Result<Replay> {
+    let from_segment = from_segment.max(LogStart::default().segment);
+    let ids = list_segments(&**fs, dir, from_segment)?;
+    let next_segment = ids.last().map_or(from_segment, |last| last + 1);
+    let mut end = None;
+    let mut durable = LogPosition::default();
+    let mut ends = Vec::with_capacity(ids.len());
+    let (mut records, mut bytes) = (0, 0);
+    let mut record = Vec::new();
+    for &id in &ids {
+        let mut reader = SegmentReader::open(&**fs, dir, id)?;
+        let mut offset = 0;
+        while let Some(header) = reader.header(offset)? {
+            let continues = match end {
+                Some(end) => header.previous == end,
+                None => header.previous.segment < from_segment,
+            };
+            if !continues || !reader.is_whole(&header, &mut record)? {
+                break;
+            }
+            let payload = payload_of(&record, &header);
+            apply(id, payload)?;
+            records += 1;
+            bytes += payload.len() as u64;
+            offset += header.size();
+            end = Some(LogPosition { segment: id, offset });
+            durable = header.durable;
+        }
+        ends.push(LogPosition { segment: id, offset });
+    }
+    for end in ends {
+        SegmentReader::open(&**fs, dir, end.segment)?.make_durable(durable, end)?;
+    }
+    let stop = end.unwrap_or(LogPosition { segment: from_segment, offset: 0 });
+    let torn = inspect_rest(&**fs, dir, &ids, stop)?;
+    if let Some(torn) = &torn {
+        cut(&**fs, dir, &ids, stop, torn)?;
+    }
+    // A killed process may have left names, too, that are not durable.
+    fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
+    let next = LogStart { segment: next_segment, previous: end.unwrap_or_default() };
+    Ok(Replay { records, bytes, torn, next })
+}
+
+fn list_segments(fs: &dyn Fs, dir: &Path, from_segment: u64) -> Result<Vec<u64>> {
+    let names = fs.list(dir).map_err(Error::io("list", dir))?;
+    let ids = names.iter().filter_map(|name| parse_segment_name(name));
+    let mut ids: Vec<u64> = ids.filter(|&id| id >= from_segment).collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+fn payload_of<'a>(record: &'a [u8], header: &Header) -> &'a [u8] {
+    let end = HEADER_BYTES + header.len as usize;
+    record.get(HEADER_BYTES..end).unwrap_or_default()
+}
+
+/// Looks at all that lies behind the last record that continues the log: nothing, a tail that was
+/// not finished, or proof that records are missing.
+fn inspect_rest(
+    fs: &dyn Fs,
+    dir: &Path,
+    ids: &[u64],
+    stop: LogPosition,
+) -> Result<Option<TornTail>> {
+    let mut bytes_lost = 0;
+    for &id in ids.iter().filter(|&&id| id >= stop.segment) {
+        let mut reader = SegmentReader::open(fs, dir, id)?;
+        let start = if id == stop.segment { stop.offset } else { 0 };
+        let leftover = reader.inspect(start)?;
+        if leftover.durable > stop {
+            return Err(Error::Corruption {
+                path: segment_path(dir, stop.segment),
+                offset: stop.offset,
+                what: format!(
+                    "the record here cannot be read, though {} proves that it was safely \
+                     written; restore the data directory from a backup or a replica. To go on \
+                     without this record and all later ones, cut this file to {} bytes and \
+                     move away the log segments behind it",
+                    reader.path.display(),
+                    stop.offset
+                ),
+            });
+        }
+        bytes_lost += leftover.end.map_or(0, |end| end - start);
+    }
+    let torn = TornTail { path: segment_path(dir, stop.segment), offset: stop.offset, bytes_lost };
+    Ok((bytes_lost > 0).then_some(torn))
+}
+
+/// Removes what lies behind `stop`, so that no later replay can meet it.
+fn cut(fs: &dyn Fs, dir: &Path, ids: &[u64], stop: LogPosition, torn: &TornTail) -> Result<()> {
+    for &id in ids.iter().filter(|&&id| id > stop.segment) {
+        let path = segment_path(dir, id);
+        fs.remove(&path).map_err(Error::io("remove", &path))?;
+    }
+    if ids.contains(&stop.segment) {
+        let file = fs.open(&torn.path).map_err(Error::io("open", &torn.path))?;
+        file.set_len(stop.offset).map_err(Error::io("cut", &torn.path))?;
+        file.sync_data().map_err(Error::io("sync", &torn.path))?;
+    }
+    Ok(())
+}
+
+/// What was found behind the end of the log in one segment.
+#[derive(Debug, Default)]
+struct Leftover {
+    /// The latest place that a whole record calls durable.
+    durable: LogPosition,
+    /// End of the last record, whole or not, that could be recognised.
+    end: Option<u64>,
+}
+
+/// Reads one segment through a window.
+struct SegmentReader {
+    id: u64,
+    path: PathBuf,
+    file: Arc<dyn File>,
+    len: u64,
+    window: Vec<u8>,
+    window_start: u64,
+}
+
+impl SegmentReader {
+    fn open(fs: &dyn Fs, dir: &Path, id: u64) -> Result<Self> {
+        let path = segment_path(dir, id);
+        let file = fs.open(&path).map_err(Error::io("open", &path))?;
+        let len = file.len().map_err(Error::io("measure", &path))?;
+        Ok(Self { id, path, file, len, window: Vec::new(), window_start: 0 })
+    }
+
+    /// At least `need` bytes, which the file has, from `start` on; at most a window.
+    fn bytes(&mut self, start: u64, need: u64) -> Result<&[u8]> {
+        let window_end = self.window_start + self.window.len() as u64;
+        if start < self.window_start || start + need > window_end {
+            self.window.resize(to_usize(WINDOW_BYTES.min(self.len - start)), 0);
+            self.window_start = start;
+            let read = self.file.read_at(start, &mut self.window);
+            read.map_err(Error::io("read", &self.path))?;
+        }
+        Ok(self.window.get(to_usize(start - self.window_start)..).unwrap_or_default())
+    }
+
+    /// The header at `offset`, if it is of this place and its record ends within the file.
+    fn header(&mut self, offset: u64) -> Result<Option<Header>> {
+        let end = offset + HEADER_BYTES as u64;
+        if end > self.len {
+            return Ok(None);
+        }
+        let position = LogPosition { segment: self.id, offset };
+        let header = Header::decode_of(position, self.bytes(offset, HEADER_BYTES as u64)?);
+        Ok(header.filter(|header| end + u64::from(header.len) <= self.len))
+    }
+
+    /// Whether the record of `header` is as it was written. Leaves its bytes in `record`.
+    fn is_whole(&mut self, header: &Header, record: &mut Vec<u8>) -> Result<bool> {
+        let start = header.position.offset;
+        // The header was checked against the length of the file: no more than that is allocated.
+        let size = HEADER_BYTES as u64 + u64::from(header.len);
+        record.clear();
+        if size <= WINDOW_BYTES {
+            let bytes = self.bytes(start, size)?;
+            record.extend_from_slice(bytes.get(..to_usize(size)).unwrap_or_default());
+        } else {
+            record.resize(to_usize(size), 0);
+            self.file.read_at(start, record).map_err(Error::io("read", &self.path))?;
+        }
+        Ok(record.get(CRC_BYTES..).is_some_and(|bytes| crc32fast::hash(bytes) == header.crc))
+    }
+
+    /// Makes durable what lies between `durable` and `end`, as far as it is in this segment. It is
+    /// written again first: if a sync has failed in an earlier life of the log, the system may take
+    /// what it has in memory for written, so that a sync alone would do nothing.
+    fn make_durable(&mut self, durable: LogPosition, end: LogPosition) -> Result<()> {
+        if end.offset == 0 || end <= durable {
+            return Ok(());
+        }
+        let mut offset = if durable.segment == end.segment { durable.offset } else { 0 };
+        let stop = end.offset.min(self.len);
+        while offset < stop {
+            let part_bytes = WINDOW_BYTES.min(stop - offset);
+            let part = self.bytes(offset, part_bytes)?;
+            let part = part.get(..to_usize(part_bytes)).unwrap_or_default().to_vec();
+            self.file.write_at(offset, &part).map_err(Error::io("write", &self.path))?;
+            offset += part_bytes;
+        }
+        self.file.sync_data().map_err(Error::io("sync", &self.path))
+    }
+
+    /// Looks for records of this segment from `start` on, at every place where one may begin.
+    fn inspect(&mut self, start: u64) -> Result<Leftover> {
+        let mut found = Leftover::default();
+        // Payloads are the clients' bytes and may look like headers; this bounds the work.
+        let mut checked_bytes_left = 4 * self.len;
+        let mut record = Vec::new();
+        let mut offset = start;
+        while let Some(place) = self.find_own_id(offset)? {
+            offset = place;
+            let Some(header) = self.header(offset)? else {
+                offset += ALIGN;
+                continue;
+            };
+            let size = header.size();
+            found.end = found.end.max(Some(offset + size));
+            if checked_bytes_left >= size && self.is_whole(&header, &mut record)? {
+                found.durable = found.durable.max(header.durable);
+                offset += size;
+            } else {
+                checked_bytes_left = checked_bytes_left.saturating_sub(size);
+                offset += ALIGN;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The next place from `start` on where a record may begin and the number of this segment
+    /// stands where its header would have it.
+    fn find_own_id(&mut self, start: u64) -> Result<Option<u64>> {
+        let mut id = Vec::new();
+        put_u64(&mut id, self.id);
+        let finder = memmem::Finder::new(&id);
+        let mut at = start + SEGMENT_OFFSET;
+        while at + id.len() as u64 <= self.len {
+            let bytes = self.bytes(at, id.len() as u64)?;
+            match finder.find(bytes) {
+                Some(found) => {
+                    at += found as u64;
+                    if at.is_multiple_of(ALIGN) {
+                        return Ok(Some(at - SEGMENT_OFFSET));
+                    }
+                    at += 1;
+                }
+                // An id may begin in this window and end in the next.
+                None => at += (bytes.len() + 1 - id.len()) as u64,
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn to_usize(bytes: u64) -> usize {
+    usize::try_from(bytes).expect("no more than a file that fits in memory")
+}

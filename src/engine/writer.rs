@@ -1,0 +1,296 @@
+//! The one writer: transactions into the memtable, batches into the log.
+//!
+//! A batch goes through four states: open (its changes are in the memtable, where only the
+//! writer's own transactions see them), closed (its place in the log is fixed), written and, by
+//! policy, synced (by other threads), published (readers see it, its memtable may be flushed).
+//! A memtable is sealed only between two batches, so a batch lies in one memtable.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::batch::BatchBuilder;
+use super::memtable::Memtable;
+use super::shared::Shared;
+use super::snapshot::Head;
+use super::tree::Published;
+use super::wal::{self, Append, LogBatch, Wal};
+use super::{Changes, Error, ReadMode, Result, SeqNo, Txn, admission};
+
+/// Longest key in bytes.
+pub const KEY_BYTES_MAX: usize = 1 << 20;
+/// Longest value in bytes.
+pub const VALUE_BYTES_MAX: usize = 512 << 20;
+/// Most bytes of keys and values in one transaction: a batch of the log, which holds at least one,
+/// is limited to 2 GiB.
+const TXN_BYTES_MAX: usize = 1 << 30;
+/// Longest root record in bytes.
+pub const ROOT_BYTES_MAX: usize = 64 << 10;
+
+/// A memtable is also sealed when its batches take this many times its size in the log, because
+/// root records take place there and none in a memtable: it bounds the log and its replay.
+const LOG_PER_MEMTABLE: u64 = 4;
+
+/// Buffers kept for reuse, and how much of each is kept.
+const BUFFERS_MAX: usize = 4;
+const BUFFER_BYTES_MAX: usize = 4 << 20;
+
+/// The one writer of a store. Owned by one task; synchronous and deterministic.
+///
+/// The way of a write: `begin`, `commit` (any number of times), `take_batch`, [`Batch::write`],
+/// [`Syncer::sync`] where the policy asks for it, `publish`. Batches may be in flight while the
+/// next is open; they are published in their order.
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    wal: Wal,
+    /// Newest committed transaction, and the root record as of it.
+    seq: SeqNo,
+    root: Bytes,
+    open: Option<OpenBatch>,
+    /// Closed batches that are not published, oldest first.
+    in_flight: VecDeque<(SeqNo, Bytes)>,
+    buffers: Buffers,
+    last_batch_bytes: AtomicU64,
+}
+
+type Buffers = Arc<Mutex<Vec<LogBatch>>>;
+
+#[derive(Debug)]
+struct OpenBatch {
+    builder: BatchBuilder,
+    memtable: Arc<Memtable>,
+    root_changed: bool,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, wal: Wal, seq: SeqNo, root: Bytes) -> Self {
+        Self {
+            shared,
+            wal,
+            seq,
+            root,
+            open: None,
+            in_flight: VecDeque::new(),
+            buffers: Buffers::default(),
+            last_batch_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// A transaction over the newest state, unpublished changes included. Its reads go as far as
+    /// `mode` allows. Fails with [`Error::Poisoned`] after a failure of the log or of a flush, and
+    /// with [`Error::Closed`] after [`super::Engine::close`].
+    pub fn begin(&self, mode: ReadMode) -> Result<Txn<'_>> {
+        self.shared.check_writable()?;
+        if self.shared.is_stopping() {
+            return Err(Error::Closed);
+        }
+        let steps = self.shared.options.resident_steps;
+        let head = Head::new(self.shared.tree(), self.root.clone(), mode, steps);
+        Ok(Txn::over(head, self.seq + 1))
+    }
+
+    /// Checks the stated maxima of `changes`: key, value, all together, and root record.
+    pub fn check_limits(changes: &Changes) -> Result<()> {
+        for (key, value) in &changes.writes {
+            if key.len() > KEY_BYTES_MAX {
+                return Err(Error::Limit("a key is longer than 1 MiB"));
+            }
+            if value.as_ref().is_some_and(|value| value.len() > VALUE_BYTES_MAX) {
+                return Err(Error::Limit("a value is longer than 512 MiB"));
+            }
+        }
+        let written = |(key, value): (&Bytes, &Option<Bytes>)| {
+            key.len() + value.as_ref().map_or(0, Bytes::len)
+        };
+        if changes.writes.iter().map(written).sum::<usize>() > TXN_BYTES_MAX {
+            return Err(Error::Limit("a command changes more than 1 GiB"));
+        }
+        if changes.root.as_ref().is_some_and(|root| root.len() > ROOT_BYTES_MAX) {
+            return Err(Error::Limit("the root record is longer than 64 KiB"));
+        }
+        Ok(())
+    }
+
+    /// Commits a transaction: its changes are in the newest state and in the open batch.
+    /// Returns the sequence number that its [`Txn::seq`] told.
+    ///
+    /// # Panics
+    /// Where [`Writer::check_limits`] would fail.
+    pub fn commit(&mut self, changes: Changes) -> SeqNo {
+        Self::check_limits(&changes).expect("the caller checks the limits of a transaction");
+        self.seq += 1;
+        let open = self.open.get_or_insert_with(|| {
+            let buffer = self.buffers.lock().pop().unwrap_or_default();
+            let mut state = self.shared.state.lock();
+            state.batch_open = true;
+            OpenBatch {
+                builder: BatchBuilder::new(self.seq, buffer),
+                memtable: self.shared.tree().active.clone(),
+                root_changed: false,
+            }
+        });
+        open.builder.add(&changes);
+        for (key, value) in &changes.writes {
+            open.memtable.insert(key, self.seq, value.as_ref());
+        }
+        if let Some(root) = changes.root {
+            self.root = root;
+            open.root_changed = true;
+        }
+        self.seq
+    }
+
+    /// Bytes in the open batch so far; a batch should stay well below 1 GiB.
+    #[must_use]
+    pub fn open_bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.builder.bytes())
+    }
+
+    /// Closes the open batch; `None` where nothing was committed since the last one. Makes no
+    /// I/O that waits.
+    pub fn take_batch(&mut self) -> Option<Batch> {
+        let open = self.open.take()?;
+        let root = open.root_changed.then_some(&self.root[..]);
+        let log = open.builder.finish(root);
+        let bytes = log.len();
+        let append = self.wal.append(log);
+        let segment = self.wal.active_segment();
+        self.in_flight.push_back((self.seq, self.root.clone()));
+        self.last_batch_bytes.store(bytes as u64, Ordering::Relaxed);
+
+        let shared = &self.shared;
+        shared.counters.wal_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        shared.counters.wal_batches.fetch_add(1, Ordering::Relaxed);
+        let mut state = shared.state.lock();
+        shared.log_segment.store(segment, Ordering::Relaxed);
+        let placed = append.as_ref().map_or(segment, Append::segment);
+        open.memtable.note_log(placed, bytes as u64);
+        if append.as_ref().is_ok_and(Append::rotated) {
+            state.prepare_log_segment = true;
+            shared.work.notify_all();
+        }
+        state.batch_open = false;
+        state.committed = self.seq;
+        state.committed_root = self.root.clone();
+        let limit = shared.memtable_bytes.load(Ordering::Relaxed);
+        let is_large =
+            open.memtable.bytes() >= limit || open.memtable.log_bytes() >= LOG_PER_MEMTABLE * limit;
+        let has_room = shared.tree().sealed.len() < shared.options.sealed_max;
+        if (is_large || state.seal_requested) && has_room {
+            shared.seal(&mut state);
+        }
+        Some(Batch { append, seq: self.seq, bytes, buffers: self.buffers.clone() })
+    }
+
+    /// A handle that syncs the log, for another thread.
+    #[must_use]
+    pub fn syncer(&self) -> Syncer {
+        Syncer { log: self.wal.syncer(), shared: self.shared.clone() }
+    }
+
+    /// Makes everything up to `seq`, the [`Batch::seq`] of a written batch, visible to new
+    /// snapshots and ready to be flushed. Call it only once the promise of these writes holds.
+    ///
+    /// # Panics
+    /// Where `seq` is not that of a batch in flight.
+    pub fn publish(&mut self, seq: SeqNo) {
+        let mut published = None;
+        while self.in_flight.front().is_some_and(|(batch, _)| *batch <= seq) {
+            published = self.in_flight.pop_front();
+        }
+        let (batch, root) = published.expect("only a batch in flight is published");
+        assert_eq!(batch, seq, "only whole batches are published");
+        let state = self.shared.state.lock();
+        let tree = self.shared.tree();
+        let flush = tree.sealed.last().is_some_and(|oldest| oldest.last_seq <= seq);
+        self.shared.published.store(Arc::new(Published { tree, seq, root }));
+        if flush {
+            self.shared.work.notify_all();
+        }
+        drop(state);
+    }
+
+    /// Refuses all writes from now on; after a failed [`Batch::write`] or [`Syncer::sync`].
+    pub fn poison(&mut self, error: &Error) {
+        self.shared.poison(error);
+    }
+
+    /// How long to wait before the next batch, so that flush and compaction keep up. 0 while
+    /// the tree is in shape. Counts as a stall in the statistics where it is not 0.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        let bytes = self.last_batch_bytes.swap(0, Ordering::Relaxed);
+        let delay = admission::delay(&self.shared, bytes);
+        if !delay.is_zero() {
+            let us = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
+            self.shared.counters.stalls.fetch_add(1, Ordering::Relaxed);
+            self.shared.counters.stall_us.fetch_add(us, Ordering::Relaxed);
+        }
+        delay
+    }
+
+    /// Whether memory is at its bound: publish what is in flight, then wait for
+    /// [`super::Engine::writable`] before the next batch. Never after a failure or a close, when
+    /// [`Writer::begin`] refuses.
+    #[must_use]
+    pub fn must_wait(&self) -> bool {
+        self.shared.is_full()
+    }
+}
+
+/// A closed batch with its place in the log reserved.
+#[derive(Debug)]
+pub struct Batch {
+    append: Result<Append>,
+    seq: SeqNo,
+    bytes: usize,
+    buffers: Buffers,
+}
+
+impl Batch {
+    /// Writes the batch to the log (to the page cache), on any thread; batches are written in
+    /// their order. Durable after a [`Syncer::sync`] that starts when this one has returned.
+    /// After a failure call [`Writer::poison`].
+    pub fn write(self) -> Result<()> {
+        let mut log = self.append?.write()?;
+        log.clear(BUFFER_BYTES_MAX);
+        let mut buffers = self.buffers.lock();
+        if buffers.len() < BUFFERS_MAX {
+            buffers.push(log);
+        }
+        Ok(())
+    }
+
+    /// Sequence number of its last transaction.
+    #[must_use]
+    pub fn seq(&self) -> SeqNo {
+        self.seq
+    }
+
+    /// Size of its payload in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Syncs the log. `Clone` and `Send`.
+#[derive(Debug, Clone)]
+pub struct Syncer {
+    log: wal::Syncer,
+    shared: Arc<Shared>,
+}
+
+impl Syncer {
+    /// Makes all written batches durable. Blocks the thread. After a failure call
+    /// [`Writer::poison`]; a later success proves nothing.
+    pub fn sync(&self) -> Result<()> {
+        self.shared.counters.wal_syncs.fetch_add(1, Ordering::Relaxed);
+        self.log.sync().map(|_| ())
+    }
+}

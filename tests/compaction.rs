@@ -1,0 +1,194 @@
+//! What compaction drops: what is deleted, dead or expired, and nothing else.
+
+#![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
+
+#[path = "support/store.rs"]
+mod store;
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use siltdb::engine::{Filter, Judge, KeepAll, Options, Read, ReadMode, Result};
+use siltdb::env::{SimClock, SimFs};
+use store::{Store, contents, key, tiny_options, value};
+
+/// Values begin with their expiry in ms, 0 for none. The root names generations, by the first byte
+/// of their keys, that are dead.
+#[derive(Debug)]
+struct Expiring(SimClock);
+
+struct Expired(SimClock, Bytes);
+
+fn expiry(value: &[u8]) -> Option<u64> {
+    let at = u64::from_le_bytes(value.get(..8)?.try_into().ok()?);
+    (at > 0).then_some(at)
+}
+
+impl Filter for Expiring {
+    fn expires_at_ms(&self, _key: &[u8], value: &[u8]) -> Option<u64> {
+        expiry(value)
+    }
+
+    fn judge(&self, view: Box<dyn Read + Send>) -> Box<dyn Judge> {
+        Box::new(Expired(self.0.clone(), Bytes::copy_from_slice(view.root())))
+    }
+}
+
+impl Judge for Expired {
+    fn is_dead(&mut self, key: &Bytes, value: &[u8]) -> Result<bool> {
+        use siltdb::env::Clock;
+        let is_expired = expiry(value).is_some_and(|at| at <= self.0.unix_ms());
+        Ok(is_expired || self.1.contains(&key[0]))
+    }
+}
+
+fn record(expiry: u64, seed: u64) -> Bytes {
+    let mut record = expiry.to_le_bytes().to_vec();
+    record.extend_from_slice(&value(seed, 60));
+    record.into()
+}
+
+fn bytes_on_disk(store: &Store) -> u64 {
+    store.engine.stats().levels.iter().map(|level| level.bytes).sum()
+}
+
+fn settle(store: &mut Store) {
+    store.make_durable().unwrap();
+    store.engine.flush_wait().unwrap();
+    while store.engine.step().unwrap() {}
+    store.engine.check().unwrap();
+}
+
+fn options() -> Options {
+    Options {
+        memtable_bytes: 64 << 10,
+        level1_bytes: 64 << 10,
+        table_bytes: 16 << 10,
+        ..tiny_options()
+    }
+}
+
+#[test]
+fn expired_records_go_when_their_time_has_come() {
+    let clock = SimClock::at_ms(1000);
+    let filter = Arc::new(Expiring(clock.clone()));
+    let mut store = Store::open_with(&SimFs::new(1), options(), filter, clock.clone()).unwrap();
+    for number in 0..1000u32 {
+        // Every key has an older record without an expiry; it must not come back.
+        store.commit(&vec![(key(number), Some(record(0, number.into())))], None).unwrap();
+    }
+    settle(&mut store);
+    store.engine.compact_all().unwrap();
+    for number in 0..1000u32 {
+        let expiry = if number % 10 == 0 { 0 } else { 5000 };
+        store.commit(&vec![(key(number), Some(record(expiry, number.into())))], None).unwrap();
+    }
+    settle(&mut store);
+    store.engine.compact_all().unwrap();
+    let full = bytes_on_disk(&store);
+    let mut snapshot = Some(store.engine.snapshot(ReadMode::Blocking));
+    clock.advance_ms(5000);
+    while store.engine.step().unwrap() {}
+    assert!(bytes_on_disk(&store) < full / 4, "{} of {full}", bytes_on_disk(&store));
+    let left = contents(&store.engine.snapshot(ReadMode::Blocking)).unwrap();
+    assert!(left.len() < 120, "{}", left.len());
+    let lasting: Vec<Bytes> = (0..1000).filter(|number| number % 10 == 0).map(key).collect();
+    let is_lasting = |key: &Bytes| lasting.contains(key);
+    for (key, value) in &left {
+        assert_eq!(is_lasting(key), expiry(value).is_none(), "an older record came back");
+    }
+    assert!(lasting.iter().all(|key| left.contains_key(key)));
+    assert_eq!(contents(snapshot.as_ref().unwrap()).unwrap().len(), 1000, "views do not change");
+    snapshot.take();
+    while store.engine.step().unwrap() {}
+    store.engine.check().unwrap();
+}
+
+#[test]
+fn dead_generations_are_dropped_by_any_compaction() {
+    let clock = SimClock::at_ms(1);
+    let filter = Arc::new(Expiring(clock.clone()));
+    let mut store = Store::open_with(&SimFs::new(1), options(), filter, clock).unwrap();
+    let named = |generation: u8, number: u32| {
+        let mut name = vec![generation];
+        name.extend_from_slice(&number.to_be_bytes());
+        Bytes::from(name)
+    };
+    for number in 0..500 {
+        for generation in [1, 2] {
+            let write = (named(generation, number), Some(record(0, number.into())));
+            store.commit(&vec![write], None).unwrap();
+        }
+    }
+    settle(&mut store);
+    store.commit(&vec![], Some(Bytes::from_static(&[1]))).unwrap();
+    settle(&mut store);
+    store.engine.compact_all().unwrap();
+    let left = contents(&store.engine.snapshot(ReadMode::Blocking)).unwrap();
+    assert_eq!(left.len(), 500);
+    assert!(left.keys().all(|key| key[0] == 2));
+    assert!(store.engine.stats().filter_dropped >= 500);
+}
+
+#[test]
+fn a_dropped_keyspace_gives_its_space_back() {
+    let clock = SimClock::at_ms(1);
+    let filter = Arc::new(Expiring(clock.clone()));
+    let mut store = Store::open_with(&SimFs::new(1), options(), filter, clock).unwrap();
+    for round in 0..3u64 {
+        for number in 0..1500u32 {
+            let mut name = vec![7];
+            name.extend_from_slice(&number.to_be_bytes());
+            let write = (name.into(), Some(record(0, round << 32 | u64::from(number))));
+            store.commit(&vec![write], None).unwrap();
+        }
+        settle(&mut store);
+    }
+    store.commit(&vec![], Some(Bytes::from_static(&[7]))).unwrap();
+    settle(&mut store);
+    let full = bytes_on_disk(&store);
+    let range =
+        (Bound::Included(Bytes::from_static(&[7])), Bound::Excluded(Bytes::from_static(&[8])));
+    store.engine.reclaim(&range);
+    while store.engine.step().unwrap() {}
+    let level0 = store.engine.stats().levels[0].bytes;
+    assert_eq!(bytes_on_disk(&store), level0, "of {full}");
+    store.engine.check().unwrap();
+}
+
+#[test]
+fn deleted_keys_leave_nothing_behind() {
+    let clock = SimClock::at_ms(1);
+    let mut store = Store::open_with(&SimFs::new(1), options(), Arc::new(KeepAll), clock).unwrap();
+    for number in 0..2000u32 {
+        store.commit(&vec![(key(number), Some(value(number.into(), 80)))], None).unwrap();
+    }
+    settle(&mut store);
+    store.engine.compact_all().unwrap();
+    for number in 0..2000u32 {
+        store.commit(&vec![(key(number), None)], None).unwrap();
+        store.make_durable().unwrap();
+        store.make_room().unwrap();
+    }
+    settle(&mut store);
+    store.engine.compact_all().unwrap();
+    while store.engine.step().unwrap() {}
+    assert_eq!(bytes_on_disk(&store), 0, "{:?}", store.engine.stats().levels);
+}
+
+#[test]
+fn transactions_of_the_root_alone_do_not_fill_the_log() {
+    let mut store = Store::open(&SimFs::new(1)).unwrap();
+    for number in 0..200u8 {
+        store.commit(&vec![], Some(Bytes::from(vec![number; 2000]))).unwrap();
+        store.make_durable().unwrap();
+        while store.engine.step().unwrap() {}
+    }
+    let stats = store.engine.stats();
+    assert!(stats.wal_bytes > 400_000 && stats.wal_disk_bytes < 100_000, "{stats:?}");
+    let fs = store.fs.clone();
+    drop(store);
+    let store = Store::open(&fs).unwrap();
+    assert_eq!(store.engine.snapshot(ReadMode::Resident).root(), [199; 2000]);
+}
