@@ -1,0 +1,169 @@
+//! Approximate access times and frequencies of keys, in memory only.
+//!
+//! A fixed array of slots, indexed by the hash of the key: what is written is one relaxed store per
+//! access, and the memory is bounded. Two keys of one slot share it, so the later access of the
+//! two counts. A key that was not touched since the start is idle since the start.
+//!
+//! A slot holds the time of the last access in seconds (24 bits, high) and a logarithmic counter
+//! (8 bits, low), which grows by chance, the less the larger it is, and decays with idle time.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Counter of a key that was just made, so that it is not the first to be called rare.
+const COUNTER_START: u8 = 5;
+const CLOCK_MASK: u64 = 0xff_ffff;
+
+/// Access times and frequencies. Shared by all threads; relaxed atomics only.
+#[derive(Debug)]
+pub struct Access {
+    slots: Box<[AtomicU32]>,
+    /// What a slot that was never written stands for.
+    start: u32,
+    log_factor: AtomicU32,
+    decay_minutes: AtomicU32,
+    prefers_frequency: AtomicBool,
+}
+
+impl Access {
+    /// At most `budget_bytes` of slots; keys are idle since `now_ms`.
+    #[must_use]
+    pub fn new(budget_bytes: usize, now_ms: u64) -> Self {
+        let count = (budget_bytes / size_of::<AtomicU32>()).max(1);
+        // A power of two, so that the hash is masked.
+        let count = if count.is_power_of_two() { count } else { count.next_power_of_two() / 2 };
+        Self {
+            slots: (0..count).map(|_| AtomicU32::new(0)).collect(),
+            start: pack(now_ms, COUNTER_START),
+            log_factor: AtomicU32::new(10),
+            decay_minutes: AtomicU32::new(1),
+            prefers_frequency: AtomicBool::new(false),
+        }
+    }
+
+    /// `lfu-log-factor` and `lfu-decay-time` (minutes; 0 never decays).
+    pub fn set_lfu(&self, log_factor: u32, decay_minutes: u32) {
+        self.log_factor.store(log_factor, Ordering::Relaxed);
+        self.decay_minutes.store(decay_minutes, Ordering::Relaxed);
+    }
+
+    /// Whether `maxmemory-policy` is one of the LFU family: then `OBJECT FREQ` answers and
+    /// `OBJECT IDLETIME` does not.
+    pub fn set_prefers_frequency(&self, yes: bool) {
+        self.prefers_frequency.store(yes, Ordering::Relaxed);
+    }
+
+    /// See [`Self::set_prefers_frequency`].
+    #[must_use]
+    pub fn prefers_frequency(&self) -> bool {
+        self.prefers_frequency.load(Ordering::Relaxed)
+    }
+
+    /// Bytes in use.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.slots.len() * size_of::<AtomicU32>()
+    }
+
+    /// The key was read or written.
+    pub(super) fn touch(&self, keyspace: u32, key: &[u8], now_ms: u64) {
+        let slot = self.slot(keyspace, key);
+        let before = self.load(slot);
+        let counter = self.grown(self.decayed(before, now_ms));
+        slot.store(pack(now_ms, counter), Ordering::Relaxed);
+    }
+
+    /// The key was made.
+    pub(super) fn create(&self, keyspace: u32, key: &[u8], now_ms: u64) {
+        self.slot(keyspace, key).store(pack(now_ms, COUNTER_START), Ordering::Relaxed);
+    }
+
+    /// Seconds since the last access.
+    #[must_use]
+    pub fn idle_seconds(&self, keyspace: u32, key: &[u8], now_ms: u64) -> u64 {
+        idle_seconds(self.load(self.slot(keyspace, key)), now_ms)
+    }
+
+    /// The logarithmic counter, decayed to now.
+    #[must_use]
+    pub fn frequency(&self, keyspace: u32, key: &[u8], now_ms: u64) -> u8 {
+        self.decayed(self.load(self.slot(keyspace, key)), now_ms)
+    }
+
+    fn slot(&self, keyspace: u32, key: &[u8]) -> &AtomicU32 {
+        let hash = xxh3_64_with_seed(key, u64::from(keyspace));
+        let index = usize::try_from(hash).unwrap_or(0) & (self.slots.len() - 1);
+        &self.slots[index]
+    }
+
+    fn load(&self, slot: &AtomicU32) -> u32 {
+        match slot.load(Ordering::Relaxed) {
+            0 => self.start,
+            packed => packed,
+        }
+    }
+
+    fn decayed(&self, packed: u32, now_ms: u64) -> u8 {
+        let minutes = idle_seconds(packed, now_ms) / 60;
+        let steps = match self.decay_minutes.load(Ordering::Relaxed) {
+            0 => 0,
+            decay => minutes / u64::from(decay),
+        };
+        let [counter, ..] = packed.to_le_bytes();
+        counter.saturating_sub(u8::try_from(steps).unwrap_or(u8::MAX))
+    }
+
+    fn grown(&self, counter: u8) -> u8 {
+        let above = f64::from(counter.saturating_sub(COUNTER_START));
+        let factor = f64::from(self.log_factor.load(Ordering::Relaxed));
+        if fastrand::f64() < 1.0 / (above * factor + 1.0) {
+            counter.saturating_add(1)
+        } else {
+            counter
+        }
+    }
+}
+
+fn pack(now_ms: u64, counter: u8) -> u32 {
+    ((((now_ms / 1000) & CLOCK_MASK) as u32) << 8) | u32::from(counter)
+}
+
+fn idle_seconds(packed: u32, now_ms: u64) -> u64 {
+    // The 24 bits wrap after 194 days; so does the difference.
+    (now_ms / 1000).wrapping_sub(u64::from(packed >> 8)) & CLOCK_MASK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_time_and_touch() {
+        let access = Access::new(1024, 1_000_000_000);
+        assert_eq!(access.idle_seconds(0, b"k", 1_000_000_000 + 7_000), 7);
+        access.touch(0, b"k", 1_000_010_000);
+        assert_eq!(access.idle_seconds(0, b"k", 1_000_012_500), 2);
+    }
+
+    #[test]
+    fn the_counter_grows_slowly_and_decays() {
+        let access = Access::new(1024, 1_000_000_000);
+        assert_eq!(access.frequency(0, b"k", 1_000_000_000), COUNTER_START);
+        access.create(0, b"k", 1_000_000_000);
+        for _ in 0..10_000 {
+            access.touch(0, b"k", 1_000_000_000);
+        }
+        let hot = access.frequency(0, b"k", 1_000_000_000);
+        assert!((20..90).contains(&hot), "{hot}");
+        assert_eq!(access.frequency(0, b"k", 1_000_000_000 + 10 * 60_000), hot - 10);
+        access.set_lfu(10, 0);
+        assert_eq!(access.frequency(0, b"k", 1_000_000_000 + 10 * 60_000), hot);
+    }
+
+    #[test]
+    fn memory_stays_below_its_budget() {
+        assert_eq!(Access::new(1000, 0).size_bytes(), 512);
+        assert_eq!(Access::new(1024, 0).size_bytes(), 1024);
+    }
+}

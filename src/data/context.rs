@@ -1,0 +1,22 @@
+//! What surrounds a call: the time, the database, the limits.
+
+use super::{Access, Cursors};
+
+/// What a view or a transaction knows besides the records.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Unix milliseconds; the same during the whole call.
+    pub now_ms: u64,
+    /// Selected database, below `databases`.
+    pub db: u16,
+    /// How many databases there are.
+    pub databases: u16,
+    /// Longest string in bytes (`proto-max-bulk-len`).
+    pub string_bytes_max: u64,
+    /// Access times and frequencies of keys.
+    pub access: &'a Access,
+    /// Whether reads change access times (`CLIENT NO-TOUCH`).
+    pub touch: bool,
+    /// Where running scans continue.
+    pub cursors: &'a Cursors,
+}

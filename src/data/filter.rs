@@ -1,0 +1,137 @@
+//! Which records compaction may drop: what nobody can reach any more.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+
+use super::key::{self, Kind};
+use super::meta::Meta;
+use super::root::RootRef;
+use crate::engine::{Filter, Judge, KeyRange, Read, Result};
+
+/// The ranges of the keyspaces that no database has any more, by the root record `root`; for
+/// [`crate::engine::Engine::reclaim`]. Fails where the record is damaged.
+pub fn dropped_ranges(root: &[u8]) -> Result<Vec<KeyRange>> {
+    Ok(RootRef::parse(root)?.dropped().into_iter().map(key::keyspaces).collect())
+}
+
+/// Drops the records of keyspaces that no database has, and elements of dead generations.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RecordFilter;
+
+impl Filter for RecordFilter {
+    fn expires_at_ms(&self, key: &[u8], value: &[u8]) -> Option<u64> {
+        match key::parse(key)? {
+            (_, Kind::Meta) => Meta::peek_expiry(value),
+            _ => None,
+        }
+    }
+
+    fn judge(&self, view: Box<dyn Read + Send>) -> Box<dyn Judge> {
+        // With a root record that cannot be read nothing is known to be dead.
+        let live = RootRef::parse(view.root()).ok().map(LiveKeyspaces::new);
+        Box::new(RecordJudge { view, live, last_generation: None })
+    }
+}
+
+/// The keyspaces that some database has.
+#[derive(Debug)]
+struct LiveKeyspaces {
+    used: HashSet<u32>,
+    /// Databases that are listed, so that they do not have their default.
+    listed: HashSet<u16>,
+}
+
+impl LiveKeyspaces {
+    fn new(root: RootRef<'_>) -> Self {
+        Self {
+            used: root.databases().map(|database| database.keyspace).collect(),
+            listed: root.databases().map(|database| database.db).collect(),
+        }
+    }
+
+    fn contains(&self, keyspace: u32) -> bool {
+        let is_default = u16::try_from(keyspace).is_ok_and(|db| !self.listed.contains(&db));
+        is_default || self.used.contains(&keyspace)
+    }
+}
+
+struct RecordJudge {
+    view: Box<dyn Read + Send>,
+    live: Option<LiveKeyspaces>,
+    /// Keyspace, generation, and whether it is dead. Elements of a generation come in a row.
+    last_generation: Option<(u32, u64, bool)>,
+}
+
+impl Judge for RecordJudge {
+    fn is_dead(&mut self, key: &Bytes, _value: &[u8]) -> Result<bool> {
+        let (Some(live), Some((keyspace, kind))) = (&self.live, key::parse(key)) else {
+            return Ok(false);
+        };
+        if !live.contains(keyspace) {
+            return Ok(true);
+        }
+        let Kind::Element { generation } = kind else { return Ok(false) };
+        match self.last_generation {
+            Some((space, known, dead)) if (space, known) == (keyspace, generation) => Ok(dead),
+            _ => {
+                let dead = self.view.get(&key::generation(keyspace, generation))?.is_none();
+                self.last_generation = Some((keyspace, generation, dead));
+                Ok(dead)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::model::Store;
+    use crate::data::root::Root;
+    use crate::engine::Changes;
+
+    fn judge(root: Bytes) -> Box<dyn Judge> {
+        let mut store = Store::default();
+        store.commit(Changes { root: Some(root), ..Changes::default() });
+        RecordFilter.judge(Box::new(store))
+    }
+
+    fn is_dead(judge: &mut dyn Judge, keyspace: u32) -> bool {
+        let key = Bytes::copy_from_slice(&key::meta(keyspace, b"k"));
+        judge.is_dead(&key, b"").unwrap()
+    }
+
+    #[test]
+    fn keyspaces_that_no_database_has_are_dead() {
+        let mut root = Root::parse(b"").unwrap();
+        root.add(0, 1, 0);
+        root.add(1, 1, 0);
+        root.flush(0);
+        root.swap(0, 1);
+        let fresh = root.database(1).keyspace;
+        let judge = &mut *judge(root.take_changed().unwrap().unwrap());
+        assert!(is_dead(judge, 0), "flushed");
+        assert!(!is_dead(judge, 1), "database 0 has it");
+        assert!(!is_dead(judge, 2), "the default of database 2");
+        assert!(!is_dead(judge, fresh), "database 1 has it");
+        assert!(is_dead(judge, fresh + 1), "not given out yet");
+    }
+
+    #[test]
+    fn elements_are_dead_without_their_generation_record() {
+        let mut judge = RecordFilter.judge(Box::new(Store::default()));
+        let key = Bytes::copy_from_slice(&key::chunk(0, 5, 0));
+        assert!(judge.is_dead(&key, b"").unwrap());
+        let mut store = Store::default();
+        let record = Bytes::copy_from_slice(&key::generation(0, 5));
+        store.commit(Changes { writes: [(record, Some(Bytes::new()))].into(), root: None });
+        let mut judge = RecordFilter.judge(Box::new(store));
+        assert!(!judge.is_dead(&key, b"").unwrap());
+        assert!(!judge.is_dead(&Bytes::from_static(b"?"), b"").unwrap());
+    }
+
+    #[test]
+    fn nothing_is_dead_under_a_damaged_root() {
+        assert!(!is_dead(&mut *judge(Bytes::from_static(b"garbage")), 70_000));
+    }
+}

@@ -1,0 +1,206 @@
+//! The engine keys of a database's records.
+//!
+//! ```text
+//! metadata      keyspace u32 BE | 0 | slot u16 BE | user key
+//! element       keyspace u32 BE | 1 | slot u16 BE | generation u64 BE | element
+//! expiry index  keyspace u32 BE | 2 | expiry in Unix ms, u64 BE | user key
+//! generation    keyspace u32 BE | 3 | slot u16 BE | generation u64 BE
+//! ```
+//!
+//! - All records of a keyspace are one range, so that a flushed database is dropped as a whole.
+//! - The metadata records of a keyspace are one range of nothing else, and the user key comes
+//!   last, as it is: `KEYS`, `SCAN` and `RANDOMKEY` walk that range in the order of the user keys,
+//!   and a literal prefix of a pattern is a prefix of the engine key.
+//! - The slot is 0 while cluster mode is off. With it on, a slot is one range of metadata and one
+//!   of elements.
+//! - Elements are named by their generation alone, not by the user key: `RENAME` of a value of any
+//!   size moves its metadata record. Generations come from the root record and are never used
+//!   twice. For a chunked string the element is the number of the chunk, u32 BE.
+//! - A generation record (its value is empty) exists exactly as long as its value does. It is what
+//!   tells compaction whether an element can still be read; nobody else reads it.
+//! - The value of an expiry index record is empty, or the generation of the key, u64 LE, if it has
+//!   one: expiry needs no other record to delete a key.
+
+use std::ops::{Bound, Range};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::engine::KeyRange;
+
+/// Bytes before the user key of a metadata record.
+pub(super) const META_PREFIX_LEN: usize = 7;
+/// Bytes before the element of an element record.
+pub(super) const ELEMENT_PREFIX_LEN: usize = 15;
+const EXPIRY_PREFIX_LEN: usize = 13;
+
+const META: u8 = 0;
+const ELEMENT: u8 = 1;
+const EXPIRY: u8 = 2;
+const GENERATION: u8 = 3;
+
+/// An engine key that is only looked up; on the stack where it is short.
+pub(super) type KeyBuf = SmallVec<[u8; 64]>;
+
+/// What a record is, told from its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Metadata (and small value) of a key.
+    Meta,
+    /// A part of the value of this generation.
+    Element {
+        /// The generation.
+        generation: u64,
+    },
+    /// Expiry index.
+    Expiry {
+        /// When the key expires, in Unix milliseconds.
+        at_ms: u64,
+    },
+    /// Says that a generation is alive.
+    Generation,
+}
+
+/// Keyspace id and kind of a record; `None` for a key that is not of this layout.
+#[must_use]
+pub(super) fn parse(key: &[u8]) -> Option<(u32, Kind)> {
+    let (keyspace, rest) = key.split_first_chunk::<4>()?;
+    let (kind, rest) = rest.split_first()?;
+    let number = |bytes: &[u8]| Some(u64::from_be_bytes(*bytes.first_chunk::<8>()?));
+    let kind = match *kind {
+        META => rest.get(2..).map(|_| Kind::Meta)?,
+        ELEMENT => Kind::Element { generation: number(rest.get(2..)?)? },
+        EXPIRY => Kind::Expiry { at_ms: number(rest)? },
+        GENERATION => number(rest.get(2..)?).map(|_| Kind::Generation)?,
+        _ => return None,
+    };
+    Some((u32::from_be_bytes(*keyspace), kind))
+}
+
+fn prefix(keyspace: u32, kind: u8) -> [u8; META_PREFIX_LEN] {
+    let [a, b, c, d] = keyspace.to_be_bytes();
+    [a, b, c, d, kind, 0, 0]
+}
+
+/// Key of the metadata record of `user_key`.
+#[must_use]
+pub(super) fn meta(keyspace: u32, user_key: &[u8]) -> KeyBuf {
+    let mut key = KeyBuf::from_slice(&prefix(keyspace, META));
+    key.extend_from_slice(user_key);
+    key
+}
+
+/// The user key of a metadata record.
+#[must_use]
+pub(super) fn meta_user_key(key: &Bytes) -> Bytes {
+    key.slice(META_PREFIX_LEN.min(key.len())..)
+}
+
+/// The metadata records of all user keys within the bounds.
+#[must_use]
+pub(super) fn meta_range(keyspace: u32, start: Bound<&[u8]>, end: Bound<&[u8]>) -> KeyRange {
+    let full = |user_key: &[u8]| Bytes::copy_from_slice(&meta(keyspace, user_key));
+    let start = match start {
+        Bound::Included(user_key) => Bound::Included(full(user_key)),
+        Bound::Excluded(user_key) => Bound::Excluded(full(user_key)),
+        Bound::Unbounded => Bound::Included(full(b"")),
+    };
+    let end = match end {
+        Bound::Included(user_key) => Bound::Included(full(user_key)),
+        Bound::Excluded(user_key) => Bound::Excluded(full(user_key)),
+        Bound::Unbounded => Bound::Excluded(Bytes::copy_from_slice(&prefix(keyspace, ELEMENT))),
+    };
+    (start, end)
+}
+
+/// Key of one chunk of the value of `generation`.
+#[must_use]
+pub(super) fn chunk(keyspace: u32, generation: u64, chunk: u32) -> [u8; ELEMENT_PREFIX_LEN + 4] {
+    let mut key = [0; ELEMENT_PREFIX_LEN + 4];
+    key[..META_PREFIX_LEN].copy_from_slice(&prefix(keyspace, ELEMENT));
+    key[META_PREFIX_LEN..ELEMENT_PREFIX_LEN].copy_from_slice(&generation.to_be_bytes());
+    key[ELEMENT_PREFIX_LEN..].copy_from_slice(&chunk.to_be_bytes());
+    key
+}
+
+/// The number of a chunk, from its key.
+#[must_use]
+pub(super) fn chunk_number(key: &[u8]) -> Option<u32> {
+    key.get(ELEMENT_PREFIX_LEN..)?.try_into().ok().map(u32::from_be_bytes)
+}
+
+/// Key of the record that says that `generation` is alive.
+#[must_use]
+pub(super) fn generation(keyspace: u32, generation: u64) -> [u8; ELEMENT_PREFIX_LEN] {
+    let mut key = [0; ELEMENT_PREFIX_LEN];
+    key[..META_PREFIX_LEN].copy_from_slice(&prefix(keyspace, GENERATION));
+    key[META_PREFIX_LEN..].copy_from_slice(&generation.to_be_bytes());
+    key
+}
+
+/// Key of the expiry index record of `user_key`.
+#[must_use]
+pub(super) fn expiry(keyspace: u32, at_ms: u64, user_key: &[u8]) -> Bytes {
+    let mut key = Vec::with_capacity(EXPIRY_PREFIX_LEN + user_key.len());
+    key.extend_from_slice(&keyspace.to_be_bytes());
+    key.push(EXPIRY);
+    key.extend_from_slice(&at_ms.to_be_bytes());
+    key.extend_from_slice(user_key);
+    key.into()
+}
+
+/// Expiry and user key of an expiry index record.
+#[must_use]
+pub(super) fn parse_expiry(key: &Bytes) -> Option<(u64, Bytes)> {
+    match parse(key)? {
+        (_, Kind::Expiry { at_ms }) => Some((at_ms, key.slice(EXPIRY_PREFIX_LEN..))),
+        _ => None,
+    }
+}
+
+/// All records of these keyspaces.
+#[must_use]
+pub(super) fn keyspaces(ids: Range<u32>) -> KeyRange {
+    let bytes = |id: u32| Bytes::copy_from_slice(&id.to_be_bytes());
+    (Bound::Included(bytes(ids.start)), Bound::Excluded(bytes(ids.end)))
+}
+
+/// The expiry index records from `from_ms` to `to_ms`, both included.
+#[must_use]
+pub(super) fn expiry_range(keyspace: u32, from_ms: u64, to_ms: u64) -> KeyRange {
+    let end = match to_ms.checked_add(1) {
+        Some(end_ms) => expiry(keyspace, end_ms, b""),
+        None => Bytes::copy_from_slice(&prefix(keyspace, GENERATION)),
+    };
+    (Bound::Included(expiry(keyspace, from_ms, b"")), Bound::Excluded(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_told_from_keys() {
+        assert_eq!(parse(&meta(7, b"k")), Some((7, Kind::Meta)));
+        assert_eq!(parse(&meta(7, b"")), Some((7, Kind::Meta)));
+        assert_eq!(parse(&chunk(7, 9, 1)), Some((7, Kind::Element { generation: 9 })));
+        assert_eq!(parse(&generation(7, 9)), Some((7, Kind::Generation)));
+        assert_eq!(parse(&expiry(7, 5, b"k")), Some((7, Kind::Expiry { at_ms: 5 })));
+        assert_eq!(parse_expiry(&expiry(7, 5, b"k")), Some((5, Bytes::from("k"))));
+        for bad in [&b""[..], b"abc", &[0, 0, 0, 0], &[0, 0, 0, 0, 0, 0], &[0, 0, 0, 0, 9, 0, 0]] {
+            assert_eq!(parse(bad), None);
+        }
+    }
+
+    #[test]
+    fn user_keys_keep_their_order() {
+        let mut keys: Vec<&[u8]> = vec![b"", b"a", b"a\0", b"a\xff", b"b", b"\xff\xff"];
+        keys.sort_unstable();
+        let engine: Vec<KeyBuf> = keys.iter().map(|key| meta(1, key)).collect();
+        assert!(engine.is_sorted());
+        let (_, Bound::Excluded(end)) = meta_range(1, Bound::Unbounded, Bound::Unbounded) else {
+            panic!("open end");
+        };
+        assert!(engine.iter().all(|key| key[..] < end[..]));
+    }
+}

@@ -1,0 +1,37 @@
+//! Redis keys and values as engine records. Knows no reply.
+//!
+//! - `root`, `key`, `meta`: the layout of the records.
+//! - [`View`] reads a database, [`Edit`] changes it in a transaction; `string` is the part of both
+//!   that knows strings.
+//! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
+//! - [`Access`] and [`Cursors`] are shared memory beside the records: nothing of them is stored.
+
+mod access;
+mod context;
+mod cursors;
+mod edit;
+mod expiry;
+mod extended;
+mod filter;
+mod glob;
+mod key;
+mod meta;
+#[cfg(test)]
+pub(crate) mod model;
+mod number;
+mod root;
+mod string;
+mod view;
+
+pub use access::Access;
+pub use context::Context;
+pub use cursors::Cursors;
+pub use edit::{Edit, EditOutcome};
+pub use expiry::{ExpiryCycle, ExpiryMarks, expire_cycle};
+pub use extended::Extended;
+pub use filter::{RecordFilter, dropped_ranges};
+pub use glob::{glob_matches, glob_prefix};
+pub use meta::{Body, KeyType, Meta};
+pub use number::parse_int;
+pub use root::{Database, RootRef};
+pub use view::{ReadOutcome, View};

@@ -1,0 +1,121 @@
+//! A store for tests: a map that takes the changes of transactions, and a check of everything that
+//! the records promise about each other.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use super::key::{self, Kind};
+use super::root::Root;
+use super::{Meta, RecordFilter};
+use crate::engine::{Changes, Direction, Filter, KeyRange, Read, Result, Scan, Txn};
+
+/// All records, in memory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Store {
+    records: BTreeMap<Bytes, Bytes>,
+    root: Bytes,
+    seq: u64,
+}
+
+impl Store {
+    /// A transaction on top of the store.
+    pub(crate) fn txn(&self) -> Txn<'_> {
+        Txn::new(self, self.seq + 1)
+    }
+
+    /// Takes the changes of a transaction.
+    pub(crate) fn commit(&mut self, changes: Changes) {
+        self.seq += 1;
+        for (key, value) in changes.writes {
+            match value {
+                Some(value) => drop(self.records.insert(key, value)),
+                None => drop(self.records.remove(&key)),
+            }
+        }
+        if let Some(root) = changes.root {
+            self.root = root;
+        }
+    }
+
+    /// Drops what the filter calls dead; answers how many records that were.
+    pub(crate) fn compact(&mut self) -> usize {
+        let mut judge = RecordFilter.judge(Box::new(self.clone()));
+        let before = self.records.len();
+        self.records.retain(|key, value| !judge.is_dead(key, value).unwrap());
+        before - self.records.len()
+    }
+}
+
+impl Read for Store {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        Ok(self.records.get(key).cloned())
+    }
+
+    fn scan(&self, range: KeyRange, direction: Direction) -> Scan<'_> {
+        let pairs = self.records.range(range).map(|(key, value)| Ok((key.clone(), value.clone())));
+        match direction {
+            Direction::Forward => Box::new(pairs),
+            Direction::Reverse => Box::new(pairs.rev()),
+        }
+    }
+
+    fn root(&self) -> &[u8] {
+        &self.root
+    }
+}
+
+const EVERYTHING: KeyRange = (Bound::Unbounded, Bound::Unbounded);
+
+/// How many records there are.
+pub(crate) fn record_count(view: &dyn Read) -> usize {
+    view.scan(EVERYTHING, Direction::Forward).map(|pair| drop(pair.unwrap())).count()
+}
+
+/// Panics where counts, expiry index or generation records do not fit the metadata.
+pub(crate) fn check(view: &dyn Read) {
+    let root = Root::parse(view.root()).unwrap();
+    let live: HashMap<u32, _> =
+        (0..16).map(|db| root.database(db)).map(|d| (d.keyspace, d)).collect();
+    assert_eq!(live.len(), 16, "two databases share a keyspace");
+    let mut counts: HashMap<u32, (u64, u64)> = HashMap::new();
+    let (mut index, mut expected_index) = (BTreeMap::new(), BTreeMap::new());
+    let (mut generations, mut expected_generations) = (BTreeSet::new(), BTreeSet::new());
+    for pair in view.scan(EVERYTHING, Direction::Forward) {
+        let (record, value) = pair.unwrap();
+        let (record, value) = (&record, &value);
+        let (keyspace, kind) = key::parse(record).unwrap();
+        if !live.contains_key(&keyspace) {
+            continue;
+        }
+        match kind {
+            Kind::Meta => {
+                let meta = Meta::decode(value).unwrap();
+                let user_key = key::meta_user_key(record);
+                let count = counts.entry(keyspace).or_default();
+                count.0 += 1;
+                if let Some(at_ms) = meta.expires_ms {
+                    count.1 += 1;
+                    let value = meta
+                        .generation()
+                        .map_or(Bytes::new(), |g| Bytes::copy_from_slice(&g.to_le_bytes()));
+                    expected_index.insert(key::expiry(keyspace, at_ms, &user_key), value);
+                }
+                if let Some(generation) = meta.generation() {
+                    let record = key::generation(keyspace, generation).to_vec();
+                    assert!(expected_generations.insert(record), "a generation used twice");
+                }
+            }
+            Kind::Expiry { .. } => drop(index.insert(record.clone(), value.clone())),
+            Kind::Generation => drop(generations.insert(record.to_vec())),
+            Kind::Element { .. } => {}
+        }
+    }
+    assert_eq!(index, expected_index);
+    assert_eq!(generations, expected_generations);
+    for (keyspace, database) in live {
+        let counted = counts.get(&keyspace).copied().unwrap_or_default();
+        assert_eq!((database.keys, database.expires), counted, "db {}", database.db);
+    }
+}

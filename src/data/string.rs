@@ -1,0 +1,198 @@
+//! Strings: inline while small, chunks of 16 KiB when long.
+//!
+//! A chunked string is changed in place: `APPEND`, `SETRANGE` and their kind write the metadata
+//! record and the chunks that they touch. Setting it as a whole takes a new generation.
+
+use std::ops::Bound;
+
+use bytes::{Bytes, BytesMut};
+
+use super::Edit;
+use super::key;
+use super::meta::{Body, CHUNK_BYTES, INLINE_BYTES_MAX, KeyType, Meta};
+use crate::engine::{Direction, Read, Result};
+
+/// Ranges of at most so many chunks are read one by one, longer ones by a scan.
+const GETS_MAX: u64 = 4;
+
+/// Bytes `start..end` of a string, cut at its end. Missing chunks read as zeros.
+pub(super) fn read_range(
+    read: &dyn Read,
+    keyspace: u32,
+    meta: &Meta,
+    start: u64,
+    end: u64,
+) -> Result<Bytes> {
+    let end = end.min(meta.string_len());
+    if start >= end {
+        return Ok(Bytes::new());
+    }
+    let (generation, len) = match &meta.body {
+        Body::Inline(value) => return Ok(value.slice(to_len(start)..to_len(end))),
+        Body::Chunked { generation, .. } => (*generation, to_len(end - start)),
+    };
+    let (first, last) = (chunk_of(start), chunk_of(end - 1));
+    let mut bytes = BytesMut::zeroed(len);
+    let mut place = |number: u32, chunk: &[u8]| {
+        let at = u64::from(number) * CHUNK_BYTES as u64;
+        let from = to_len(start.saturating_sub(at));
+        let to = chunk.len().min(to_len(end.saturating_sub(at)));
+        if let Some(part) = chunk.get(from..to) {
+            let into = to_len((at + from as u64).saturating_sub(start));
+            bytes[into..into + part.len()].copy_from_slice(part);
+        }
+    };
+    if u64::from(last - first) < GETS_MAX {
+        for number in first..=last {
+            if let Some(chunk) = read.get(&key::chunk(keyspace, generation, number))? {
+                place(number, &chunk);
+            }
+        }
+    } else {
+        let bound = |number| {
+            Bound::Included(Bytes::copy_from_slice(&key::chunk(keyspace, generation, number)))
+        };
+        for pair in read.scan((bound(first), bound(last)), Direction::Forward) {
+            let (engine_key, chunk) = pair?;
+            if let Some(number) = key::chunk_number(&engine_key) {
+                place(number, &chunk);
+            }
+        }
+    }
+    Ok(bytes.freeze())
+}
+
+impl Edit<'_> {
+    /// The whole string.
+    pub fn string(&self, meta: &Meta) -> Result<Bytes> {
+        read_range(&self.txn, self.keyspace, meta, 0, meta.string_len())
+    }
+
+    /// Sets `key` to a string; `old` is what [`Edit::find`] has found.
+    pub fn set_string(
+        &mut self,
+        key: &[u8],
+        old: Option<&Meta>,
+        value: &Bytes,
+        expires_ms: Option<u64>,
+    ) {
+        let body = if value.len() <= INLINE_BYTES_MAX {
+            Body::Inline(value.clone())
+        } else {
+            self.new_chunks(value)
+        };
+        let new = Meta { kind: KeyType::String, expires_ms, raw: false, body };
+        self.replace(key, old, Some(&new));
+    }
+
+    /// Writes `bytes` at `offset` of a string, which grows, with zeros in between, as needed; keeps
+    /// the expiry. `old` is what [`Edit::find`] has found, a string. The result is no longer than
+    /// the caller allows (at most 4 GiB × [`CHUNK_BYTES`]). Answers the new length in bytes.
+    pub fn write_string(
+        &mut self,
+        key: &[u8],
+        old: Option<&Meta>,
+        offset: u64,
+        bytes: &Bytes,
+    ) -> Result<u64> {
+        let len = old.map_or(0, Meta::string_len).max(offset + bytes.len() as u64);
+        let body = match old.map(|meta| &meta.body) {
+            Some(Body::Chunked { generation, .. }) => {
+                self.write_chunks(*generation, offset, bytes)?;
+                Body::Chunked { generation: *generation, len }
+            }
+            Some(Body::Inline(value)) if len > CHUNK_BYTES as u64 => {
+                let Body::Chunked { generation, .. } = self.new_chunks(value) else {
+                    unreachable!("new_chunks makes chunks")
+                };
+                self.write_chunks(generation, offset, bytes)?;
+                Body::Chunked { generation, len }
+            }
+            None if len > CHUNK_BYTES as u64 => {
+                let generation = self.root.next_generation();
+                self.write_chunks(generation, offset, bytes)?;
+                Body::Chunked { generation, len }
+            }
+            inline => {
+                let mut value = BytesMut::with_capacity(to_len(len));
+                if let Some(Body::Inline(before)) = inline {
+                    value.extend_from_slice(before);
+                }
+                value.resize(to_len(len), 0);
+                let offset = to_len(offset);
+                value[offset..offset + bytes.len()].copy_from_slice(bytes);
+                Body::Inline(value.freeze())
+            }
+        };
+        let expires_ms = old.and_then(|meta| meta.expires_ms);
+        let new = Meta { kind: KeyType::String, expires_ms, raw: true, body };
+        self.replace(key, old, Some(&new));
+        Ok(len)
+    }
+
+    /// Copies what [`Edit::find`] has found to `key` of database `db`, whatever that held. The
+    /// selected database stays the same, unless this fails.
+    pub fn copy(&mut self, meta: &Meta, db: u16, key: &[u8]) -> Result<()> {
+        let home = self.context().db;
+        let body = match &meta.body {
+            Body::Inline(value) => Body::Inline(value.clone()),
+            Body::Chunked { .. } => {
+                let value = self.string(meta)?;
+                self.select(db);
+                self.new_chunks(&value)
+            }
+        };
+        self.select(db);
+        let old = self.find(key)?;
+        self.replace(key, old.as_ref(), Some(&Meta { body, ..meta.clone() }));
+        self.select(home);
+        Ok(())
+    }
+
+    /// Stores `value` as the chunks of a new generation.
+    fn new_chunks(&mut self, value: &Bytes) -> Body {
+        let generation = self.root.next_generation();
+        for (number, at) in (0..).zip((0..value.len()).step_by(CHUNK_BYTES)) {
+            let end = value.len().min(at + CHUNK_BYTES);
+            self.put_chunk(generation, number, value.slice(at..end));
+        }
+        Body::Chunked { generation, len: value.len() as u64 }
+    }
+
+    fn write_chunks(&mut self, generation: u64, offset: u64, bytes: &Bytes) -> Result<()> {
+        let mut written = 0;
+        while written < bytes.len() {
+            let at = offset + written as u64;
+            let number = chunk_of(at);
+            let from = to_len(at % CHUNK_BYTES as u64);
+            let len = (CHUNK_BYTES - from).min(bytes.len() - written);
+            let part = bytes.slice(written..written + len);
+            if len == CHUNK_BYTES {
+                self.put_chunk(generation, number, part);
+            } else {
+                let engine_key = key::chunk(self.keyspace, generation, number);
+                let before = self.txn.get(&engine_key)?.unwrap_or_default();
+                let mut chunk = BytesMut::with_capacity(before.len().max(from + len));
+                chunk.extend_from_slice(&before);
+                chunk.resize(before.len().max(from + len), 0);
+                chunk[from..from + len].copy_from_slice(&part);
+                self.put_chunk(generation, number, chunk.freeze());
+            }
+            written += len;
+        }
+        Ok(())
+    }
+
+    fn put_chunk(&mut self, generation: u64, number: u32, chunk: Bytes) {
+        let engine_key = key::chunk(self.keyspace, generation, number);
+        self.txn.put(Bytes::copy_from_slice(&engine_key), chunk);
+    }
+}
+
+fn chunk_of(offset: u64) -> u32 {
+    u32::try_from(offset / CHUNK_BYTES as u64).expect("no string has 2^32 chunks")
+}
+
+fn to_len(bytes: u64) -> usize {
+    usize::try_from(bytes).expect("strings are shorter than memory addresses")
+}

@@ -1,0 +1,154 @@
+//! A Redis database in a consistent view, for reads.
+
+use std::cell::{Cell, RefCell};
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use super::{Context, Meta, key, root::RootRef, string};
+use crate::engine::{Direction, Read, Result};
+
+/// Expired keys that one view notes.
+const EXPIRED_NOTED_MAX: usize = 1024;
+
+/// What a read has found out besides its answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadOutcome {
+    /// Keys that were looked up and found.
+    pub hits: u64,
+    /// Keys that were looked up and not found.
+    pub misses: u64,
+    /// Keys that have expired but are still stored, at most 1,024: for [`super::Edit::reap`].
+    pub expired: Vec<Bytes>,
+}
+
+/// A Redis database in a consistent view. Expired keys are not seen.
+pub struct View<'a> {
+    read: &'a dyn Read,
+    context: Context<'a>,
+    root: RootRef<'a>,
+    keyspace: u32,
+    hits: Cell<u64>,
+    misses: Cell<u64>,
+    expired: RefCell<Vec<Bytes>>,
+}
+
+impl<'a> View<'a> {
+    /// The database `context.db` in `read`. Fails only where the root record is damaged.
+    pub fn new(read: &'a dyn Read, context: Context<'a>) -> Result<Self> {
+        let root = RootRef::parse(read.root())?;
+        Ok(Self {
+            read,
+            context,
+            root,
+            keyspace: root.database(context.db).keyspace,
+            hits: Cell::new(0),
+            misses: Cell::new(0),
+            expired: RefCell::default(),
+        })
+    }
+
+    /// What the call knows besides the records.
+    #[must_use]
+    pub fn context(&self) -> &Context<'a> {
+        &self.context
+    }
+
+    /// Prefix of the records of this database.
+    #[must_use]
+    pub fn keyspace(&self) -> u32 {
+        self.keyspace
+    }
+
+    /// Keys of this database, expired ones that nobody has met yet included.
+    #[must_use]
+    pub fn key_count(&self) -> u64 {
+        self.root.database(self.context.db).keys
+    }
+
+    /// Looks up `key`: counts a hit or a miss, and touches it.
+    pub fn find(&self, key: &[u8]) -> Result<Option<Meta>> {
+        let found = self.inspect(key)?;
+        if found.is_some() && self.context.touch {
+            self.touch(key);
+        }
+        Ok(found)
+    }
+
+    /// Notes that `key` was used now.
+    pub fn touch(&self, key: &[u8]) {
+        self.context.access.touch(self.keyspace, key, self.context.now_ms);
+    }
+
+    /// Looks up `key` without touching it: counts a hit or a miss.
+    pub fn inspect(&self, key: &[u8]) -> Result<Option<Meta>> {
+        let found = self.load(key)?;
+        let counter = if found.is_some() { &self.hits } else { &self.misses };
+        counter.set(counter.get() + 1);
+        Ok(found)
+    }
+
+    fn load(&self, key: &[u8]) -> Result<Option<Meta>> {
+        let Some(record) = self.read.get(&key::meta(self.keyspace, key))? else { return Ok(None) };
+        let meta = Meta::decode(&record)?;
+        if meta.is_expired(self.context.now_ms) {
+            self.note_expired(|| Bytes::copy_from_slice(key));
+            return Ok(None);
+        }
+        Ok(Some(meta))
+    }
+
+    /// The whole string.
+    pub fn string(&self, meta: &Meta) -> Result<Bytes> {
+        self.string_range(meta, 0, meta.string_len())
+    }
+
+    /// Bytes `start..end` of the string, cut at its end.
+    pub fn string_range(&self, meta: &Meta, start: u64, end: u64) -> Result<Bytes> {
+        string::read_range(self.read, self.keyspace, meta, start, end)
+    }
+
+    /// Walks the keys within the bounds in the order of their bytes; `None` for one that has
+    /// expired. Counts nothing and touches nothing.
+    pub fn walk(
+        &self,
+        start: Bound<&[u8]>,
+        end: Bound<&[u8]>,
+        direction: Direction,
+    ) -> impl Iterator<Item = Result<(Bytes, Option<Meta>)>> + '_ {
+        let range = key::meta_range(self.keyspace, start, end);
+        self.read.scan(range, direction).map(|pair| {
+            let (engine_key, record) = pair?;
+            let user_key = key::meta_user_key(&engine_key);
+            let meta = Meta::decode(&record)?;
+            if meta.is_expired(self.context.now_ms) {
+                self.note_expired(|| user_key.clone());
+                return Ok((user_key, None));
+            }
+            Ok((user_key, Some(meta)))
+        })
+    }
+
+    /// What was found out so far.
+    #[must_use]
+    pub fn outcome(&self) -> ReadOutcome {
+        ReadOutcome {
+            hits: self.hits.get(),
+            misses: self.misses.get(),
+            expired: self.expired.borrow().clone(),
+        }
+    }
+
+    fn note_expired(&self, key: impl FnOnce() -> Bytes) {
+        let mut expired = self.expired.borrow_mut();
+        if expired.len() < EXPIRED_NOTED_MAX {
+            expired.push(key());
+        }
+    }
+}
+
+impl std::fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("context", &self.context).finish_non_exhaustive()
+    }
+}
