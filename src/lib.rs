@@ -7,9 +7,13 @@
 //! - [`env`]: the outside world (file system, clock), each in a real and a simulated form.
 //! - [`engine`]: the LSM tree. Byte keys, byte values, transactions, snapshots. Knows no Redis type.
 //! - [`data`]: Redis keys and values as engine records. Knows no reply.
+//! - [`protocol`]: bytes to requests and replies to bytes (RESP2, RESP3, inline). Knows no command.
+//! - [`config`]: the one table of settings.
 //!
 //! `docs/ARCHITECTURE.md` has the picture and the invariants of each layer.
 
+pub mod config;
 pub mod data;
 pub mod engine;
 pub mod env;
+pub mod protocol;

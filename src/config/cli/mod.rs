@@ -1,0 +1,260 @@
+//! The command line: `siltdb [redis.conf] [--name value ...]`.
+//!
+//! Each setting of the table is an option. As in redis-server an option takes all words up to the
+//! next one that starts with `--`, so `--save 900 1` and `--bind 127.0.0.1 -::1` work; clap gets
+//! them as one value, with quotes, and does the rest.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::file::Loader;
+use super::table::{GROUPS, find, settings};
+use super::{Config, Kind, LoadError, Setting};
+use crate::env::{Fs, RealFs};
+use crate::protocol::{quote, split_words};
+
+/// What the command line asked for.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The settings of the file and the command line.
+    pub config: Config,
+    /// Lines to be logged as warnings once logging has been set up.
+    pub notices: Vec<String>,
+}
+
+/// Why the server does not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CliError {
+    /// A mistake in the options, or the text of `--help` and `--version`: let clap print it and end
+    /// the process (`clap::Error::exit`).
+    Usage(clap::Error),
+    /// A mistake in the configuration.
+    Load(LoadError),
+}
+
+impl std::fmt::Display for CliError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Usage(error) => write!(f, "{error}"),
+            Self::Load(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for CliError {}
+
+impl From<LoadError> for CliError {
+    fn from(error: LoadError) -> Self {
+        Self::Load(error)
+    }
+}
+
+/// Reads the command line (the program's name first) and the files it names; `-` as the file reads
+/// standard input. Options win over the file.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, CliError> {
+    parse_with(args, &RealFs, &mut std::io::stdin())
+}
+
+fn parse_with(
+    args: impl IntoIterator<Item = OsString>,
+    fs: &dyn Fs,
+    stdin: &mut dyn Read,
+) -> Result<Parsed, CliError> {
+    let args = gather(args.into_iter().collect());
+    let matches = command().try_get_matches_from(args).map_err(CliError::Usage)?;
+
+    let mut loader = Loader::new(fs);
+    let mut file = None;
+    match matches.get_one::<PathBuf>("CONFIG").map(PathBuf::as_path) {
+        None => {}
+        Some(path) if path == Path::new("-") => read_stdin(&mut loader, stdin)?,
+        Some(path) => {
+            // CONFIG REWRITE must find it again wherever the process then is.
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            loader.file(&path)?;
+            file = Some(path);
+        }
+    }
+    options(&mut loader, &matches)?;
+
+    let mut notices = Vec::new();
+    if !loader.without_effect.is_empty() {
+        let names = loader.without_effect.join(", ");
+        notices.push(format!("settings accepted without effect: {names}"));
+    }
+    Ok(Parsed { config: Config::new(loader.settings, file), notices })
+}
+
+fn read_stdin(loader: &mut Loader<'_>, stdin: &mut dyn Read) -> Result<(), LoadError> {
+    /// Longest configuration taken from standard input, in bytes.
+    const STDIN_BYTES_MAX: u64 = 16 << 20;
+
+    let name = Path::new("(standard input)");
+    let mut text = Vec::new();
+    stdin.take(STDIN_BYTES_MAX).read_to_end(&mut text).map_err(|error| LoadError {
+        file: Some(name.to_owned()),
+        line: 0,
+        text: String::new(),
+        why: format!("cannot be read: {error}"),
+    })?;
+    loader.text(&text, name)
+}
+
+/// Carries out the options, as lines behind the last one of the file.
+fn options(loader: &mut Loader<'_>, matches: &ArgMatches) -> Result<(), LoadError> {
+    let in_options = |text: String, why: String| LoadError { file: None, line: 0, text, why };
+    for setting in settings() {
+        for line in matches.get_many::<String>(setting.name).into_iter().flatten() {
+            let words = split_words(line.as_bytes()).unwrap_or_default();
+            let words: Vec<String> =
+                words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            loader
+                .set(setting.name, &words)
+                .map_err(|why| in_options(format!("--{}", setting.name), why))?;
+        }
+    }
+    Ok(())
+}
+
+/// Joins the words of each option to one argument, `--name=<words with quotes>`.
+fn gather(args: Vec<OsString>) -> Vec<OsString> {
+    let mut gathered = Vec::with_capacity(args.len());
+    let mut args = args.into_iter().peekable();
+    while let Some(arg) = args.next() {
+        let Some((name, value)) = arg.to_str().and_then(option_name) else {
+            gathered.push(arg);
+            continue;
+        };
+        let mut words: Vec<String> = value.map(quoted).into_iter().collect();
+        while let Some(word) = args.next_if(|word| is_value(word)) {
+            words.push(quoted(&word.to_string_lossy()));
+        }
+        // Without a value clap says what is missing.
+        let joined = if words.is_empty() {
+            format!("--{name}")
+        } else {
+            format!("--{name}={}", words.join(" "))
+        };
+        gathered.push(joined.into());
+    }
+    gathered
+}
+
+fn quoted(word: &str) -> String {
+    quote(word.as_bytes())
+}
+
+/// The name, and the value behind `=`, if `arg` is the option of a setting.
+fn option_name(arg: &str) -> Option<(&'static str, Option<&str>)> {
+    let arg = arg.strip_prefix("--")?;
+    let (name, value) = match arg.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (arg, None),
+    };
+    Some((find(name)?.name, value))
+}
+
+/// Whether an argument belongs to the option before it. A single `-` is the file.
+fn is_value(arg: &std::ffi::OsStr) -> bool {
+    arg != "-" && !arg.as_encoded_bytes().starts_with(b"--")
+}
+
+fn command() -> Command {
+    let styles = Styles::styled()
+        .header(AnsiColor::Green.on_default().bold())
+        .literal(AnsiColor::Cyan.on_default().bold());
+    let mut command = Command::new("siltdb")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A Redis server whose data lives on disk and survives a power cut.")
+        .styles(styles)
+        .override_usage("siltdb [CONFIG] [--<setting> <value>...]")
+        .after_help(AFTER_HELP)
+        .disable_version_flag(true)
+        .arg(
+            Arg::new("CONFIG")
+                .help("Configuration file in the syntax of redis.conf; '-' reads standard input")
+                .value_parser(clap::value_parser!(PathBuf)),
+        )
+        .arg(
+            Arg::new("version")
+                .short('v')
+                .visible_short_alias('V')
+                .long("version")
+                .action(ArgAction::Version)
+                .help("Print the version"),
+        );
+    for group in GROUPS {
+        for setting in group.settings {
+            command = command.arg(
+                Arg::new(setting.name)
+                    .long(setting.name)
+                    .action(ArgAction::Append)
+                    .value_name(value_name(setting.kind))
+                    .help(help(setting))
+                    .help_heading(group.title)
+                    .hide(!group.has_effect)
+                    .hide_short_help(!FREQUENT.contains(&setting.name)),
+            );
+        }
+    }
+    command
+}
+
+/// What `-h` shows.
+const FREQUENT: &[&str] = &[
+    "port",
+    "bind",
+    "unixsocket",
+    "requirepass",
+    "maxclients",
+    "timeout",
+    "tcp-keepalive",
+    "io-threads",
+    "dir",
+    "appendfsync",
+    "databases",
+    "maxmemory",
+    "loglevel",
+    "logfile",
+];
+
+const AFTER_HELP: &str = "\
+Sizes: 1k is 1000 bytes, 1kb is 1024; likewise m, mb, g, gb.
+-h shows the most used settings, --help all that have an effect. Every other setting of Redis 7.4
+is accepted too, so that a redis.conf can be used as it is.
+
+Examples:
+  siltdb
+  siltdb /etc/siltdb.conf --port 7000 --maxmemory 2gb
+  siltdb --dir /var/lib/siltdb --appendfsync everysec --bind 127.0.0.1 -::1";
+
+fn help(setting: &Setting) -> String {
+    let mut text = setting.docs.to_owned();
+    if let Kind::Choice { names, .. } = setting.kind {
+        text.push_str(&format!(" [{}]", names.join(", ")));
+    }
+    if !setting.default.is_empty() {
+        text.push_str(&format!(" [default: {}]", setting.default));
+    }
+    text
+}
+
+fn value_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Switch { .. } | Kind::On(_) => "yes|no",
+        Kind::Memory { .. } => "SIZE",
+        Kind::Integer { .. } => "N",
+        Kind::Words { .. } => "WORDS",
+        Kind::Choice { .. } => "WORD",
+        Kind::Mode { .. } | Kind::Text { .. } | Kind::Kept(_) | Kind::Only(_) => "VALUE",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! Command lines.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::{CliError, Parsed, command, parse_with};
+use crate::config::AppendFsync;
+use crate::env::SimFs;
+
+const FILE: &str = "port 7000\ntimeout 9\nrdbchecksum no\n";
+
+fn run_with(args: &[&str], stdin: &str) -> Result<Parsed, CliError> {
+    let fs = SimFs::new(1).shared();
+    fs.create_dir_all(Path::new("/etc")).expect("made");
+    let file = fs.create(Path::new("/etc/redis.conf")).expect("created");
+    file.write_at(0, FILE.as_bytes()).expect("written");
+    let args = ["siltdb"].iter().chain(args).map(OsString::from);
+    parse_with(args, &*fs, &mut stdin.as_bytes())
+}
+
+fn run(args: &[&str]) -> Parsed {
+    run_with(args, "").unwrap_or_else(|error| panic!("{args:?}: {error}"))
+}
+
+fn error(args: &[&str]) -> String {
+    run_with(args, "").expect_err("a mistake").to_string()
+}
+
+#[test]
+fn the_table_makes_a_sound_command() {
+    command().debug_assert();
+}
+
+#[test]
+fn defaults() {
+    let parsed = run(&[]);
+    assert_eq!(**parsed.config.load(), crate::config::Settings::default());
+    assert_eq!(parsed.config.file(), None);
+    assert!(parsed.notices.is_empty());
+}
+
+#[test]
+fn options_win_over_the_file() {
+    let parsed = run(&["/etc/redis.conf", "--port", "7001", "--appendfsync=everysec"]);
+    let settings = parsed.config.load();
+    assert_eq!((settings.port, settings.timeout), (7001, 9));
+    assert_eq!(settings.appendfsync, AppendFsync::EverySecond);
+    assert_eq!(parsed.config.file(), Some(Path::new("/etc/redis.conf")));
+    assert_eq!(parsed.notices, ["settings accepted without effect: rdbchecksum"]);
+}
+
+#[test]
+fn options_of_several_words() {
+    let parsed = run(&[
+        "--save",
+        "900",
+        "1",
+        "--bind",
+        "127.0.0.1",
+        "-::1",
+        "--save",
+        "300 10",
+        "--client-output-buffer-limit",
+        "normal",
+        "1kb",
+        "0",
+        "0",
+        "--slowlog-log-slower-than",
+        "-1",
+        "--requirepass",
+        "-a b\"c",
+        "--PORT",
+        "1",
+        "--slave-priority",
+        "7",
+    ]);
+    let settings = parsed.config.load();
+    assert_eq!(settings.bind, ["127.0.0.1", "-::1"]);
+    assert_eq!(settings.client_output_buffer_limit.normal.hard_bytes, 1024);
+    assert_eq!(settings.slowlog_log_slower_than, -1);
+    assert_eq!(settings.requirepass, "-a b\"c");
+    assert_eq!(settings.port, 1);
+    assert_eq!(settings.kept["replica-priority"], "7");
+    assert_eq!(settings.save, [(900, 1), (300, 10)]);
+}
+
+#[test]
+fn empty_values() {
+    let parsed = run(&["/etc/redis.conf", "--save", "", "--bind", "", "--logfile="]);
+    let settings = parsed.config.load();
+    assert!(settings.save.is_empty());
+    assert!(settings.bind.is_empty());
+    assert!(settings.logfile.is_empty());
+}
+
+#[test]
+fn standard_input_is_a_file() {
+    let parsed = run_with(&["--port", "1", "-"], "port 5\ntimeout 6\n").expect("valid");
+    let settings = parsed.config.load();
+    assert_eq!((settings.port, settings.timeout), (1, 6));
+    let error = run_with(&["-"], "x y\n").expect_err("unknown").to_string();
+    assert!(error.contains("(standard input), line 1: there is no setting 'x'"), "{error}");
+}
+
+#[test]
+fn mistakes() {
+    assert!(error(&["--prot", "1"]).contains("'--port'"));
+    assert!(error(&["--port"]).contains("a value is required"));
+    assert!(error(&["--port", "70000"]).contains("between 0 and 65535"));
+    assert!(error(&["--port", "1", "2"]).contains("port: wrong number of arguments"));
+    assert!(error(&["/etc/none.conf"]).contains("/etc/none.conf: cannot be read"));
+    assert!(error(&["--cluster-enabled", "yes"]).contains("cluster mode is not supported"));
+}
+
+#[test]
+fn help_and_version() {
+    let help = error(&["--help"]);
+    for part in
+        ["--appendfsync", "[default: 6379]", "Network:", "Examples:", "--active-expire-effort"]
+    {
+        assert!(help.contains(part), "{part} in {help}");
+    }
+    assert!(!help.contains("rdbchecksum"), "{help}");
+    let short = error(&["-h"]);
+    assert!(short.contains("--maxmemory ") && !short.contains("--active-expire"), "{short}");
+    assert!(error(&["-v"]).contains(env!("CARGO_PKG_VERSION")));
+    assert!(error(&["--version"]).starts_with("siltdb "));
+}

@@ -1,0 +1,220 @@
+//! The values of all settings, typed.
+
+use std::collections::BTreeMap;
+
+/// Most output that a client of one class may have waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutputLimit {
+    /// Bytes at which the client is dropped at once; 0 for none.
+    pub hard_bytes: u64,
+    /// Bytes at which it is dropped if it stays there; 0 for none.
+    pub soft_bytes: u64,
+    /// How long it may stay above the soft limit, in seconds.
+    pub soft_seconds: u64,
+}
+
+/// `client-output-buffer-limit` of each class of clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutputLimits {
+    /// Clients that send commands.
+    pub normal: OutputLimit,
+    /// Replicas.
+    pub replica: OutputLimit,
+    /// Clients with a subscription.
+    pub pubsub: OutputLimit,
+}
+
+/// When a write is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AppendFsync {
+    /// After it is on disk.
+    #[default]
+    Always,
+    /// Before; the log is synced each second.
+    EverySecond,
+    /// Before; the operating system decides when it reaches the disk.
+    No,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum LogLevel {
+    /// Everything.
+    Debug,
+    /// Much.
+    Verbose,
+    /// What an operator wants to know.
+    #[default]
+    Notice,
+    /// Problems.
+    Warning,
+    /// Nothing.
+    Nothing,
+}
+
+/// What is removed when the memory budget is spent. Data lives on disk, so it is only accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MaxmemoryPolicy {
+    /// Nothing.
+    #[default]
+    NoEviction,
+    /// Least recently used keys with an expiry.
+    VolatileLru,
+    /// Least frequently used keys with an expiry.
+    VolatileLfu,
+    /// Random keys with an expiry.
+    VolatileRandom,
+    /// Keys with the nearest expiry.
+    VolatileTtl,
+    /// Least recently used keys.
+    AllkeysLru,
+    /// Least frequently used keys.
+    AllkeysLfu,
+    /// Random keys.
+    AllkeysRandom,
+}
+
+impl MaxmemoryPolicy {
+    /// Whether `OBJECT FREQ` is meant rather than `OBJECT IDLETIME`.
+    #[must_use]
+    pub fn is_lfu(self) -> bool {
+        matches!(self, Self::VolatileLfu | Self::AllkeysLfu)
+    }
+}
+
+/// From where a protected command may be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protection {
+    /// From nowhere.
+    #[default]
+    No,
+    /// From everywhere.
+    Yes,
+    /// From loopback addresses and the unix socket.
+    Local,
+}
+
+/// The values of all settings. Names are those of the table, with underscores; units are in the name
+/// where the setting's own name does not say them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// TCP port; 0 for none.
+    pub port: u16,
+    /// Addresses to listen on, as written: `*`, `-::1` (optional), names.
+    pub bind: Vec<String>,
+    /// Path of the unix socket; empty for none.
+    pub unixsocket: String,
+    /// Mode of the unix socket (octal `755`); 0 to leave it to the umask.
+    pub unixsocketperm: u32,
+    /// Length of the queue of connections not yet accepted.
+    pub tcp_backlog: u32,
+    /// Seconds between keep-alive probes; 0 for none.
+    pub tcp_keepalive: u32,
+    /// Seconds after which an idle client is closed; 0 for never.
+    pub timeout: u32,
+    /// Without a password, serve only loopback addresses.
+    pub protected_mode: bool,
+    /// Most clients at a time.
+    pub maxclients: usize,
+    /// Password of the default user; empty for none.
+    pub requirepass: String,
+    /// Threads that serve connections.
+    pub io_threads: usize,
+    /// Longest argument in bytes.
+    pub proto_max_bulk_len: u64,
+    /// Most bytes that an unfinished request may hold.
+    pub client_query_buffer_limit: u64,
+    /// Most output that may wait for a client.
+    pub client_output_buffer_limit: OutputLimits,
+    /// Data directory.
+    pub dir: String,
+    /// Number of databases.
+    pub databases: u16,
+    /// When a write is acknowledged.
+    pub appendfsync: AppendFsync,
+    /// Points at which Redis would write a snapshot: seconds and changes. Without effect.
+    pub save: Vec<(u64, u64)>,
+    /// Threads that compact in the background; flushes have one of their own.
+    pub compaction_threads: usize,
+    /// Memory budget of the process in bytes; 0 for automatic.
+    pub maxmemory: u64,
+    /// Kept for `OBJECT FREQ` and tools.
+    pub maxmemory_policy: MaxmemoryPolicy,
+    /// How slowly the frequency counter of a key grows.
+    pub lfu_log_factor: u32,
+    /// Minutes after which the frequency counter of an idle key is halved.
+    pub lfu_decay_time: u32,
+    /// How hard active expiry works, 1 to 10.
+    pub active_expire_effort: u32,
+    /// Background ticks per second.
+    pub hz: u32,
+    /// How much is logged.
+    pub loglevel: LogLevel,
+    /// Log file; empty for standard output.
+    pub logfile: String,
+    /// Microseconds from which a command is in the slow log; negative for never.
+    pub slowlog_log_slower_than: i64,
+    /// Entries of the slow log.
+    pub slowlog_max_len: u64,
+    /// Milliseconds from which an event is kept by the latency monitor; 0 for never.
+    pub latency_monitor_threshold: u64,
+    /// Histograms of the time per command.
+    pub latency_tracking: bool,
+    /// Percentiles of those in `INFO latencystats`.
+    pub latency_tracking_info_percentiles: Vec<f64>,
+    /// Classes of keyspace events, in Redis's order. Without effect until there is a publication.
+    pub notify_keyspace_events: String,
+    /// From where `DEBUG` may be called.
+    pub enable_debug_command: Protection,
+    /// Seconds that a shutdown waits for replies on their way.
+    pub shutdown_timeout: u64,
+    /// File that receives the process id; empty for none.
+    pub pidfile: String,
+    /// Settings that only round-trip, by name.
+    pub kept: BTreeMap<&'static str, String>,
+}
+
+impl Settings {
+    /// Zero everywhere: what the defaults of the table are laid on.
+    pub(super) fn empty() -> Self {
+        Self {
+            port: Default::default(),
+            bind: Default::default(),
+            unixsocket: Default::default(),
+            unixsocketperm: Default::default(),
+            tcp_backlog: Default::default(),
+            tcp_keepalive: Default::default(),
+            timeout: Default::default(),
+            protected_mode: Default::default(),
+            maxclients: Default::default(),
+            requirepass: Default::default(),
+            io_threads: Default::default(),
+            proto_max_bulk_len: Default::default(),
+            client_query_buffer_limit: Default::default(),
+            client_output_buffer_limit: Default::default(),
+            dir: Default::default(),
+            databases: Default::default(),
+            appendfsync: Default::default(),
+            save: Default::default(),
+            compaction_threads: Default::default(),
+            maxmemory: Default::default(),
+            maxmemory_policy: Default::default(),
+            lfu_log_factor: Default::default(),
+            lfu_decay_time: Default::default(),
+            active_expire_effort: Default::default(),
+            hz: Default::default(),
+            loglevel: Default::default(),
+            logfile: Default::default(),
+            slowlog_log_slower_than: Default::default(),
+            slowlog_max_len: Default::default(),
+            latency_monitor_threshold: Default::default(),
+            latency_tracking: Default::default(),
+            latency_tracking_info_percentiles: Default::default(),
+            notify_keyspace_events: Default::default(),
+            enable_debug_command: Default::default(),
+            shutdown_timeout: Default::default(),
+            pidfile: Default::default(),
+            kept: Default::default(),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Durability and databases.
+
+use super::access::{Number, Word, choice, integer, text};
+use crate::config::AppendFsync;
+use crate::config::kind::{Kind, Setting};
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting::new("dir", text!(dir), "./data", "Data directory; created if it is not there")
+        .immutable(),
+    Setting::new(
+        "appendfsync",
+        choice!(appendfsync: AppendFsync),
+        "always",
+        "When a write is acknowledged: 'always' after it is on disk; 'everysec' and 'no' before",
+    ),
+    Setting::new(
+        "appendonly",
+        Kind::On("every write is logged; see appendfsync for when the log is synced"),
+        "yes",
+        "Always 'yes': every write is logged",
+    ),
+    Setting::new("databases", integer!(databases, 1, 16384), "16", "Number of databases")
+        .immutable(),
+    Setting::new(
+        "compaction-threads",
+        integer!(compaction_threads, 1, 64),
+        "1",
+        "Threads that compact in the background; flushes have one of their own",
+    )
+    .immutable()
+    // Redis's own suite sets whatever `CONFIG GET *` shows, and must not see one more that is immutable.
+    .hidden(),
+    Setting::new(
+        "active-expire-effort",
+        integer!(active_expire_effort, 1, 10),
+        "1",
+        "How many expired keys are deleted at a time: the more, the longer writes wait meanwhile",
+    ),
+    Setting::new("hz", integer!(hz, 0, i32::MAX as i64), "10", "Background ticks per second"),
+];

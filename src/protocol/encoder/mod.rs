@@ -1,0 +1,180 @@
+//! Replies to bytes.
+//!
+//! Simple strings, errors and the leaves that RESP3 adds go through the frames of `redis-protocol`.
+//! Written directly, with that crate as the oracle of the tests, are:
+//!
+//! - integers: its frames measure one by a logarithm in floating point, which is a digit too much
+//!   just below large powers of ten, and leaves a zero byte behind the frame;
+//! - bulk strings: its frames fill their place with zeros before the bytes are copied;
+//! - headers of arrays, maps and sets: its maps and sets are hashed and would lose order and
+//!   repetitions, its RESP2 frames have no null array;
+//! - doubles: Redis uses an exponent, its frames print all digits.
+
+use std::borrow::Cow;
+
+use bytes::{BufMut, BytesMut};
+use redis_protocol::resp2::types::BorrowedFrame;
+use redis_protocol::resp3::types::VerbatimStringFormat;
+use redis_protocol::{resp2, resp3};
+use tokio_util::codec::Encoder;
+
+use super::{Error, Reply, Version, format_double};
+
+const CRLF: &[u8] = b"\r\n";
+
+/// Encodes replies for one version of the protocol.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReplyEncoder {
+    /// The version that the client speaks; `HELLO` changes it.
+    pub version: Version,
+}
+
+impl ReplyEncoder {
+    /// An encoder for `version`.
+    #[must_use]
+    pub fn new(version: Version) -> Self {
+        Self { version }
+    }
+
+    /// Appends `reply` to `dst`.
+    pub fn write(self, reply: &Reply, dst: &mut BytesMut) {
+        match (self.version, reply) {
+            (_, Reply::Silent) => {}
+            (_, Reply::Integer(value)) => put_integer(dst, *value),
+            (_, Reply::Bulk(bytes)) => put_bulk(dst, bytes),
+            (_, Reply::Simple(text)) if text == "OK" => dst.put_slice(b"+OK\r\n"),
+            (_, Reply::Simple(text)) => {
+                put_line(dst, &BorrowedFrame::SimpleString(one_line(text).as_bytes()));
+            }
+            (_, Reply::Error(text)) => put_line(dst, &BorrowedFrame::Error(&one_line(text))),
+            (_, Reply::Array(items)) => self.write_all(b'*', items, dst),
+            (Version::Resp2, Reply::Null) => dst.put_slice(b"$-1\r\n"),
+            (Version::Resp2, Reply::NullArray) => dst.put_slice(b"*-1\r\n"),
+            (Version::Resp3, Reply::Null | Reply::NullArray) => dst.put_slice(b"_\r\n"),
+            (Version::Resp2, Reply::Map(pairs)) => {
+                put_header(dst, b'*', pairs.len() * 2);
+                self.write_pairs(pairs, dst);
+            }
+            (Version::Resp3, Reply::Map(pairs)) => {
+                put_header(dst, b'%', pairs.len());
+                self.write_pairs(pairs, dst);
+            }
+            (Version::Resp2, Reply::Attribute(_, about)) => self.write(about, dst),
+            (Version::Resp3, Reply::Attribute(pairs, about)) => {
+                put_header(dst, b'|', pairs.len());
+                self.write_pairs(pairs, dst);
+                self.write(about, dst);
+            }
+            (Version::Resp2, Reply::Set(items) | Reply::Push(items)) => {
+                self.write_all(b'*', items, dst);
+            }
+            (Version::Resp3, Reply::Set(items)) => self.write_all(b'~', items, dst),
+            (Version::Resp3, Reply::Push(items)) => self.write_all(b'>', items, dst),
+            (Version::Resp2, Reply::Double(value)) => {
+                put_bulk(dst, format_double(*value).as_bytes());
+            }
+            (Version::Resp3, Reply::Double(value)) => {
+                dst.put_u8(b',');
+                dst.put_slice(format_double(*value).as_bytes());
+                dst.put_slice(CRLF);
+            }
+            (Version::Resp2, Reply::Bool(value)) => put_integer(dst, i64::from(*value)),
+            (Version::Resp2, Reply::BigNumber(bytes) | Reply::Verbatim(_, bytes)) => {
+                put_bulk(dst, bytes);
+            }
+            (Version::Resp3, Reply::Bool(_) | Reply::BigNumber(_) | Reply::Verbatim(..)) => {
+                put_resp3(dst, reply);
+            }
+        }
+    }
+
+    fn write_all(self, kind: u8, items: &[Reply], dst: &mut BytesMut) {
+        put_header(dst, kind, items.len());
+        for item in items {
+            self.write(item, dst);
+        }
+    }
+
+    fn write_pairs(self, pairs: &[(Reply, Reply)], dst: &mut BytesMut) {
+        for (key, value) in pairs {
+            self.write(key, dst);
+            self.write(value, dst);
+        }
+    }
+}
+
+impl Encoder<&Reply> for ReplyEncoder {
+    type Error = Error;
+
+    fn encode(&mut self, reply: &Reply, dst: &mut BytesMut) -> Result<(), Error> {
+        self.write(reply, dst);
+        Ok(())
+    }
+}
+
+impl Encoder<Reply> for ReplyEncoder {
+    type Error = Error;
+
+    fn encode(&mut self, reply: Reply, dst: &mut BytesMut) -> Result<(), Error> {
+        self.write(&reply, dst);
+        Ok(())
+    }
+}
+
+fn put_header(dst: &mut BytesMut, kind: u8, count: usize) {
+    dst.put_u8(kind);
+    dst.put_slice(itoa::Buffer::new().format(count).as_bytes());
+    dst.put_slice(CRLF);
+}
+
+fn put_integer(dst: &mut BytesMut, value: i64) {
+    dst.put_u8(b':');
+    dst.put_slice(itoa::Buffer::new().format(value).as_bytes());
+    dst.put_slice(CRLF);
+}
+
+fn put_bulk(dst: &mut BytesMut, bytes: &[u8]) {
+    // One growth of the buffer at most: 20 digits, the mark and two ends of line.
+    dst.reserve(bytes.len() + 25);
+    put_header(dst, b'$', bytes.len());
+    dst.put_slice(bytes);
+    dst.put_slice(CRLF);
+}
+
+/// The text of a line: an end of line within it would end the reply.
+fn one_line(text: &str) -> Cow<'_, str> {
+    if text.contains(['\r', '\n']) {
+        return Cow::Owned(text.replace(['\r', '\n'], " "));
+    }
+    Cow::Borrowed(text)
+}
+
+/// Simple strings and errors, which are the same in both versions.
+fn put_line(dst: &mut BytesMut, frame: &resp2::types::BorrowedFrame<'_>) {
+    resp2::encode::extend_encode_borrowed(dst, frame, false)
+        .expect("the buffer was extended by the length of the frame");
+}
+
+/// The leaves that only RESP3 has.
+fn put_resp3(dst: &mut BytesMut, reply: &Reply) {
+    use resp3::types::BorrowedFrame;
+
+    let attributes = None;
+    let frame = match reply {
+        Reply::Bool(data) => BorrowedFrame::Boolean { data: *data, attributes },
+        Reply::BigNumber(data) => BorrowedFrame::BigNumber { data, attributes },
+        Reply::Verbatim(format, data) => {
+            let format = match *format {
+                "mkd" => VerbatimStringFormat::Markdown,
+                _ => VerbatimStringFormat::Text,
+            };
+            BorrowedFrame::VerbatimString { data, format, attributes }
+        }
+        _ => BorrowedFrame::Null,
+    };
+    resp3::encode::complete::extend_encode_borrowed(dst, &frame, false)
+        .expect("the buffer was extended by the length of the frame");
+}
+
+#[cfg(test)]
+mod tests;

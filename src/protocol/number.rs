@@ -1,0 +1,96 @@
+//! Floating point numbers as Redis prints them.
+
+/// The shortest text that reads back as `value`: integers without a fraction, an exponent only for
+/// very large and very small numbers (`1e+20`, `1e-7`), and `inf`, `-inf`, `nan`.
+#[must_use]
+pub fn format_double(value: f64) -> String {
+    /// Whole numbers up to here print all their digits.
+    const WHOLE_MAX: f64 = (i64::MAX / 2) as f64;
+
+    if value.is_nan() {
+        return "nan".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "inf" } else { "-inf" }.to_owned();
+    }
+    if value.abs() <= WHOLE_MAX && value.fract() == 0.0 {
+        // The display form has no fraction here, and keeps the sign of zero.
+        return format!("{value}");
+    }
+    let scientific = format!("{:e}", value.abs());
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let digits = mantissa.replace('.', "");
+    let sign = if value < 0.0 { "-" } else { "" };
+    format!("{sign}{}", lay_out(&digits, exponent))
+}
+
+/// Lays `digits` out as `d.ddd` times ten to the power of `exponent`.
+fn lay_out(digits: &str, exponent: i32) -> String {
+    let count = i32::try_from(digits.len()).unwrap_or(i32::MAX);
+    // Power of ten of the last digit.
+    let last = exponent - (count - 1);
+    if last >= 0 && exponent.abs() < count + 7 {
+        let zeros = usize::try_from(last).unwrap_or(0);
+        return format!("{digits}{}", "0".repeat(zeros));
+    }
+    if last < 0 && (last > -7 || exponent.abs() < 4) {
+        return match usize::try_from(exponent) {
+            Ok(whole) => format!("{}.{}", &digits[..=whole], &digits[whole + 1..]),
+            Err(_) => {
+                let zeros = usize::try_from(-exponent - 1).unwrap_or(0);
+                format!("0.{}{digits}", "0".repeat(zeros))
+            }
+        };
+    }
+    let (first, rest) = digits.split_at(1);
+    let point = if rest.is_empty() { "" } else { "." };
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{first}{point}{rest}e{sign}{}", exponent.abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::format_double;
+
+    #[test]
+    fn prints_as_redis_does() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (-17.0, "-17"),
+            (1.5, "1.5"),
+            (0.1, "0.1"),
+            (3.0e15, "3000000000000000"),
+            (1e18, "1000000000000000000"),
+            (1e20, "1e+20"),
+            (1.5e300, "1.5e+300"),
+            (123_456_789_012_345_680_000.0, "123456789012345680000"),
+            (1e-5, "0.00001"),
+            (0.000_001, "0.000001"),
+            (1e-7, "1e-7"),
+            (1.25e-10, "1.25e-10"),
+            (0.012_345_678_9, "0.0123456789"),
+            (0.000_123_456_78, "1.2345678e-4"),
+            (-0.001_234_5, "-0.0012345"),
+            (2.220_446_049_250_313e-5, "2.220446049250313e-5"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (f64::NAN, "nan"),
+        ] {
+            assert_eq!(format_double(value), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reads_back(value in any::<f64>()) {
+            let back: f64 = format_double(value).parse().expect("a number");
+            prop_assert_eq!(back.to_bits(), value.to_bits());
+        }
+    }
+}
