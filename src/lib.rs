@@ -9,11 +9,15 @@
 //! - [`data`]: Redis keys and values as engine records. Knows no reply.
 //! - [`protocol`]: bytes to requests and replies to bytes (RESP2, RESP3, inline). Knows no command.
 //! - [`config`]: the one table of settings.
+//! - [`observe`]: counters, slow log, latency monitor. Only counts and formats.
+//! - [`commands`]: the one table of commands, beside their handlers.
 //!
 //! `docs/ARCHITECTURE.md` has the picture and the invariants of each layer.
 
+pub mod commands;
 pub mod config;
 pub mod data;
 pub mod engine;
 pub mod env;
+pub mod observe;
 pub mod protocol;

@@ -1,0 +1,195 @@
+//! The arguments of a command, as a tree: documentation for `COMMAND DOCS` and the source of
+//! generated calls in tests.
+
+/// Kind of an argument, as in `COMMAND DOCS`.
+#[derive(Debug, Clone, Copy)]
+pub enum ArgKind {
+    /// `string`.
+    String,
+    /// `integer`.
+    Integer,
+    /// `double`.
+    Double,
+    /// `key`.
+    Key,
+    /// `pattern`.
+    Pattern,
+    /// `unix-time`.
+    UnixTime,
+    /// `pure-token`.
+    PureToken,
+    /// One of the arguments below.
+    OneOf(&'static [Arg]),
+    /// All of the arguments below, in order.
+    Block(&'static [Arg]),
+}
+
+impl ArgKind {
+    /// The word in `COMMAND DOCS`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Double => "double",
+            Self::Key => "key",
+            Self::Pattern => "pattern",
+            Self::UnixTime => "unix-time",
+            Self::PureToken => "pure-token",
+            Self::OneOf(_) => "oneof",
+            Self::Block(_) => "block",
+        }
+    }
+
+    /// The arguments below a `oneof` or a block.
+    #[must_use]
+    pub const fn children(self) -> &'static [Arg] {
+        match self {
+            Self::OneOf(args) | Self::Block(args) => args,
+            _ => &[],
+        }
+    }
+}
+
+/// An argument of a command.
+#[derive(Debug, Clone, Copy)]
+pub struct Arg {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: ArgKind,
+    /// The word before it, or itself for a pure token.
+    pub token: Option<&'static str>,
+    /// May be left out.
+    pub optional: bool,
+    /// May be repeated.
+    pub multiple: bool,
+    /// Its token is repeated with it.
+    pub multiple_token: bool,
+    /// Index of its key spec.
+    pub key_spec: Option<u8>,
+    /// Since which Redis version, where later than the command.
+    pub since: Option<&'static str>,
+    /// Deprecated since this Redis version.
+    pub deprecated_since: Option<&'static str>,
+}
+
+impl Arg {
+    const fn new(name: &'static str, kind: ArgKind) -> Self {
+        Self {
+            name,
+            kind,
+            token: None,
+            optional: false,
+            multiple: false,
+            multiple_token: false,
+            key_spec: None,
+            since: None,
+            deprecated_since: None,
+        }
+    }
+
+    /// A key of the first key spec; another one by [`Self::key_spec`].
+    #[must_use]
+    pub const fn key(name: &'static str) -> Self {
+        Self::new(name, ArgKind::Key).key_spec(0)
+    }
+
+    /// Any bytes.
+    #[must_use]
+    pub const fn string(name: &'static str) -> Self {
+        Self::new(name, ArgKind::String)
+    }
+
+    /// A 64-bit integer.
+    #[must_use]
+    pub const fn integer(name: &'static str) -> Self {
+        Self::new(name, ArgKind::Integer)
+    }
+
+    /// A floating point number.
+    #[must_use]
+    pub const fn double(name: &'static str) -> Self {
+        Self::new(name, ArgKind::Double)
+    }
+
+    /// A glob pattern.
+    #[must_use]
+    pub const fn pattern(name: &'static str) -> Self {
+        Self::new(name, ArgKind::Pattern)
+    }
+
+    /// A Unix time.
+    #[must_use]
+    pub const fn unix_time(name: &'static str) -> Self {
+        Self::new(name, ArgKind::UnixTime)
+    }
+
+    /// A fixed word without a value, such as `NX`.
+    #[must_use]
+    pub const fn token(name: &'static str, token: &'static str) -> Self {
+        Self::new(name, ArgKind::PureToken).with_token(token)
+    }
+
+    /// One of `args`.
+    #[must_use]
+    pub const fn one_of(name: &'static str, args: &'static [Arg]) -> Self {
+        Self::new(name, ArgKind::OneOf(args))
+    }
+
+    /// All of `args`, in order.
+    #[must_use]
+    pub const fn block(name: &'static str, args: &'static [Arg]) -> Self {
+        Self::new(name, ArgKind::Block(args))
+    }
+
+    /// The word that stands before it, such as `EX`.
+    #[must_use]
+    pub const fn with_token(mut self, token: &'static str) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// May be left out.
+    #[must_use]
+    pub const fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    /// May be repeated.
+    #[must_use]
+    pub const fn multiple(mut self) -> Self {
+        self.multiple = true;
+        self
+    }
+
+    /// May be repeated, its token with it.
+    #[must_use]
+    pub const fn multiple_token(mut self) -> Self {
+        self.multiple = true;
+        self.multiple_token = true;
+        self
+    }
+
+    /// Index of the key spec it belongs to.
+    #[must_use]
+    pub const fn key_spec(mut self, index: u8) -> Self {
+        self.key_spec = Some(index);
+        self
+    }
+
+    /// Since which Redis version, where later than the command.
+    #[must_use]
+    pub const fn since(mut self, version: &'static str) -> Self {
+        self.since = Some(version);
+        self
+    }
+
+    /// Deprecated since this Redis version.
+    #[must_use]
+    pub const fn deprecated_since(mut self, version: &'static str) -> Self {
+        self.deprecated_since = Some(version);
+        self
+    }
+}

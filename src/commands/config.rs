@@ -1,0 +1,115 @@
+//! `CONFIG`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::client::CALLABLE_ANYTIME;
+use super::spec::ServerFuture;
+use super::{
+    Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, Run, ServerState, Session,
+    help,
+};
+use crate::protocol::Reply;
+
+const ADMIN: Flags = CALLABLE_ANYTIME.or(Flags::ADMIN);
+
+/// The family's table.
+pub(super) const COMMANDS: &[CommandSpec] =
+    &[CommandSpec::new("config", Arity::AtLeast(2), Run::Container)
+        .group(Group::Server)
+        .since("2.0.0")
+        .complexity("Depends on the subcommand.")
+        .summary("Commands about settings.")
+        .subcommands(SUBCOMMANDS)];
+
+const SUBCOMMANDS: &[CommandSpec] = &[
+    CommandSpec::new("get", Arity::AtLeast(3), Run::Session(get))
+        .group(Group::Server)
+        .since("2.0.0")
+        .complexity("O(N) with N settings")
+        .summary("Answers settings by name or pattern.")
+        .history(&[("7.0.0", "Several patterns in one call.")])
+        .differs("Settings that have no meaning here are left out.")
+        .flags(ADMIN)
+        .args(&[Arg::string("parameter").multiple()]),
+    CommandSpec::new("help", Arity::Exactly(2), Run::Session(|_, _, _| help::of("config")))
+        .group(Group::Server)
+        .since("5.0.0")
+        .summary("Answers this help.")
+        .flags(Flags::LOADING.or(Flags::STALE)),
+    CommandSpec::new("resetstat", Arity::Exactly(2), Run::Session(resetstat))
+        .group(Group::Server)
+        .since("2.0.0")
+        .summary("Sets the counters of INFO back to zero.")
+        .differs("Counters of the LSM tree count on.")
+        .flags(ADMIN),
+    CommandSpec::new("rewrite", Arity::Exactly(2), Run::Server(rewrite))
+        .group(Group::Server)
+        .since("2.8.0")
+        .summary("Writes the settings to the configuration file.")
+        .flags(ADMIN),
+    CommandSpec::new("set", Arity::AtLeast(4), Run::Server(set))
+        .group(Group::Server)
+        .since("2.0.0")
+        .complexity("O(N) with N settings given")
+        .summary("Changes settings, all or none.")
+        .history(&[("7.0.0", "Several settings in one call.")])
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+        .flags(ADMIN)
+        .args(&[Arg::block("data", &[Arg::string("parameter"), Arg::string("value")]).multiple()]),
+];
+
+fn get(_: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResult {
+    let patterns: Vec<&[u8]> = args.rest().iter().map(|pattern| &pattern[..]).collect();
+    let found = state.config.get_matching(&patterns).into_iter();
+    Ok(Reply::Map(found.map(|(name, value)| (Reply::bulk(name), Reply::bulk(value))).collect()))
+}
+
+/// What a setting changes outside of the table may wait (a new port, a new budget), so that it runs
+/// on the blocking pool.
+fn set<'a>(
+    _: &'a mut Session,
+    state: &'a Arc<ServerState>,
+    words: &'a [Bytes],
+) -> ServerFuture<'a> {
+    Box::pin(async move {
+        let (pairs, odd) = words.get(2..).unwrap_or_default().as_chunks::<2>();
+        if !odd.is_empty() {
+            return Err(Error::WrongArity("config|set"));
+        }
+        let pairs = pairs.to_vec();
+        on_blocking_pool(state, move |state| {
+            let pairs: Vec<(&[u8], &[u8])> =
+                pairs.iter().map(|[name, value]| (&name[..], &value[..])).collect();
+            state.config.set(&pairs).map_err(|error| Error::Text(error.to_string()))
+        })
+        .await
+    })
+}
+
+fn rewrite<'a>(
+    _: &'a mut Session,
+    state: &'a Arc<ServerState>,
+    _: &'a [Bytes],
+) -> ServerFuture<'a> {
+    Box::pin(on_blocking_pool(state, |state| {
+        state.config.rewrite(&*state.fs).map_err(|error| Error::Text(error.to_string()))
+    }))
+}
+
+async fn on_blocking_pool(
+    state: &Arc<ServerState>,
+    change: impl FnOnce(&ServerState) -> Result<(), Error> + Send + 'static,
+) -> CommandResult {
+    let state = Arc::clone(state);
+    let changed = tokio::task::spawn_blocking(move || change(&state)).await;
+    // Cancelled only when the runtime ends; a panic there must not end this connection silently.
+    changed.map_err(|error| Error::Text(format!("ERR {error}")))??;
+    Ok(Reply::OK)
+}
+
+fn resetstat(_: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandResult {
+    state.metrics.reset();
+    Ok(Reply::OK)
+}

@@ -1,0 +1,239 @@
+//! Commands about the connection: `PING`, `ECHO`, `AUTH`, `HELLO`, `SELECT`, `RESET`, `QUIT`.
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::client::{CALLABLE_ANYTIME, check_name};
+use super::{
+    Arg, Args, Arity, ClientFlag, CommandResult, CommandSpec, Error, Flags, Group, ReplyMode, Run,
+    ServerState, Session,
+};
+use crate::protocol::{Reply, Version};
+
+/// The version of Redis whose behaviour we follow.
+pub(super) const REDIS_VERSION: &str = "7.4.0";
+
+/// Allowed before a password was given, whatever else the server does.
+const BEFORE_AUTH: Flags =
+    CALLABLE_ANYTIME.or(Flags::FAST).or(Flags::NO_AUTH).or(Flags::ALLOW_BUSY);
+
+/// The family's table.
+pub(super) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec::new("ping", Arity::AtLeast(1), Run::Session(ping))
+        .group(Group::Connection)
+        .summary("Answers PONG, or the message that it was given.")
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .flags(Flags::FAST.or(Flags::SENTINEL))
+        .args(&[Arg::string("message").optional()]),
+    CommandSpec::new("echo", Arity::Exactly(2), Run::Session(echo))
+        .group(Group::Connection)
+        .summary("Answers the message that it was given.")
+        .flags(Flags::FAST.or(Flags::LOADING).or(Flags::STALE))
+        .args(&[Arg::string("message")]),
+    CommandSpec::new("quit", Arity::AtLeast(1), Run::Session(quit))
+        .group(Group::Connection)
+        .deprecated("7.2.0", "just closing the connection")
+        .summary("Closes the connection.")
+        .flags(BEFORE_AUTH),
+    CommandSpec::new("reset", Arity::Exactly(1), Run::Session(reset))
+        .group(Group::Connection)
+        .since("6.2.0")
+        .summary("Brings the connection back to the state of a new one.")
+        .flags(BEFORE_AUTH),
+    CommandSpec::new("select", Arity::Exactly(2), Run::Session(select))
+        .group(Group::Connection)
+        .summary("Selects the database of the connection.")
+        .flags(Flags::FAST.or(Flags::LOADING).or(Flags::STALE))
+        .args(&[Arg::integer("index")]),
+    CommandSpec::new("auth", Arity::AtLeast(2), Run::Session(auth))
+        .group(Group::Connection)
+        .complexity("O(1)")
+        .summary("Gives the password of the connection.")
+        .history(&[("6.0.0", "A user may be named before the password.")])
+        .differs("There is one user, `default`, with the password of `requirepass`.")
+        .flags(BEFORE_AUTH.or(Flags::SENTINEL))
+        .args(&[Arg::string("username").optional().since("6.0.0"), Arg::string("password")]),
+    CommandSpec::new("hello", Arity::AtLeast(1), Run::Session(hello))
+        .group(Group::Connection)
+        .since("6.0.0")
+        .summary(
+            "Chooses the protocol version, gives a password and a name, tells about the server.",
+        )
+        .history(&[("6.2.0", "Without a version it only tells.")])
+        .flags(BEFORE_AUTH.or(Flags::SENTINEL))
+        .args(&[Arg::block(
+            "arguments",
+            &[
+                Arg::integer("protover"),
+                Arg::block("auth", &[Arg::string("username"), Arg::string("password")])
+                    .with_token("AUTH")
+                    .optional(),
+                Arg::string("clientname").with_token("SETNAME").optional(),
+            ],
+        )
+        .optional()]),
+];
+
+fn ping(_: &mut Session, _: &ServerState, args: &mut Args<'_>) -> CommandResult {
+    match args.rest() {
+        [] => Ok(Reply::Simple("PONG".into())),
+        [message] => Ok(Reply::Bulk(message.clone())),
+        _ => Err(Error::WrongArity("ping")),
+    }
+}
+
+fn echo(_: &mut Session, _: &ServerState, args: &mut Args<'_>) -> CommandResult {
+    Ok(Reply::Bulk(args.next_bytes()?.clone()))
+}
+
+fn quit(session: &mut Session, _: &ServerState, _: &mut Args<'_>) -> CommandResult {
+    session.close();
+    Ok(Reply::OK)
+}
+
+fn reset(session: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandResult {
+    session.select(0);
+    session.speak(Version::Resp2);
+    session.authenticated = state.config.load().requirepass.is_empty();
+    session.reply_mode = ReplyMode::On;
+    session.no_touch = false;
+    session.client.set(ClientFlag::NO_TOUCH, false);
+    session.client.set(ClientFlag::NO_EVICT, false);
+    session.client.edit_names(|names| names.name = Box::default());
+    Ok(Reply::Simple("RESET".into()))
+}
+
+fn select(session: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResult {
+    let index = args.next_int()?;
+    match u16::try_from(index) {
+        Ok(db) if db < state.config.load().databases => {
+            session.select(db);
+            Ok(Reply::OK)
+        }
+        _ => Err(Error::DbOutOfRange),
+    }
+}
+
+fn auth(session: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResult {
+    match args.rest() {
+        [password] => {
+            if state.config.load().requirepass.is_empty() {
+                return Err(Error::Text(
+                    "ERR AUTH <password> called without any password configured for the default \
+                     user. Are you sure your configuration is correct?"
+                        .to_owned(),
+                ));
+            }
+            authenticate(session, state, b"default", password)?;
+        }
+        [user, password] => authenticate(session, state, user, password)?,
+        _ => return Err(Error::Syntax),
+    }
+    Ok(Reply::OK)
+}
+
+/// Checks a password; the connection is authenticated where it is right.
+fn authenticate(
+    session: &mut Session,
+    state: &ServerState,
+    user: &[u8],
+    password: &[u8],
+) -> Result<(), Error> {
+    let settings = state.config.load();
+    let expected = settings.requirepass.as_bytes();
+    let right = user == b"default" && (expected.is_empty() || same_password(expected, password));
+    if !right {
+        state.metrics.auth_denied.add(1);
+        return Err(Error::Text(
+            "WRONGPASS invalid username-password pair or user is disabled.".to_owned(),
+        ));
+    }
+    session.authenticated = true;
+    Ok(())
+}
+
+/// Takes the same time for every wrong password, whatever it shares with the right one.
+fn same_password(expected: &[u8], given: &[u8]) -> bool {
+    let (expected, given) = (Sha256::digest(expected), Sha256::digest(given));
+    expected.iter().zip(given.iter()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+}
+
+fn hello(session: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResult {
+    let options = HelloOptions::parse(args)?;
+    if let Some((user, password)) = options.auth {
+        authenticate(session, state, user, password)?;
+    }
+    if !session.authenticated {
+        return Err(Error::Text(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+             HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
+             select the RESP protocol version at the same time"
+                .to_owned(),
+        ));
+    }
+    if let Some(name) = options.name {
+        session.client.edit_names(|names| names.name = Box::from(&name[..]));
+    }
+    if let Some(version) = options.version {
+        session.speak(version);
+    }
+    Ok(about(session))
+}
+
+#[derive(Default)]
+struct HelloOptions<'a> {
+    version: Option<Version>,
+    auth: Option<(&'a Bytes, &'a Bytes)>,
+    name: Option<&'a Bytes>,
+}
+
+impl<'a> HelloOptions<'a> {
+    fn parse(args: &mut Args<'a>) -> Result<Self, Error> {
+        let mut options = Self::default();
+        let Some(version) = args.peek() else { return Ok(options) };
+        options.version = Some(match crate::data::parse_int(version) {
+            Some(2) => Version::Resp2,
+            Some(3) => Version::Resp3,
+            Some(_) => return Err(Error::Text("NOPROTO unsupported protocol version".to_owned())),
+            None => {
+                return Err(Error::Text(
+                    "ERR Protocol version is not an integer or out of range".to_owned(),
+                ));
+            }
+        });
+        args.next_bytes()?;
+        while let Some(option) = args.peek() {
+            if args.len() >= 3 && args.eat("AUTH") {
+                options.auth = Some((args.next_bytes()?, args.next_bytes()?));
+            } else if args.len() >= 2 && args.eat("SETNAME") {
+                let name = args.next_bytes()?;
+                check_name(name)?;
+                options.name = Some(name);
+            } else {
+                let option = String::from_utf8_lossy(option);
+                return Err(Error::Text(format!("ERR Syntax error in HELLO option '{option}'")));
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn about(session: &Session) -> Reply {
+    let proto = match session.version {
+        Version::Resp2 => 2,
+        Version::Resp3 => 3,
+    };
+    let id = i64::try_from(session.client.id).unwrap_or(i64::MAX);
+    Reply::Map(vec![
+        (Reply::bulk("server"), Reply::bulk("redis")),
+        (Reply::bulk("version"), Reply::bulk(REDIS_VERSION)),
+        (Reply::bulk("proto"), Reply::Integer(proto)),
+        (Reply::bulk("id"), Reply::Integer(id)),
+        (Reply::bulk("mode"), Reply::bulk("standalone")),
+        (Reply::bulk("role"), Reply::bulk("master")),
+        (Reply::bulk("modules"), Reply::Array(Vec::new())),
+    ])
+}
+
+#[cfg(test)]
+mod tests;

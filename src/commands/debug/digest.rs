@@ -1,0 +1,98 @@
+//! `DEBUG DIGEST`: a signature of data that does not depend on the order of keys.
+//!
+//! Same scheme as Redis, so that the two can be compared: the digest of a key mixes its name, its
+//! type and its value, and those of all keys are joined by exclusive or.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+use sha1::{Digest as _, Sha1};
+
+use super::context;
+use crate::commands::{CommandResult, Error, ServerState};
+use crate::data::{Meta, View};
+use crate::engine::{Direction, Snapshot};
+use crate::protocol::Reply;
+
+type Digest = [u8; 20];
+
+/// The digest of all databases.
+pub(super) fn all(snapshot: &Snapshot, state: &ServerState) -> CommandResult {
+    let mut digest = Digest::default();
+    for db in 0..state.config.load().databases {
+        let view = View::new(snapshot, context(state, db))?;
+        if view.key_count() == 0 {
+            continue;
+        }
+        mix(&mut digest, &u32::from(db).to_be_bytes());
+        for entry in view.walk(Bound::Unbounded, Bound::Unbounded, Direction::Forward) {
+            let (key, Some(meta)) = entry? else { continue };
+            let mut of_key = Digest::default();
+            mix(&mut of_key, &key);
+            mix_value(&mut of_key, &view, &meta)?;
+            join(&mut digest, &of_key);
+        }
+    }
+    Ok(Reply::Simple(hex(&digest).into()))
+}
+
+/// The digests of single values; zeros where there is no key.
+pub(super) fn values(view: &View<'_>, keys: &[Bytes]) -> CommandResult {
+    let mut digests = Vec::with_capacity(keys.len());
+    for key in keys {
+        let mut digest = Digest::default();
+        if let Some(meta) = view.inspect(key)? {
+            mix_value(&mut digest, view, &meta)?;
+        }
+        digests.push(Reply::Simple(hex(&digest).into()));
+    }
+    Ok(Reply::Array(digests))
+}
+
+fn mix_value(digest: &mut Digest, view: &View<'_>, meta: &Meta) -> Result<(), Error> {
+    mix(digest, &(meta.kind as u32).to_be_bytes());
+    mix(digest, &view.string(meta)?);
+    if meta.expires_ms.is_some() {
+        join(digest, b"!!expire!!");
+    }
+    Ok(())
+}
+
+/// Joins `bytes` in a way that depends on the order.
+fn mix(digest: &mut Digest, bytes: &[u8]) {
+    join(digest, bytes);
+    *digest = Sha1::digest(*digest).into();
+}
+
+/// Joins `bytes` in a way that does not depend on the order.
+fn join(digest: &mut Digest, bytes: &[u8]) {
+    let hash: Digest = Sha1::digest(bytes).into();
+    for (byte, other) in digest.iter_mut().zip(hash) {
+        *byte ^= other;
+    }
+}
+
+fn hex(digest: &Digest) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Redis 7.0 answers for `SET a 1` and `SET b hello EX 1000`.
+    #[test]
+    fn equals_redis() {
+        let value = |text: &[u8], expires: bool| {
+            let mut digest = Digest::default();
+            mix(&mut digest, &0u32.to_be_bytes());
+            mix(&mut digest, text);
+            if expires {
+                join(&mut digest, b"!!expire!!");
+            }
+            hex(&digest)
+        };
+        assert_eq!(value(b"1", false), "b4fc66738120fba0b5aa500ab5c2bf89cea1c5da");
+        assert_eq!(value(b"hello", true), "d037c4eb8a8b36b602fbced4000daeab0714c1e3");
+    }
+}

@@ -1,0 +1,252 @@
+//! `DEBUG`: what test suites need to look behind the curtain. Behind `enable-debug-command`.
+
+mod digest;
+mod protocol;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::client::CALLABLE_ANYTIME;
+use super::spec::ServerFuture;
+use super::{
+    Args, Arity, ClientFlag, CommandResult, CommandSpec, Control, Error, Flags, Group, Run,
+    ServerState, Session, help,
+};
+use crate::config::Protection;
+use crate::data::{Context, KeyType, Meta, View};
+use crate::engine::{self, ReadMode, Snapshot};
+use crate::protocol::Reply;
+
+/// The family's table.
+pub(super) const COMMANDS: &[CommandSpec] =
+    &[CommandSpec::new("debug", Arity::AtLeast(2), Run::Server(debug))
+        .group(Group::Server)
+        .complexity("Depends on the subcommand.")
+        .summary("Looks behind the curtain, for tests.")
+        .differs(
+            "Off unless enable-debug-command says otherwise. RELOAD and LOADAOF close the data \
+             directory and open it again; SLEEP lets only its own connection sleep; DEBUG HELP \
+             lists what there is; PROTOCOL knows neither attrib nor push.",
+        )
+        .flags(CALLABLE_ANYTIME.or(Flags::ADMIN).or(Flags::PROTECTED))];
+
+/// Longest sleep in seconds; longer ones are taken for a mistake.
+const SLEEP_SECONDS_MAX: f64 = 86_400.0;
+
+/// Longest string that Redis keeps beside its header.
+const EMBEDDED_LEN_MAX: u64 = 44;
+/// Longest text of a 64-bit integer.
+const INTEGER_LEN_MAX: u64 = 20;
+
+const HELP: &[&str] = &[
+    "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CHANGE-REPL-ID",
+    "    Accepted; there is no replication yet.",
+    "COMPACT",
+    "    Compact the whole tree into its bottom level.",
+    "DIGEST",
+    "    A signature of all data: equal for equal data.",
+    "DIGEST-VALUE key [key ...]",
+    "    A signature of each value.",
+    "ERROR message",
+    "    Answer this error.",
+    "HELP",
+    "    Answer this help.",
+    "LOADAOF",
+    "    Close the data directory, open it again and replay the log.",
+    "LOG message",
+    "    Write a line to the log.",
+    "OBJECT key",
+    "    Tell what is known of a key.",
+    "PROTOCOL type",
+    "    Answer an example: string, integer, double, bignum, null, array, set, map, verbatim,",
+    "    true, false.",
+    "RELOAD [option ...]",
+    "    Write the memtables to tables, close the data directory, open it again.",
+    "SET-ACTIVE-EXPIRE 0|1",
+    "    Whether expired keys are removed before somebody asks for them.",
+    "SLEEP seconds",
+    "    Let this connection wait.",
+    "STRINGMATCH-LEN length pattern",
+    "    Whether a text of so many letters 'a' matches.",
+];
+
+fn debug<'a>(
+    session: &'a mut Session,
+    state: &'a Arc<ServerState>,
+    words: &'a [Bytes],
+) -> ServerFuture<'a> {
+    Box::pin(async move {
+        check_allowed(session, state)?;
+        let mut args = Args::new(words, 1);
+        let name = args.next_bytes()?;
+        match (name.to_ascii_uppercase().as_slice(), args.rest()) {
+            (b"HELP", []) => Ok(help::lines_reply(HELP.iter().map(|line| (*line).to_owned()))),
+            (b"SLEEP", [seconds]) => sleep(seconds).await,
+            (b"SET-ACTIVE-EXPIRE", [on]) => {
+                state.active_expire.store(&on[..] != b"0", Ordering::Relaxed);
+                Ok(Reply::OK)
+            }
+            (b"DIGEST", []) => on_snapshot(state, digest::all).await,
+            (b"DIGEST-VALUE", keys @ [_, ..]) => {
+                let (keys, db) = (keys.to_vec(), session.db);
+                on_snapshot(state, move |snapshot, state| {
+                    digest::values(&View::new(snapshot, context(state, db))?, &keys)
+                })
+                .await
+            }
+            (b"OBJECT", [key]) => {
+                let (key, db) = (key.clone(), session.db);
+                on_snapshot(state, move |snapshot, state| {
+                    object(&View::new(snapshot, context(state, db))?, &key)
+                })
+                .await
+            }
+            (b"RELOAD", options) => {
+                check_reload(options)?;
+                state.ask(Control::Flush).await?;
+                state.ask(Control::Reopen).await?;
+                Ok(Reply::OK)
+            }
+            (b"LOADAOF", []) => {
+                state.ask(Control::Reopen).await?;
+                Ok(Reply::OK)
+            }
+            (b"COMPACT", []) => {
+                state.ask(Control::Compact).await?;
+                Ok(Reply::OK)
+            }
+            (b"STRINGMATCH-LEN", [length, pattern]) => stringmatch(length, pattern).await,
+            (b"PROTOCOL", [kind]) => protocol::example(kind),
+            (b"ERROR", [message]) => {
+                Err(Error::Text(String::from_utf8_lossy(message).replace(['\r', '\n'], " ")))
+            }
+            (b"LOG", [message]) => {
+                tracing::warn!(message = %String::from_utf8_lossy(message), "DEBUG LOG");
+                Ok(Reply::OK)
+            }
+            (b"CHANGE-REPL-ID", []) => Ok(Reply::OK),
+            _ => {
+                let name = String::from_utf8_lossy(name);
+                Err(Error::Text(format!(
+                    "ERR unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG \
+                     HELP."
+                )))
+            }
+        }
+    })
+}
+
+fn check_allowed(session: &Session, state: &ServerState) -> Result<(), Error> {
+    let client = &session.client;
+    let addr = &client.addr;
+    let local = client.has(ClientFlag::UNIX)
+        || addr.starts_with("127.")
+        || addr.starts_with("[::1]:")
+        || addr.starts_with("::1:");
+    match state.config.load().enable_debug_command {
+        Protection::Yes => Ok(()),
+        Protection::Local if local => Ok(()),
+        Protection::No | Protection::Local => Err(Error::Text(
+            "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", \
+             you can run it from a local connection, otherwise you need to set this option in the \
+             configuration file, and then restart the server."
+                .to_owned(),
+        )),
+    }
+}
+
+async fn sleep(seconds: &[u8]) -> CommandResult {
+    let seconds = std::str::from_utf8(seconds).ok().and_then(|text| text.parse::<f64>().ok());
+    let seconds = seconds.filter(|s| (0.0..=SLEEP_SECONDS_MAX).contains(s));
+    let seconds = seconds.ok_or(Error::NotAFloat)?;
+    tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+    Ok(Reply::OK)
+}
+
+/// The options of Redis; here the whole store is opened again in each case.
+fn check_reload(options: &[Bytes]) -> Result<(), Error> {
+    let known = |option: &Bytes| {
+        ["NOSAVE", "MERGE", "NOFLUSH"].iter().any(|o| option.eq_ignore_ascii_case(o.as_bytes()))
+    };
+    if options.iter().all(known) {
+        return Ok(());
+    }
+    Err(Error::Text(
+        "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.".to_owned(),
+    ))
+}
+
+/// Runs a read that may take long on the blocking pool.
+async fn on_snapshot(
+    state: &Arc<ServerState>,
+    read: impl FnOnce(&Snapshot, &ServerState) -> CommandResult + Send + 'static,
+) -> CommandResult {
+    let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
+    let state = Arc::clone(state);
+    let answer = tokio::task::spawn_blocking(move || read(&snapshot, &state)).await;
+    answer.map_err(|_| Error::Engine(engine::Error::Closed))?
+}
+
+fn context(state: &ServerState, db: u16) -> Context<'_> {
+    let settings = state.config.load();
+    Context {
+        now_ms: state.clock.unix_ms(),
+        db,
+        databases: settings.databases,
+        string_bytes_max: settings.proto_max_bulk_len,
+        access: &state.access,
+        touch: false,
+        cursors: &state.cursors,
+    }
+}
+
+fn object(view: &View<'_>, key: &Bytes) -> CommandResult {
+    let meta = view.inspect(key)?.ok_or(Error::NoSuchKey)?;
+    let context = view.context();
+    let idle_s = context.access.idle_seconds(view.keyspace(), key, context.now_ms);
+    let len = meta.string_len();
+    let encoding = encoding(view, &meta)?;
+    let lru = (context.now_ms / 1000).saturating_sub(idle_s) & 0x00ff_ffff;
+    Ok(Reply::Simple(
+        format!(
+            "Value at:disk refcount:1 encoding:{encoding} serializedlength:{len} lru:{lru} \
+             lru_seconds_idle:{idle_s}"
+        )
+        .into(),
+    ))
+}
+
+fn encoding(view: &View<'_>, meta: &Meta) -> Result<&'static str, Error> {
+    let len = meta.string_len();
+    Ok(match meta.kind {
+        KeyType::String if meta.raw || len > EMBEDDED_LEN_MAX => "raw",
+        KeyType::String if len <= INTEGER_LEN_MAX => {
+            match crate::data::parse_int(&view.string(meta)?) {
+                Some(_) => "int",
+                None => "embstr",
+            }
+        }
+        KeyType::String => "embstr",
+        other => other.name(),
+    })
+}
+
+/// On the blocking pool: a long text takes long.
+async fn stringmatch(length: &Bytes, pattern: &Bytes) -> CommandResult {
+    const LENGTH_MAX: i64 = 512 << 20;
+    let length = crate::data::parse_int(length).filter(|len| (0..=LENGTH_MAX).contains(len));
+    let length = length.and_then(|len| usize::try_from(len).ok()).ok_or(Error::NotAnInteger)?;
+    let pattern = pattern.clone();
+    let matching = tokio::task::spawn_blocking(move || {
+        crate::data::glob_matches(&pattern, &vec![b'a'; length], false)
+    });
+    let matches = matching.await.map_err(|_| Error::Engine(engine::Error::Closed))?;
+    Ok(Reply::Integer(i64::from(matches)))
+}
+
+#[cfg(test)]
+mod tests;

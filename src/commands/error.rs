@@ -1,0 +1,191 @@
+//! Every error reply. One `Display` holds all texts.
+
+use crate::engine;
+use crate::protocol::Reply;
+
+/// What a handler answers.
+pub type CommandResult = Result<Reply, Error>;
+
+/// An error reply; its `Display` is the text on the wire, code first, without the minus sign.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Error {
+    /// The options do not parse.
+    Syntax,
+    /// A call of the wrong length; the command's full name (`get`, `object|freq`).
+    WrongArity(&'static str),
+    /// No command of that name; the name and the arguments, both shortened, as the text repeats
+    /// them.
+    UnknownCommand {
+        /// As it was sent.
+        name: String,
+        /// Each in quotes, with a blank behind it.
+        args: String,
+    },
+    /// No subcommand of that name.
+    UnknownSubcommand {
+        /// The command, in upper case.
+        container: String,
+        /// As it was sent, shortened.
+        name: String,
+    },
+    /// The connection has to authenticate first.
+    NotAuthenticated,
+    /// An integer was expected.
+    NotAnInteger,
+    /// A number was expected.
+    NotAFloat,
+    /// The key holds another type.
+    WrongType,
+    /// The key does not exist.
+    NoSuchKey,
+    /// Source and destination are one and the same.
+    SameObject,
+    /// No database has this number.
+    DbOutOfRange,
+    /// `SWAPDB`: the first or the second number is none.
+    InvalidDbIndex(&'static str),
+    /// The expiry is not positive where it has to be, or too far away; the command's name.
+    InvalidExpire(&'static str),
+    /// An option that `EXPIRE` does not know.
+    UnsupportedOption(String),
+    /// Options of `EXPIRE` that exclude each other.
+    ExpireNxWithOthers,
+    /// Options of `EXPIRE` that exclude each other.
+    ExpireGtWithLt,
+    /// The string would be longer than `proto-max-bulk-len`.
+    StringTooLong,
+    /// A negative offset.
+    OffsetOutOfRange,
+    /// The sum leaves 64 bits.
+    IncrementOverflow,
+    /// The decrement cannot be negated.
+    DecrementOverflow,
+    /// The sum is no finite number.
+    NanOrInfinity,
+    /// `SCAN` with a cursor that is no number.
+    InvalidCursor,
+    /// `LCS` of keys that hold no strings.
+    LcsNotStrings,
+    /// `LCS` with `LEN` and `IDX`.
+    LcsLenWithIdx,
+    /// `LCS` of strings whose table would be too large.
+    LcsTooLarge,
+    /// `OBJECT IDLETIME` under a policy that counts frequencies.
+    IdleTimeNotTracked,
+    /// `OBJECT FREQ` under a policy that does not.
+    FrequencyNotTracked,
+    /// The engine could not do it; `WouldBlock` means: run again on the blocking pool.
+    Engine(engine::Error),
+    /// A text that belongs to one place only, code included.
+    Text(String),
+}
+
+impl From<engine::Error> for Error {
+    fn from(error: engine::Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = match self {
+            Self::Syntax => "ERR syntax error",
+            Self::WrongArity(name) => {
+                return write!(f, "ERR wrong number of arguments for '{name}' command");
+            }
+            Self::UnknownCommand { name, args } => {
+                return write!(f, "ERR unknown command '{name}', with args beginning with: {args}");
+            }
+            Self::UnknownSubcommand { container, name } => {
+                return write!(f, "ERR unknown subcommand '{name}'. Try {container} HELP.");
+            }
+            Self::NotAuthenticated => "NOAUTH Authentication required.",
+            Self::NotAnInteger => "ERR value is not an integer or out of range",
+            Self::NotAFloat => "ERR value is not a valid float",
+            Self::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
+            Self::NoSuchKey => "ERR no such key",
+            Self::SameObject => "ERR source and destination objects are the same",
+            Self::DbOutOfRange => "ERR DB index is out of range",
+            Self::InvalidDbIndex(which) => return write!(f, "ERR invalid {which} DB index"),
+            Self::InvalidExpire(name) => {
+                return write!(f, "ERR invalid expire time in '{name}' command");
+            }
+            Self::UnsupportedOption(word) => return write!(f, "ERR Unsupported option {word}"),
+            Self::ExpireNxWithOthers => {
+                "ERR NX and XX, GT or LT options at the same time are not compatible"
+            }
+            Self::ExpireGtWithLt => "ERR GT and LT options at the same time are not compatible",
+            Self::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+            Self::OffsetOutOfRange => "ERR offset is out of range",
+            Self::IncrementOverflow => "ERR increment or decrement would overflow",
+            Self::DecrementOverflow => "ERR decrement would overflow",
+            Self::NanOrInfinity => "ERR increment would produce NaN or Infinity",
+            Self::InvalidCursor => "ERR invalid cursor",
+            Self::LcsNotStrings => "ERR The specified keys must contain string values",
+            Self::LcsLenWithIdx => {
+                "ERR If you want both the length and indexes, please just use IDX."
+            }
+            Self::LcsTooLarge => {
+                "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"
+            }
+            Self::IdleTimeNotTracked => {
+                "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that \
+                 when switching between policies at runtime LRU and LFU data will take some time \
+                 to adjust."
+            }
+            Self::FrequencyNotTracked => {
+                "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please \
+                 note that when switching between policies at runtime LRU and LFU data will take \
+                 some time to adjust."
+            }
+            Self::Engine(engine::Error::Poisoned(why)) => {
+                return write!(f, "MISCONF Errors writing to the AOF file: {why}");
+            }
+            Self::Engine(error) => return write!(f, "ERR {error}"),
+            Self::Text(text) => text,
+        };
+        f.write_str(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The texts that clients and the upstream suite look for.
+    #[test]
+    fn golden_texts() {
+        for (error, text) in [
+            (Error::Syntax, "ERR syntax error"),
+            (Error::WrongArity("mset"), "ERR wrong number of arguments for 'mset' command"),
+            (
+                Error::UnknownCommand { name: "get2".to_owned(), args: "'a' 'b' ".to_owned() },
+                "ERR unknown command 'get2', with args beginning with: 'a' 'b' ",
+            ),
+            (
+                Error::UnknownSubcommand {
+                    container: "CONFIG".to_owned(),
+                    name: "get2".to_owned(),
+                },
+                "ERR unknown subcommand 'get2'. Try CONFIG HELP.",
+            ),
+            (Error::NotAuthenticated, "NOAUTH Authentication required."),
+            (Error::NotAnInteger, "ERR value is not an integer or out of range"),
+            (Error::NotAFloat, "ERR value is not a valid float"),
+            (Error::WrongType, "WRONGTYPE Operation against a key holding the wrong kind of value"),
+            (Error::NoSuchKey, "ERR no such key"),
+            (Error::DbOutOfRange, "ERR DB index is out of range"),
+            (Error::InvalidDbIndex("first"), "ERR invalid first DB index"),
+            (Error::InvalidExpire("set"), "ERR invalid expire time in 'set' command"),
+            (Error::UnsupportedOption("ab".to_owned()), "ERR Unsupported option ab"),
+            (Error::InvalidCursor, "ERR invalid cursor"),
+            (Error::Text("ERR x".to_owned()), "ERR x"),
+            (Error::Engine(engine::Error::Limit("too long")), "ERR too long"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+        let refused = Error::Engine(engine::Error::Poisoned("disk full".into())).to_string();
+        assert_eq!(refused, "MISCONF Errors writing to the AOF file: disk full");
+    }
+}

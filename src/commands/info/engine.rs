@@ -1,0 +1,65 @@
+//! Sections of our own: durability, the tree, back-pressure.
+
+use super::{Fields, Picture};
+use crate::config::AppendFsync;
+
+pub(super) fn siltdb(picture: &Picture<'_>, out: &mut Fields) {
+    let durability = match picture.settings.appendfsync {
+        AppendFsync::Always => "always: acknowledged writes are on disk",
+        AppendFsync::EverySecond => "everysec: the last second may be lost with the machine",
+        AppendFsync::No => "no: the operating system decides when writes reach the disk",
+    };
+    let metrics = &picture.state.metrics;
+    out.add("siltdb_version", env!("CARGO_PKG_VERSION"));
+    out.add("durability", durability);
+    out.add("data_directory", &picture.settings.dir);
+    let refused = picture.engine.as_ref().and_then(|stats| stats.poisoned.as_deref());
+    out.add("writes_refused", refused.unwrap_or("no"));
+    out.all(&[
+        ("writer_queue_full", metrics.writer_queue_full.get()),
+        ("reads_on_blocking_pool", metrics.reads_blocking.get()),
+        ("writes_warmed", metrics.writes_warmed.get()),
+        ("clients_peak", metrics.clients_peak.get()),
+    ]);
+}
+
+pub(super) fn lsm(picture: &Picture<'_>, out: &mut Fields) {
+    let Some(stats) = &picture.engine else { return };
+    for (level, level_stats) in stats.levels.iter().enumerate() {
+        out.add(
+            format_args!("level{level}"),
+            format_args!("files={},bytes={}", level_stats.files, level_stats.bytes),
+        );
+    }
+    let disk_bytes: u64 = stats.levels.iter().map(|level| level.bytes).sum();
+    out.all(&[
+        ("tables_bytes", disk_bytes),
+        ("open_table_bytes", stats.table_bytes),
+        ("retired_memtables_bytes", stats.retired_bytes),
+        ("memtable_bytes", stats.memtable_bytes),
+        ("sealed_memtables", stats.sealed_count),
+        ("sealed_memtables_bytes", stats.sealed_bytes),
+        ("sequence_number", stats.seq),
+        ("flushed_sequence_number", stats.flushed_seq),
+        ("flushes", stats.flushes),
+        ("flush_bytes_written", stats.flush_bytes_written),
+        ("compactions", stats.compactions),
+        ("compactions_running", stats.compactions_running),
+        ("compactions_failed", stats.compactions_failed),
+        ("compaction_bytes_read", stats.compaction_bytes_read),
+        ("compaction_bytes_written", stats.compaction_bytes_written),
+        ("compaction_debt_bytes", stats.compaction_debt_bytes),
+        ("compaction_records_dropped", stats.filter_dropped),
+        ("block_cache_bytes", stats.cache_bytes),
+        ("block_cache_hits", stats.cache_hits),
+        ("block_cache_misses", stats.cache_misses),
+        ("wal_bytes", stats.wal_bytes),
+        ("wal_batches", stats.wal_batches),
+        ("wal_syncs", stats.wal_syncs),
+        ("wal_disk_bytes", stats.wal_disk_bytes),
+        ("write_delays", stats.stalls),
+        ("write_delay_us", stats.stall_us),
+        ("recovered_transactions", stats.recovered_transactions),
+    ]);
+    out.add("background_error", stats.background_error.as_deref().unwrap_or("none"));
+}

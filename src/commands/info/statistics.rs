@@ -1,0 +1,106 @@
+//! Sections that count: statistics of the server, of each command, of errors.
+
+use super::{Fields, Picture};
+use crate::commands::table;
+
+pub(super) fn stats(picture: &Picture<'_>, out: &mut Fields) {
+    let metrics = &picture.state.metrics;
+    let rates = metrics.rates();
+    let kilobytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
+    out.all(&[
+        ("total_connections_received", metrics.connections_received.get()),
+        ("total_commands_processed", metrics.commands_processed.get()),
+        ("instantaneous_ops_per_sec", rates.commands),
+        ("total_net_input_bytes", metrics.net_in_bytes.get()),
+        ("total_net_output_bytes", metrics.net_out_bytes.get()),
+        ("total_net_repl_input_bytes", 0),
+        ("total_net_repl_output_bytes", 0),
+    ]);
+    out.add("instantaneous_input_kbps", kilobytes(rates.net_in_bytes));
+    out.add("instantaneous_output_kbps", kilobytes(rates.net_out_bytes));
+    out.add("instantaneous_input_repl_kbps", "0.00");
+    out.add("instantaneous_output_repl_kbps", "0.00");
+    out.all(&[
+        ("rejected_connections", metrics.connections_rejected.get()),
+        ("sync_full", 0),
+        ("sync_partial_ok", 0),
+        ("sync_partial_err", 0),
+        ("expired_keys", metrics.expired_keys.get()),
+    ]);
+    out.add("expired_stale_perc", format_args!("{}.00", metrics.expired_stale_percent.get()));
+    out.all(&[
+        ("expired_time_cap_reached_count", metrics.expired_time_cap_reached.get()),
+        ("evicted_keys", 0),
+        ("evicted_clients", 0),
+        ("evicted_scripts", 0),
+        ("total_eviction_exceeded_time", 0),
+        ("current_eviction_exceeded_time", 0),
+        ("keyspace_hits", metrics.keyspace_hits.get()),
+        ("keyspace_misses", metrics.keyspace_misses.get()),
+        ("pubsub_channels", 0),
+        ("pubsub_patterns", 0),
+        ("pubsubshard_channels", 0),
+        ("latest_fork_usec", 0),
+        ("total_forks", 0),
+        ("migrate_cached_sockets", 0),
+        ("slave_expires_tracked_keys", 0),
+        ("tracking_total_keys", 0),
+        ("tracking_total_items", 0),
+        ("tracking_total_prefixes", 0),
+        ("unexpected_error_replies", 0),
+        ("total_error_replies", metrics.error_replies.get()),
+        ("dump_payload_sanitizations", 0),
+        ("client_query_buffer_limit_disconnections", metrics.query_limit_disconnections.get()),
+        ("client_output_buffer_limit_disconnections", metrics.output_limit_disconnections.get()),
+        ("acl_access_denied_auth", metrics.auth_denied.get()),
+        ("acl_access_denied_cmd", 0),
+        ("acl_access_denied_key", 0),
+        ("acl_access_denied_channel", 0),
+    ]);
+}
+
+pub(super) fn commands(picture: &Picture<'_>, out: &mut Fields) {
+    for command in table::all() {
+        let Some(stats) = picture.state.metrics.command(command.id) else { continue };
+        let (calls, rejected) = (stats.calls.get(), stats.rejected.get());
+        if calls == 0 && rejected == 0 && stats.failed.get() == 0 {
+            continue;
+        }
+        let us = stats.total_ns.get() / 1000;
+        let us_per_call = if calls == 0 { 0.0 } else { us as f64 / calls as f64 };
+        out.add(
+            format_args!("cmdstat_{}", command.full_name),
+            format_args!(
+                "calls={calls},usec={us},usec_per_call={us_per_call:.2},rejected_calls={rejected},\
+                 failed_calls={}",
+                stats.failed.get()
+            ),
+        );
+    }
+}
+
+pub(super) fn errors(picture: &Picture<'_>, out: &mut Fields) {
+    for (code, count) in picture.state.metrics.errors() {
+        out.add(format_args!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
+
+pub(super) fn latencies(picture: &Picture<'_>, out: &mut Fields) {
+    let percents = &picture.settings.latency_tracking_info_percentiles;
+    if !picture.settings.latency_tracking {
+        return;
+    }
+    for command in table::all() {
+        let stats = picture.state.metrics.command(command.id);
+        let Some(latency) = stats.and_then(|stats| stats.latency()) else { continue };
+        if latency.count() == 0 {
+            continue;
+        }
+        let values = percents
+            .iter()
+            .zip(latency.percentiles(percents))
+            .map(|(percent, ns)| format!("p{}={}.{:03}", percent, ns / 1000, ns % 1000));
+        let values: Vec<String> = values.collect();
+        out.add(format_args!("latency_percentiles_usec_{}", command.full_name), values.join(","));
+    }
+}

@@ -1,0 +1,72 @@
+//! The one table of commands, beside their handlers.
+
+pub mod acl;
+mod arg;
+mod args;
+mod client;
+mod clients;
+mod command;
+mod config;
+mod connection;
+mod debug;
+mod error;
+mod expire;
+mod expiry_option;
+mod help;
+mod info;
+mod keyspace;
+mod keyspec;
+mod latency;
+mod lcs;
+mod memory;
+mod object;
+mod pause;
+mod persistence;
+mod random;
+mod scan;
+mod server;
+mod session;
+mod slowlog;
+mod spec;
+mod state;
+mod stopping;
+mod string;
+pub mod table;
+
+pub use arg::{Arg, ArgKind};
+pub use args::Args;
+pub(crate) use clients::Link;
+pub use clients::{Client, ClientFlag, Clients, Unblock};
+pub use error::{CommandResult, Error};
+pub use keyspec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
+pub(crate) use memory::budget as memory_budget;
+pub use pause::{Pause, PauseKind};
+pub use session::{ReplyMode, Session};
+pub use spec::{Arity, CommandSpec, Flags, Group, Run, ServerFuture};
+pub use state::{Control, Done, ServerState};
+pub use stopping::{Shutdown, ShutdownPhase, ShutdownRequest};
+
+/// The families; ids follow this order.
+const FAMILIES: &[&[CommandSpec]] = &[
+    connection::COMMANDS,
+    client::COMMANDS,
+    string::COMMANDS,
+    keyspace::COMMANDS,
+    expire::COMMANDS,
+    scan::COMMANDS,
+    object::COMMANDS,
+    server::COMMANDS,
+    command::COMMANDS,
+    config::COMMANDS,
+    info::COMMANDS,
+    slowlog::COMMANDS,
+    latency::COMMANDS,
+    memory::COMMANDS,
+    persistence::COMMANDS,
+    debug::COMMANDS,
+];
+
+#[cfg(test)]
+mod test_server;
+#[cfg(test)]
+mod tests;

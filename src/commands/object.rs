@@ -1,0 +1,103 @@
+//! `OBJECT`: how a key is kept.
+
+use super::acl::Category;
+use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, KeySpec, Run, help};
+use crate::data::{Body, View, parse_int};
+use crate::protocol::Reply;
+
+/// Longest string in bytes that Redis would keep in one piece with its header.
+const EMBEDDED_BYTES_MAX: usize = 44;
+
+/// The family's table.
+pub(super) const COMMANDS: &[CommandSpec] =
+    &[CommandSpec::new("object", Arity::AtLeast(2), Run::Container)
+        .since("2.2.3")
+        .complexity("Depends on the subcommand.")
+        .summary("Commands about how a key is kept.")
+        .subcommands(&[
+            CommandSpec::new("encoding", Arity::Exactly(3), Run::Read(encoding))
+                .since("2.2.3")
+                .summary("Answers how the value at a key is encoded.")
+                .tips(&["nondeterministic_output"])
+                .acl(&[Category::Keyspace])
+                .keys(&[KeySpec::one(2).ro()])
+                .args(&[Arg::key("key")]),
+            CommandSpec::new("freq", Arity::Exactly(3), Run::Read(freq))
+                .since("4.0.0")
+                .summary("Answers how often a key was used lately, as a logarithmic counter.")
+                .differs("Approximate: keys may share a counter, which a restart sets back.")
+                .tips(&["nondeterministic_output"])
+                .acl(&[Category::Keyspace])
+                .keys(&[KeySpec::one(2).ro()])
+                .args(&[Arg::key("key")]),
+            CommandSpec::new("help", Arity::Exactly(2), Run::Read(help))
+                .since("6.2.0")
+                .summary("Answers a text about the subcommands.")
+                .flags(Flags::NO_READONLY)
+                .flags(Flags::LOADING.or(Flags::STALE))
+                .acl(&[Category::Keyspace]),
+            CommandSpec::new("idletime", Arity::Exactly(3), Run::Read(idletime))
+                .since("2.2.3")
+                .summary("Answers for how many seconds a key was not used.")
+                .differs(
+                    "Approximate: keys may share a counter. After a restart, idle since the start.",
+                )
+                .tips(&["nondeterministic_output"])
+                .acl(&[Category::Keyspace])
+                .keys(&[KeySpec::one(2).ro()])
+                .args(&[Arg::key("key")]),
+            CommandSpec::new("refcount", Arity::Exactly(3), Run::Read(refcount))
+                .since("2.2.3")
+                .summary("Answers how many references there are to the value at a key.")
+                .differs("Always 1, for small integers too.")
+                .tips(&["nondeterministic_output"])
+                .acl(&[Category::Keyspace])
+                .keys(&[KeySpec::one(2).ro()])
+                .args(&[Arg::key("key")]),
+        ])];
+
+fn encoding(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
+    let Some(meta) = view.inspect(args.next_bytes()?)? else { return Ok(Reply::Null) };
+    let name = match &meta.body {
+        Body::Inline(_) if meta.raw => "raw",
+        Body::Inline(value) if parse_int(value).is_some() => "int",
+        Body::Inline(value) if value.len() <= EMBEDDED_BYTES_MAX => "embstr",
+        Body::Inline(_) | Body::Chunked { .. } => "raw",
+    };
+    Ok(Reply::bulk(name))
+}
+
+fn freq(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
+    let key = args.next_bytes()?;
+    if view.inspect(key)?.is_none() {
+        return Ok(Reply::Null);
+    }
+    let context = view.context();
+    if !context.access.prefers_frequency() {
+        return Err(Error::FrequencyNotTracked);
+    }
+    let counter = context.access.frequency(view.keyspace(), key, context.now_ms);
+    Ok(Reply::Integer(i64::from(counter)))
+}
+
+fn idletime(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
+    let key = args.next_bytes()?;
+    if view.inspect(key)?.is_none() {
+        return Ok(Reply::Null);
+    }
+    let context = view.context();
+    if context.access.prefers_frequency() {
+        return Err(Error::IdleTimeNotTracked);
+    }
+    let seconds = context.access.idle_seconds(view.keyspace(), key, context.now_ms);
+    Ok(Reply::Integer(i64::try_from(seconds).unwrap_or(i64::MAX)))
+}
+
+fn refcount(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
+    let found = view.inspect(args.next_bytes()?)?;
+    Ok(found.map_or(Reply::Null, |_| Reply::Integer(1)))
+}
+
+fn help(_: &View<'_>, _: &mut Args<'_>) -> CommandResult {
+    help::of("object")
+}

@@ -1,0 +1,226 @@
+//! Commands that walk the keys of a database: `SCAN`, `KEYS`, `RANDOMKEY`.
+//!
+//! Keys are walked in the order of their bytes. That makes the promise of `SCAN` easy to keep: a
+//! call goes on behind the last key that the call before it has examined, so a key that is there
+//! from the first call to the last is met exactly when its place comes, whatever is inserted or
+//! deleted around it. How a place becomes a 64-bit cursor stands in [`crate::data::Cursors`].
+//! `COUNT` is the number of keys that a call examines; those that have expired count, so that a
+//! call is short even where everything has expired. A literal prefix of `MATCH` bounds the walk:
+//! `MATCH user:*` costs what there is below `user:`.
+//!
+//! `RANDOMKEY` chooses uniformly where a database has few keys. Where it has many it goes down the
+//! tree of prefixes, choosing each byte uniformly between the smallest and the largest that occur
+//! there; that is uniform for keys such as `user:000123`, and prefers keys that few others share a
+//! prefix with, or that stand behind a gap.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::acl::Category;
+use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Run, random};
+use crate::data::{Meta, View, glob_matches, glob_prefix};
+use crate::engine::{self, Direction};
+use crate::protocol::Reply;
+
+/// Keys that a call of `SCAN` examines if it does not say how many.
+const COUNT_DEFAULT: u64 = 10;
+/// Expired keys that `RANDOMKEY` may meet before it takes the first one that is alive.
+const RANDOM_TRIES: usize = 100;
+
+/// The family's table.
+pub(super) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec::new("scan", Arity::AtLeast(2), Run::Read(scan))
+        .since("2.8.0")
+        .complexity("O(1) for each call; O(N) for a whole walk")
+        .summary("Walks the keys of the database in steps.")
+        .differs(
+            "Keys come in the order of their bytes. A literal prefix of MATCH bounds the walk.",
+        )
+        .tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"])
+        .flags(Flags::TOUCHES_ARBITRARY_KEYS)
+        .acl(&[Category::Keyspace])
+        .args(&[
+            Arg::integer("cursor"),
+            Arg::pattern("pattern").with_token("MATCH").optional(),
+            Arg::integer("count").with_token("COUNT").optional(),
+            Arg::string("type").with_token("TYPE").optional().since("6.0.0"),
+        ]),
+    CommandSpec::new("keys", Arity::Exactly(2), Run::Read(keys))
+        .since("1.0.0")
+        .complexity("O(N) in the number of keys of the database")
+        .summary("Answers all keys that match a pattern.")
+        .flags(Flags::HEAVY)
+        .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
+        .acl(&[Category::Keyspace, Category::Dangerous])
+        .args(&[Arg::pattern("pattern")]),
+    CommandSpec::new("randomkey", Arity::Exactly(1), Run::Read(randomkey))
+        .since("1.0.0")
+        .complexity("O(log N) in the number of keys")
+        .summary("Answers some key of the database.")
+        .differs("Not quite uniform where key names are not.")
+        .tips(&["request_policy:all_shards", "response_policy:special", "nondeterministic_output"])
+        .flags(Flags::TOUCHES_ARBITRARY_KEYS)
+        .acl(&[Category::Keyspace]),
+];
+
+fn scan(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
+    let cursor = std::str::from_utf8(args.next_bytes()?).ok();
+    let cursor = cursor.and_then(|text| text.parse::<u64>().ok()).ok_or(Error::InvalidCursor)?;
+    let options = ScanOptions::parse(args)?;
+    let (cursors, keyspace) = (view.context().cursors, view.keyspace());
+    let wanted = Wanted::new(options.pattern);
+    let start = match cursors.resume(keyspace, cursor) {
+        Bound::Included(key) if key > wanted.prefix[..] => Bound::Included(key),
+        Bound::Excluded(key) if key >= wanted.prefix[..] => Bound::Excluded(key),
+        _ => Bound::Included(Bytes::copy_from_slice(&wanted.prefix)),
+    };
+    let mut keys = Vec::new();
+    let mut last: Option<Bytes> = None;
+    for (entry, examined) in wanted.walk(view, as_slice(&start)).zip(0_u64..) {
+        let (key, meta) = entry?;
+        if let Some(last) = last.filter(|_| examined == options.count) {
+            let cursor = cursors.remember(keyspace, &last);
+            return Ok(answer(cursor, keys));
+        }
+        if let Some(meta) = meta
+            && wanted.matches(&key)
+            && options
+                .type_name
+                .is_none_or(|name| name.eq_ignore_ascii_case(meta.kind.name().as_bytes()))
+        {
+            keys.push(Reply::Bulk(key.clone()));
+        }
+        last = Some(key);
+    }
+    Ok(answer(0, keys))
+}
+
+fn answer(cursor: u64, keys: Vec<Reply>) -> Reply {
+    let cursor = Bytes::copy_from_slice(itoa::Buffer::new().format(cursor).as_bytes());
+    Reply::Array(vec![Reply::Bulk(cursor), Reply::Array(keys)])
+}
+
+struct ScanOptions<'a> {
+    pattern: &'a [u8],
+    count: u64,
+    type_name: Option<&'a [u8]>,
+}
+
+impl<'a> ScanOptions<'a> {
+    fn parse(args: &mut Args<'a>) -> Result<Self, Error> {
+        let mut options = Self { pattern: b"*", count: COUNT_DEFAULT, type_name: None };
+        while !args.is_empty() {
+            if args.eat("COUNT") {
+                let count = u64::try_from(args.next_int()?).ok().filter(|count| *count > 0);
+                options.count = count.ok_or(Error::Syntax)?;
+            } else if args.eat("MATCH") {
+                options.pattern = args.next_bytes()?;
+            } else if args.eat("TYPE") {
+                options.type_name = Some(args.next_bytes()?);
+            } else {
+                return Err(Error::Syntax);
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn keys(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
+    let wanted = Wanted::new(args.next_bytes()?);
+    let mut keys = Vec::new();
+    for entry in wanted.walk(view, Bound::Included(&wanted.prefix)) {
+        let (key, meta) = entry?;
+        if meta.is_some() && wanted.matches(&key) {
+            keys.push(Reply::Bulk(key));
+        }
+    }
+    Ok(Reply::Array(keys))
+}
+
+/// The keys that match a pattern lie between its literal prefix and the end of that prefix.
+struct Wanted<'a> {
+    pattern: &'a [u8],
+    prefix: SmallVec<[u8; 32]>,
+    /// Whether every key of the range matches.
+    whole_range: bool,
+    /// Whether the prefix is the only key that matches.
+    one_key: bool,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(pattern: &'a [u8]) -> Self {
+        let (prefix, one_key) = glob_prefix(pattern);
+        let whole_range = pattern.split_last() == Some((&b'*', &prefix));
+        Self { pattern, prefix, whole_range, one_key }
+    }
+
+    fn matches(&self, key: &[u8]) -> bool {
+        self.whole_range || glob_matches(self.pattern, key, false)
+    }
+
+    fn walk<'v>(&self, view: &'v View<'_>, start: Bound<&[u8]>) -> Walk<'v> {
+        let end_of_prefix = prefix_end(&self.prefix);
+        let end = match &end_of_prefix {
+            _ if self.one_key => Bound::Included(&self.prefix[..]),
+            Some(end) => Bound::Excluded(&end[..]),
+            None => Bound::Unbounded,
+        };
+        let is_empty = match (start, end) {
+            (Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end))
+            | (Bound::Included(start), Bound::Excluded(end)) => start >= end,
+            (Bound::Included(start), Bound::Included(end)) => start > end,
+            _ => false,
+        };
+        if is_empty {
+            return Box::new(std::iter::empty());
+        }
+        Box::new(view.walk(start, end, Direction::Forward))
+    }
+}
+
+type Walk<'a> = Box<dyn Iterator<Item = engine::Result<(Bytes, Option<Meta>)>> + 'a>;
+
+/// The smallest key behind all keys with this prefix; `None` where there is none.
+pub(super) fn prefix_end(prefix: &[u8]) -> Option<SmallVec<[u8; 32]>> {
+    let len = prefix.iter().rposition(|byte| *byte != u8::MAX)? + 1;
+    let mut end: SmallVec<[u8; 32]> = prefix.get(..len)?.into();
+    *end.last_mut()? += 1;
+    Some(end)
+}
+
+fn as_slice(bound: &Bound<Bytes>) -> Bound<&[u8]> {
+    match bound {
+        Bound::Included(key) => Bound::Included(key),
+        Bound::Excluded(key) => Bound::Excluded(key),
+        Bound::Unbounded => Bound::Unbounded,
+    }
+}
+
+fn randomkey(view: &View<'_>, _: &mut Args<'_>) -> CommandResult {
+    let all = || view.walk(Bound::Unbounded, Bound::Unbounded, Direction::Forward);
+    if view.key_count() == 0 {
+        return Ok(Reply::Null);
+    }
+    if view.key_count() <= random::FEW_KEYS {
+        let mut live = Vec::new();
+        for entry in all() {
+            let (key, meta) = entry?;
+            live.extend(meta.map(|_| key));
+        }
+        let picked = fastrand::choice(live);
+        return Ok(picked.map_or(Reply::Null, Reply::Bulk));
+    }
+    for _ in 0..RANDOM_TRIES {
+        if let Some((key, Some(_))) = random::entry(view)? {
+            return Ok(Reply::Bulk(key));
+        }
+    }
+    for entry in all() {
+        if let (key, Some(_)) = entry? {
+            return Ok(Reply::Bulk(key));
+        }
+    }
+    Ok(Reply::Null)
+}

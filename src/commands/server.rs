@@ -1,0 +1,101 @@
+//! Small commands about the server: `TIME`, `ROLE`, `LOLWUT`, `MODULE`.
+
+use super::client::CALLABLE_ANYTIME;
+use super::connection::REDIS_VERSION;
+use super::{
+    Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, Run, ServerState, Session,
+    acl, help,
+};
+use crate::protocol::Reply;
+
+/// The family's table.
+pub(super) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec::new("time", Arity::Exactly(1), Run::Session(time))
+        .group(Group::Server)
+        .since("2.6.0")
+        .summary("Answers the time of the server: seconds, and microseconds in the second.")
+        .tips(&["nondeterministic_output"])
+        .flags(Flags::LOADING.or(Flags::STALE).or(Flags::FAST)),
+    CommandSpec::new("role", Arity::Exactly(1), Run::Session(role))
+        .group(Group::Server)
+        .since("2.8.12")
+        .summary("Answers the role in replication.")
+        .differs("There is no replication yet: always a master without replicas.")
+        .flags(CALLABLE_ANYTIME.or(Flags::FAST).or(Flags::SENTINEL))
+        .acl(&[acl::Category::Admin, acl::Category::Dangerous]),
+    CommandSpec::new("lolwut", Arity::AtLeast(1), Run::Session(lolwut))
+        .group(Group::Server)
+        .since("5.0.0")
+        .complexity("O(1)")
+        .summary("Draws the tree, and tells the version.")
+        .differs("A drawing of our own; it takes any version.")
+        .flags(Flags::READONLY.or(Flags::FAST))
+        .args(&[Arg::integer("version").with_token("VERSION").optional()]),
+    CommandSpec::new("module", Arity::AtLeast(2), Run::Container)
+        .group(Group::Server)
+        .since("4.0.0")
+        .complexity("Depends on the subcommand.")
+        .summary("Commands about modules.")
+        .differs("There are no modules.")
+        .subcommands(&[
+            CommandSpec::new("help", Arity::Exactly(2), Run::Session(|_, _, _| help::of("module")))
+                .group(Group::Server)
+                .since("5.0.0")
+                .summary("Answers this help.")
+                .flags(Flags::LOADING.or(Flags::STALE)),
+            CommandSpec::new("list", Arity::Exactly(2), Run::Session(module_list))
+                .group(Group::Server)
+                .since("4.0.0")
+                .complexity("O(N) with N modules")
+                .summary("Lists the modules: there are none.")
+                .tips(&["nondeterministic_output_order"])
+                .flags(Flags::ADMIN.or(Flags::NOSCRIPT)),
+        ]),
+];
+
+fn time(_: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandResult {
+    let now_us = state.clock.unix_us();
+    let seconds = (now_us / 1_000_000).to_string();
+    let micros = (now_us % 1_000_000).to_string();
+    Ok(Reply::Array(vec![Reply::bulk(seconds), Reply::bulk(micros)]))
+}
+
+fn role(_: &mut Session, _: &ServerState, _: &mut Args<'_>) -> CommandResult {
+    Ok(Reply::Array(vec![Reply::bulk("master"), Reply::Integer(0), Reply::Array(Vec::new())]))
+}
+
+fn module_list(_: &mut Session, _: &ServerState, _: &mut Args<'_>) -> CommandResult {
+    Ok(Reply::Array(Vec::new()))
+}
+
+fn lolwut(_: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResult {
+    if args.eat("VERSION") {
+        args.next_int().map_err(|error| match error {
+            Error::Syntax => Error::Syntax,
+            _ => Error::NotAnInteger,
+        })?;
+    }
+    let levels = state.engine().map(|engine| engine.stats().levels.len()).unwrap_or(0);
+    let text = format!("{}\nRedis ver. {REDIS_VERSION} (SiltDB)\n", drawing(levels.clamp(3, 9)));
+    Ok(Reply::Verbatim("txt", text.into()))
+}
+
+/// Layers of silt, one per level of the tree, settling under water.
+fn drawing(levels: usize) -> String {
+    let mut lines = vec!["  ~  ~~   ~    ~~  ~   ~~    ~  ".to_owned()];
+    for level in 0..levels {
+        let mut line = String::new();
+        for column in 0..34 {
+            let settled = fastrand::usize(..levels) <= level;
+            line.push(match (settled, (column + level) % 3) {
+                (false, _) => ' ',
+                (true, 0) => '.',
+                (true, 1) => ':',
+                (true, _) => ';',
+            });
+        }
+        lines.push(line);
+    }
+    lines.push("=".repeat(34));
+    lines.join("\n")
+}

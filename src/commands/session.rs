@@ -1,0 +1,96 @@
+//! The state of one connection that commands may touch.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Client, ClientFlag};
+use crate::protocol::Version;
+
+/// What `CLIENT REPLY` asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplyMode {
+    /// Every reply is sent.
+    #[default]
+    On,
+    /// None is.
+    Off,
+    /// The reply of the next command is not sent; then [`Self::On`]. `CLIENT REPLY SKIP` itself
+    /// answers nothing: the connection moves from `SkipNext` to `Skip` behind each command.
+    Skip,
+    /// The reply of the command behind this one is not sent.
+    SkipNext,
+}
+
+/// One connection, as its own commands see it. The half that others may see is in [`Client`].
+#[derive(Debug)]
+pub struct Session {
+    /// The half that `CLIENT LIST` and `CLIENT KILL` of others see.
+    pub client: Arc<Client>,
+    /// Selected database. Changed through [`Self::select`].
+    pub db: u16,
+    /// Protocol version of the replies. Changed through [`Self::speak`].
+    pub version: Version,
+    /// Whether a password was given, or none is needed.
+    pub authenticated: bool,
+    /// What `CLIENT REPLY` asked for.
+    pub reply_mode: ReplyMode,
+    /// `CLIENT NO-TOUCH`: reads do not change access times.
+    pub no_touch: bool,
+    /// Close after the reply (`QUIT`).
+    pub close_after_reply: bool,
+}
+
+impl Session {
+    /// A connection that was just accepted. `authenticated` says that no password is needed.
+    #[must_use]
+    pub fn new(client: Arc<Client>, authenticated: bool) -> Self {
+        Self {
+            client,
+            db: 0,
+            version: Version::Resp2,
+            authenticated,
+            reply_mode: ReplyMode::On,
+            no_touch: false,
+            close_after_reply: false,
+        }
+    }
+
+    /// Selects a database; the caller has checked that it exists.
+    pub fn select(&mut self, db: u16) {
+        self.db = db;
+        self.client.db.store(db, Ordering::Relaxed);
+    }
+
+    /// Changes the protocol version, from the reply of the running command on.
+    pub fn speak(&mut self, version: Version) {
+        self.version = version;
+        let number = match version {
+            Version::Resp2 => 2,
+            Version::Resp3 => 3,
+        };
+        self.client.resp.store(number, Ordering::Relaxed);
+    }
+
+    /// Closes the connection once the replies so far are written.
+    pub fn close(&mut self) {
+        self.close_after_reply = true;
+        self.client.set(ClientFlag::CLOSE_AFTER_REPLY, true);
+    }
+
+    /// Whether the reply of the command that just ran is sent; moves `CLIENT REPLY SKIP` on.
+    /// Called once behind each command.
+    pub fn sends_reply(&mut self) -> bool {
+        match self.reply_mode {
+            ReplyMode::On => true,
+            ReplyMode::Off => false,
+            ReplyMode::SkipNext => {
+                self.reply_mode = ReplyMode::Skip;
+                false
+            }
+            ReplyMode::Skip => {
+                self.reply_mode = ReplyMode::On;
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The server as administrative commands see it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Clients, Pause, Shutdown, table};
+use crate::config::{Config, Settings};
+use crate::data::{Access, Cursors};
+use crate::engine::Engine;
+use crate::env::{Clock, Fs};
+use crate::observe::{LatencyMonitor, Metrics, SlowLog};
+
+/// Memory for access times and frequencies of keys, in bytes.
+const ACCESS_BYTES: usize = 4 << 20;
+
+/// Answer to a [`Control`] request.
+pub type Done = oneshot::Sender<Result<(), crate::engine::Error>>;
+
+/// What an administrative command asks of the server's tasks.
+#[derive(Debug)]
+pub enum Control {
+    /// Make everything acknowledged so far durable in the write-ahead log.
+    Sync(Done),
+    /// Flush the memtables to SSTables.
+    Flush(Done),
+    /// Close the data directory and open it again (`DEBUG RELOAD`); [`ServerState::engine`] is
+    /// the new one before the answer.
+    Reopen(Done),
+    /// Compact everything (`DEBUG COMPACT`).
+    Compact(Done),
+}
+
+/// Shared by all connections.
+#[derive(Debug)]
+pub struct ServerState {
+    /// Settings.
+    pub config: Config,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Disk, for `CONFIG REWRITE`.
+    pub fs: Arc<dyn Fs>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Slow commands.
+    pub slowlog: SlowLog,
+    /// Latency events.
+    pub latency: LatencyMonitor,
+    /// Access times and frequencies of keys.
+    pub access: Access,
+    /// Where running scans continue.
+    pub cursors: Cursors,
+    /// All connections.
+    pub clients: Clients,
+    /// `CLIENT PAUSE`.
+    pub pause: Pause,
+    /// `SHUTDOWN` and signals.
+    pub shutdown: Shutdown,
+    /// The store; `None` while it is closed and opened again ([`Control::Reopen`]).
+    pub engine: ArcSwapOption<Engine>,
+    /// To the writer and the background tasks; bounded.
+    pub control: mpsc::Sender<Control>,
+    /// 40 hexadecimal digits, new at each start.
+    pub run_id: String,
+    /// When the server started, in Unix milliseconds.
+    pub started_ms: u64,
+    /// When the memtables were last flushed by command, in Unix seconds.
+    pub last_save_s: AtomicU64,
+    /// Whether a `BGSAVE` runs.
+    pub saving: AtomicBool,
+    /// `DEBUG SET-ACTIVE-EXPIRE`: whether the expiry task removes keys.
+    pub active_expire: AtomicBool,
+    /// Changes since the last flush by command.
+    pub changes: AtomicU64,
+}
+
+impl ServerState {
+    /// The state of a server that starts now; `engine` may follow later.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        fs: Arc<dyn Fs>,
+        engine: Option<Arc<Engine>>,
+        control: mpsc::Sender<Control>,
+    ) -> Self {
+        let started_ms = clock.unix_ms();
+        let state = Self {
+            config,
+            clock,
+            fs,
+            metrics: Metrics::new(table::all().len()),
+            slowlog: SlowLog::default(),
+            latency: LatencyMonitor::default(),
+            access: Access::new(ACCESS_BYTES, started_ms),
+            cursors: Cursors::default(),
+            clients: Clients::default(),
+            pause: Pause::default(),
+            shutdown: Shutdown::default(),
+            engine: ArcSwapOption::new(engine),
+            control,
+            run_id: random_hex_40(),
+            started_ms,
+            last_save_s: AtomicU64::new(started_ms / 1000),
+            saving: AtomicBool::new(false),
+            active_expire: AtomicBool::new(true),
+            changes: AtomicU64::new(0),
+        };
+        state.apply_access_settings(&state.config.load());
+        state
+    }
+
+    /// Has `maxmemory-policy` and the `lfu` settings followed by what `OBJECT` answers.
+    pub fn apply_access_settings(&self, settings: &Settings) {
+        self.access.set_prefers_frequency(settings.maxmemory_policy.is_lfu());
+        self.access.set_lfu(settings.lfu_log_factor, settings.lfu_decay_time);
+    }
+
+    /// The store; `Closed` while it is being opened again. One reference, no lock.
+    pub fn engine(&self) -> crate::engine::Result<Arc<Engine>> {
+        self.engine.load_full().ok_or(crate::engine::Error::Closed)
+    }
+
+    /// Asks a task of the server and waits for its answer; `Closed` while the server stops.
+    pub async fn ask(&self, request: impl FnOnce(Done) -> Control) -> crate::engine::Result<()> {
+        let (done, answer) = oneshot::channel();
+        let closed = |_| crate::engine::Error::Closed;
+        self.control.send(request(done)).await.map_err(|_| crate::engine::Error::Closed)?;
+        answer.await.map_err(closed)?
+    }
+
+    /// Whether active expiry is allowed now: not switched off, nothing paused.
+    #[must_use]
+    pub fn expires_actively(&self) -> bool {
+        self.active_expire.load(Ordering::Relaxed) && !self.pause.is_set()
+    }
+}
+
+/// 40 random hexadecimal digits.
+fn random_hex_40() -> String {
+    format!("{:032x}{:08x}", fastrand::u128(..), fastrand::u32(..))
+}

@@ -1,0 +1,206 @@
+//! The table of all commands: lookup by name, dense ids for statistics, derived facts.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use smallvec::SmallVec;
+
+use crate::engine::BuildKeyHasher;
+
+use super::acl::Categories;
+use super::keyspec::{BeginSearch, FindKeys};
+use super::{CommandSpec, FAMILIES, Flags, KeyFlags, KeySpec, Run};
+
+/// Longest command name; longer words are unknown without a look.
+const NAME_LEN_MAX: usize = 32;
+
+/// A command or subcommand with what is derived from its entry.
+#[derive(Debug)]
+pub struct Command {
+    /// Dense, from 0; stays the same while the process lives. Index of its statistics.
+    pub id: u16,
+    /// `get`, or `client|list`.
+    pub full_name: &'static str,
+    /// What was declared.
+    pub spec: &'static CommandSpec,
+    /// All flags, the derived ones included.
+    pub flags: Flags,
+    /// All ACL categories, the derived ones included.
+    pub categories: Categories,
+    /// The container, for a subcommand.
+    pub parent: Option<u16>,
+    /// Words of the name: 1, or 2 for a subcommand. Arguments start behind them.
+    pub name_words: usize,
+    /// Ids of the subcommands.
+    pub subcommands: Vec<u16>,
+    by_sub: NameMap,
+}
+
+/// Answer of [`lookup`].
+#[derive(Debug, Clone, Copy)]
+pub enum Lookup {
+    /// The command; for a container with a known subcommand, the subcommand. Arity is not checked.
+    Found(&'static Command),
+    /// No such command.
+    Unknown,
+    /// The command has subcommands, but not this one.
+    UnknownSubcommand(&'static Command),
+}
+
+type NameMap = HashMap<NameKey, u16, BuildKeyHasher>;
+type NameKey = SmallVec<[u8; NAME_LEN_MAX]>;
+
+struct Table {
+    commands: Vec<Command>,
+    by_name: NameMap,
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(Table::build);
+
+/// Finds a command by its first word and, where the call has one, its second. Any case.
+#[must_use]
+pub fn lookup(name: &[u8], sub: Option<&[u8]>) -> Lookup {
+    let Some(command) = find(&TABLE.by_name, name) else { return Lookup::Unknown };
+    let Some(sub) = sub.filter(|_| !command.subcommands.is_empty()) else {
+        return Lookup::Found(command);
+    };
+    find(&command.by_sub, sub).map_or(Lookup::UnknownSubcommand(command), Lookup::Found)
+}
+
+/// Every command and subcommand in the order of their ids.
+#[must_use]
+pub fn all() -> &'static [Command] {
+    &TABLE.commands
+}
+
+/// The commands without their subcommands.
+pub fn top_level() -> impl Iterator<Item = &'static Command> {
+    all().iter().filter(|command| command.parent.is_none())
+}
+
+/// The command with this id.
+#[must_use]
+pub fn by_id(id: u16) -> Option<&'static Command> {
+    all().get(usize::from(id))
+}
+
+fn find(map: &NameMap, name: &[u8]) -> Option<&'static Command> {
+    if name.len() > NAME_LEN_MAX {
+        return None;
+    }
+    let lower: NameKey = name.iter().map(u8::to_ascii_lowercase).collect();
+    map.get(&lower).and_then(|id| by_id(*id))
+}
+
+impl Table {
+    fn build() -> Self {
+        let mut table = Self { commands: Vec::new(), by_name: NameMap::default() };
+        for spec in FAMILIES.iter().copied().flatten() {
+            let id = table.add(spec, None);
+            table.by_name.insert(NameKey::from_slice(spec.name.as_bytes()), id);
+            for sub in spec.subcommands {
+                let sub_id = table.add(sub, Some(id));
+                let parent = &mut table.commands[usize::from(id)];
+                parent.subcommands.push(sub_id);
+                parent.by_sub.insert(NameKey::from_slice(sub.name.as_bytes()), sub_id);
+            }
+        }
+        table
+    }
+
+    fn add(&mut self, spec: &'static CommandSpec, parent: Option<u16>) -> u16 {
+        let id = u16::try_from(self.commands.len()).expect("fewer than 65536 commands");
+        let full_name = match parent.and_then(|parent| self.commands.get(usize::from(parent))) {
+            // Once per process: the names live as long as the table.
+            Some(parent) => &*format!("{}|{}", parent.spec.name, spec.name).leak(),
+            None => spec.name,
+        };
+        let flags = derived_flags(spec);
+        self.commands.push(Command {
+            id,
+            full_name,
+            spec,
+            flags,
+            categories: Categories::of(spec, flags),
+            parent,
+            name_words: if parent.is_some() { 2 } else { 1 },
+            subcommands: Vec::new(),
+            by_sub: NameMap::default(),
+        });
+        id
+    }
+}
+
+impl Command {
+    /// Whether a call of so many words is complete.
+    #[must_use]
+    pub fn accepts(&self, words: usize) -> bool {
+        self.spec.arity.accepts(words)
+    }
+
+    /// Where the keys of a call stand, and what is done with each; `None` where the call is not
+    /// well formed. `words` starts with the command's name.
+    #[must_use]
+    pub fn keys_of(&self, words: &[bytes::Bytes]) -> Option<SmallVec<[(usize, KeyFlags); 4]>> {
+        let mut keys = SmallVec::new();
+        for spec in self.spec.keys {
+            let flags = self.spec.key_flags.map_or(spec.flags, |flags| flags(words));
+            spec.find(words, &mut |index| keys.push((index, flags))).ok()?;
+        }
+        Some(keys)
+    }
+
+    /// First key, last key and step as in `COMMAND INFO`; zeros where the command names no key.
+    #[must_use]
+    pub fn legacy_range(&self) -> (i64, i64, i64) {
+        legacy_range(self.spec.keys)
+    }
+}
+
+fn derived_flags(spec: &CommandSpec) -> Flags {
+    let mut flags = spec.flags;
+    match spec.run {
+        Run::Write(_) => flags = flags.or(Flags::WRITE),
+        Run::Read(_) if !flags.has(Flags::NO_READONLY) => flags = flags.or(Flags::READONLY),
+        _ => {}
+    }
+    if is_movable(spec.keys) {
+        flags = flags.or(Flags::MOVABLE_KEYS);
+    }
+    flags
+}
+
+/// Whether first, last and step do not tell where all the keys stand.
+fn is_movable(keys: &[KeySpec]) -> bool {
+    keys.iter().any(|key| {
+        !matches!((key.begin, key.find), (BeginSearch::Index(_), FindKeys::Range { .. }))
+            || key.flags.names().any(|flag| flag == "incomplete")
+    })
+}
+
+/// The widest range that the index-and-range specs cover when they are joined, as Redis does it.
+fn legacy_range(keys: &[KeySpec]) -> (i64, i64, i64) {
+    let mut ranges = keys.iter().filter_map(|key| match (key.begin, key.find) {
+        (BeginSearch::Index(first), FindKeys::Range { last, step, .. }) => {
+            let first = i64::from(first);
+            let last = i64::from(last);
+            Some((first, if last >= 0 { first + last } else { last }, i64::from(step)))
+        }
+        _ => None,
+    });
+    let Some((mut first, mut last, step)) = ranges.next() else { return (0, 0, 0) };
+    for (other_first, other_last, _) in ranges {
+        if other_first == last + 1 || last < 0 {
+            first = first.min(other_first);
+            last = if last < 0 || other_last < 0 {
+                last.min(other_last)
+            } else {
+                last.max(other_last)
+            };
+        }
+    }
+    (first, last, step)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! Commands over a store in memory, with a clock that stands still.
+
+mod arguments;
+mod expire;
+mod keyspace;
+mod model;
+mod scan;
+mod store;
+mod strings;
+
+use bytes::Bytes;
+
+use self::store::Store;
+use super::table::{self, Lookup};
+use super::{Args, Error, Run};
+use crate::data::{
+    Access, Context, Cursors, Edit, EditOutcome, ExpiryMarks, ReadOutcome, View, expire_cycle,
+};
+use crate::engine::{self, Changes, ReadMode};
+use crate::protocol::Reply;
+
+const START_MS: u64 = 1_700_000_000_000;
+
+/// A server without sockets: one connection, one store.
+struct Harness {
+    store: Store,
+    access: Access,
+    cursors: Cursors,
+    marks: ExpiryMarks,
+    now_ms: u64,
+    db: u16,
+    string_bytes_max: u64,
+    expired: u64,
+    /// Reads that had to run again because they would have waited on the disk.
+    blocked: u64,
+    /// Whether what reads find expired is deleted right after.
+    reaps: bool,
+}
+
+impl Harness {
+    fn new() -> Self {
+        Self::over(Store::memory())
+    }
+
+    fn over(store: Store) -> Self {
+        Self {
+            store,
+            access: Access::new(1 << 16, START_MS),
+            cursors: Cursors::default(),
+            marks: ExpiryMarks::default(),
+            now_ms: START_MS,
+            db: 0,
+            string_bytes_max: 512 * 1024 * 1024,
+            expired: 0,
+            blocked: 0,
+            reaps: true,
+        }
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            now_ms: self.now_ms,
+            db: self.db,
+            databases: 16,
+            string_bytes_max: self.string_bytes_max,
+            access: &self.access,
+            touch: true,
+            cursors: &self.cursors,
+        }
+    }
+
+    fn call(&mut self, words: &[Bytes]) -> Result<Reply, Error> {
+        let Lookup::Found(command) = table::lookup(&words[0], words.get(1).map(|w| &w[..])) else {
+            panic!("unknown command {words:?}")
+        };
+        assert!(command.accepts(words.len()), "arity of {words:?}");
+        match command.spec.run {
+            Run::Read(handler) => {
+                let run = |mode| {
+                    self.store.with_mode(mode, |read| {
+                        let view = View::new(read, self.context()).unwrap();
+                        let mut args = Args::new(words, command.name_words);
+                        (handler(&view, &mut args), view.outcome())
+                    })
+                };
+                let (mut answer, mut outcome) = run(ReadMode::Resident);
+                if let Err(Error::Engine(engine::Error::WouldBlock)) = answer {
+                    (answer, outcome) = run(ReadMode::Blocking);
+                    self.blocked += 1;
+                }
+                if self.reaps {
+                    self.reap(&outcome);
+                }
+                answer
+            }
+            Run::Write(handler) => {
+                let mut args = Args::new(words, command.name_words);
+                let mut edit = Edit::new(self.store.txn(), self.context()).unwrap();
+                let answer = handler(&mut edit, &mut args)?;
+                let done = edit.finish().unwrap();
+                self.commit(done);
+                Ok(answer)
+            }
+            _ => panic!("{} needs a server", command.full_name),
+        }
+    }
+
+    fn reap(&mut self, outcome: &ReadOutcome) {
+        let mut edit = Edit::new(self.store.txn(), self.context()).unwrap();
+        edit.reap(outcome).unwrap();
+        let done = edit.finish().unwrap();
+        self.commit(done);
+    }
+
+    fn commit(&mut self, (changes, outcome): (Changes, EditOutcome)) {
+        self.store.commit(changes);
+        self.expired += outcome.expired;
+    }
+
+    fn expire_cycle(&mut self, limit: usize) -> (u64, bool) {
+        let mut marks = std::mem::take(&mut self.marks);
+        let mut edit = Edit::new(self.store.txn(), self.context()).unwrap();
+        let cycle = expire_cycle(&mut edit, &mut marks, limit).unwrap();
+        let done = edit.finish().unwrap();
+        assert_eq!(done.1.expired, cycle.expired);
+        self.commit(done);
+        self.marks = marks;
+        (cycle.expired, cycle.more)
+    }
+
+    /// Calls a command given as words between blanks; the reply as text.
+    fn run(&mut self, line: &str) -> String {
+        let words: Vec<Bytes> =
+            line.split_whitespace().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        self.run_words(&words)
+    }
+
+    fn run_words(&mut self, words: &[Bytes]) -> String {
+        self.call(words).map_or_else(|error| format!("-{error}"), |reply| text(&reply))
+    }
+
+    /// Runs `lines` of a command, `->` and its reply, and checks the store after each.
+    #[track_caller]
+    fn script(&mut self, lines: &str) {
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (command, expected) = line.split_once("->").unwrap_or((line, "+OK"));
+            assert_eq!(self.run(command), expected.trim(), "{command}");
+            self.store.check();
+        }
+    }
+}
+
+fn text(reply: &Reply) -> String {
+    let list = |replies: &[Reply]| replies.iter().map(text).collect::<Vec<_>>().join(" ");
+    match reply {
+        Reply::Simple(word) => format!("+{word}"),
+        Reply::Error(message) => format!("-{message}"),
+        Reply::Integer(number) => number.to_string(),
+        Reply::Bulk(bytes) => format!("\"{}\"", bytes.escape_ascii()),
+        Reply::Null | Reply::NullArray => "nil".to_owned(),
+        Reply::Array(replies) => format!("[{}]", list(replies)),
+        Reply::Map(pairs) => {
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(key, value)| format!("{}: {}", text(key), text(value)))
+                .collect();
+            format!("{{{}}}", pairs.join(", "))
+        }
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,287 @@
+//! Counters of the server. All are relaxed: each is right by itself, no two agree exactly.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::Histogram;
+
+/// Different error codes that are told apart; further ones are counted only in the total.
+const ERROR_CODES_MAX: usize = 128;
+/// Samples over which the rates are averaged.
+const RATE_SAMPLES: usize = 16;
+
+/// A counter, or a gauge that its owner sets.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Takes `n` off; not below zero.
+    pub fn sub(&self, n: u64) {
+        let less = |value: u64| Some(value.saturating_sub(n));
+        // The closure never refuses, so the update cannot fail.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// Raises the value to `n` where it is less.
+    pub fn raise(&self, n: u64) {
+        self.0.fetch_max(n, Ordering::Relaxed);
+    }
+
+    /// Sets the value.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Statistics of one command.
+#[derive(Debug, Default)]
+pub struct CommandStats {
+    /// Calls that ran.
+    pub calls: Counter,
+    /// Time they took, in nanoseconds.
+    pub total_ns: Counter,
+    /// Calls refused before they ran.
+    pub rejected: Counter,
+    /// Calls that ran and answered an error.
+    pub failed: Counter,
+    latency: OnceLock<Box<Histogram>>,
+}
+
+impl CommandStats {
+    /// Counts a call that ran.
+    pub fn ran(&self, ns: u64, failed: bool) {
+        self.calls.add(1);
+        self.total_ns.add(ns);
+        if failed {
+            self.failed.add(1);
+        }
+        self.latency.get_or_init(Box::default).record(ns);
+    }
+
+    /// Its durations; `None` before the first call.
+    #[must_use]
+    pub fn latency(&self) -> Option<&Histogram> {
+        self.latency.get().map(|histogram| &**histogram)
+    }
+
+    fn reset(&self) {
+        for counter in [&self.calls, &self.total_ns, &self.rejected, &self.failed] {
+            counter.set(0);
+        }
+        if let Some(latency) = self.latency() {
+            latency.reset();
+        }
+    }
+}
+
+/// Rates per second, averaged over the latest samples.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// Commands.
+    pub commands: u64,
+    /// Bytes received.
+    pub net_in_bytes: u64,
+    /// Bytes sent.
+    pub net_out_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Sampler {
+    last: Option<(u64, [u64; 3])>,
+    rates: [[u64; RATE_SAMPLES]; 3],
+    next: usize,
+}
+
+/// Counters of the server.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Connections accepted.
+    pub connections_received: Counter,
+    /// Connections refused because of `maxclients`.
+    pub connections_rejected: Counter,
+    /// Commands that ran.
+    pub commands_processed: Counter,
+    /// Bytes received.
+    pub net_in_bytes: Counter,
+    /// Bytes sent.
+    pub net_out_bytes: Counter,
+    /// Reads that found their key.
+    pub keyspace_hits: Counter,
+    /// Reads that did not.
+    pub keyspace_misses: Counter,
+    /// Keys removed because their time had come.
+    pub expired_keys: Counter,
+    /// Keys that active expiry still has to remove, in percent of those it looked at.
+    pub expired_stale_percent: Counter,
+    /// Times that active expiry used up its time.
+    pub expired_time_cap_reached: Counter,
+    /// Error replies.
+    pub error_replies: Counter,
+    /// Wrong passwords.
+    pub auth_denied: Counter,
+    /// Clients that wait in a blocking command; a gauge.
+    pub blocked_clients: Counter,
+    /// Clients dropped at `client-output-buffer-limit`.
+    pub output_limit_disconnections: Counter,
+    /// Clients dropped at `client-query-buffer-limit`.
+    pub query_limit_disconnections: Counter,
+    /// Commands that waited because the queue to the writer was full.
+    pub writer_queue_full: Counter,
+    /// Reads that were run again on the blocking pool because they would have waited on the disk.
+    pub reads_blocking: Counter,
+    /// Writes whose keys had to be warmed before they could run.
+    pub writes_warmed: Counter,
+    /// Largest number of clients at once.
+    pub clients_peak: Counter,
+    /// Largest memory seen by the sampler, in bytes.
+    pub memory_peak_bytes: Counter,
+    commands: Vec<CommandStats>,
+    errors: Mutex<BTreeMap<Box<str>, u64>>,
+    sampler: Mutex<Sampler>,
+}
+
+impl Metrics {
+    /// Counters for a table of `commands` commands.
+    #[must_use]
+    pub fn new(commands: usize) -> Self {
+        Self {
+            commands: std::iter::repeat_with(CommandStats::default).take(commands).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Statistics of the command with this id; `None` for an id that the table does not have.
+    #[must_use]
+    pub fn command(&self, id: u16) -> Option<&CommandStats> {
+        self.commands.get(usize::from(id))
+    }
+
+    /// Counts an error reply by its code: the first word of `text` (the reply without the minus
+    /// sign).
+    pub fn error(&self, text: &str) {
+        self.error_replies.add(1);
+        let code = text.split(' ').next().unwrap_or_default();
+        let mut errors = self.errors.lock();
+        if let Some(count) = errors.get_mut(code) {
+            *count += 1;
+        } else if errors.len() < ERROR_CODES_MAX {
+            errors.insert(code.into(), 1);
+        }
+    }
+
+    /// Error replies by code.
+    #[must_use]
+    pub fn errors(&self) -> BTreeMap<Box<str>, u64> {
+        self.errors.lock().clone()
+    }
+
+    /// Takes a sample for the rates. Called at a steady pace, ten times a second.
+    pub fn sample(&self, monotonic_ns: u64) {
+        let now =
+            [self.commands_processed.get(), self.net_in_bytes.get(), self.net_out_bytes.get()];
+        let mut sampler = self.sampler.lock();
+        if let Some((last_ns, last)) = sampler.last {
+            let elapsed_ns = u128::from(monotonic_ns.saturating_sub(last_ns).max(1));
+            let slot = sampler.next;
+            sampler.next = (slot + 1) % RATE_SAMPLES;
+            for (index, (now, last)) in now.into_iter().zip(last).enumerate() {
+                let rate = u128::from(now.saturating_sub(last)) * 1_000_000_000 / elapsed_ns;
+                sampler.rates[index][slot] = u64::try_from(rate).unwrap_or(u64::MAX);
+            }
+        }
+        sampler.last = Some((monotonic_ns, now));
+    }
+
+    /// The rates of about the last second and a half.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        let sampler = self.sampler.lock();
+        let average = |index: usize| sampler.rates[index].iter().sum::<u64>() / RATE_SAMPLES as u64;
+        Rates { commands: average(0), net_in_bytes: average(1), net_out_bytes: average(2) }
+    }
+
+    /// `CONFIG RESETSTAT`: counters back to zero; gauges stay.
+    pub fn reset(&self) {
+        for counter in [
+            &self.connections_received,
+            &self.connections_rejected,
+            &self.commands_processed,
+            &self.net_in_bytes,
+            &self.net_out_bytes,
+            &self.keyspace_hits,
+            &self.keyspace_misses,
+            &self.expired_keys,
+            &self.expired_time_cap_reached,
+            &self.error_replies,
+            &self.auth_denied,
+            &self.output_limit_disconnections,
+            &self.query_limit_disconnections,
+            &self.writer_queue_full,
+            &self.reads_blocking,
+            &self.writes_warmed,
+            &self.memory_peak_bytes,
+        ] {
+            counter.set(0);
+        }
+        self.commands.iter().for_each(CommandStats::reset);
+        self.errors.lock().clear();
+        *self.sampler.lock() = Sampler::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_counted_by_code_up_to_a_maximum() {
+        let metrics = Metrics::new(0);
+        metrics.error("ERR one");
+        metrics.error("ERR two");
+        metrics.error("WRONGTYPE x");
+        assert_eq!(metrics.errors().get("ERR"), Some(&2));
+        for code in 0..1000 {
+            metrics.error(&format!("E{code} x"));
+        }
+        assert_eq!(metrics.errors().len(), ERROR_CODES_MAX);
+        assert_eq!(metrics.error_replies.get(), 1003);
+    }
+
+    #[test]
+    fn rates_follow_the_counters() {
+        let metrics = Metrics::new(0);
+        for tick in 0..=RATE_SAMPLES as u64 {
+            metrics.sample(tick * 100_000_000);
+            metrics.commands_processed.add(50);
+        }
+        assert_eq!(metrics.rates().commands, 500);
+    }
+
+    #[test]
+    fn reset_clears_commands_and_keeps_gauges() {
+        let metrics = Metrics::new(1);
+        metrics.blocked_clients.add(1);
+        let stats = metrics.command(0).expect("there is one");
+        stats.ran(2000, true);
+        metrics.reset();
+        assert_eq!(
+            (stats.calls.get(), stats.failed.get(), metrics.blocked_clients.get()),
+            (0, 0, 1)
+        );
+        assert_eq!(stats.latency().map(Histogram::count), Some(0));
+    }
+}
