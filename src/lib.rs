@@ -11,6 +11,7 @@
 //! - [`config`]: the one table of settings.
 //! - [`observe`]: counters, slow log, latency monitor. Only counts and formats.
 //! - [`commands`]: the one table of commands, beside their handlers.
+//! - [`server`]: sockets, sessions, dispatch, the writer task, shutdown.
 //!
 //! `docs/ARCHITECTURE.md` has the picture and the invariants of each layer.
 
@@ -21,3 +22,4 @@ pub mod engine;
 pub mod env;
 pub mod observe;
 pub mod protocol;
+pub mod server;

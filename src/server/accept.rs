@@ -1,0 +1,229 @@
+//! Listening sockets: TCP on every `bind` address, and a unix socket.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::mpsc;
+
+use super::connection::{self, Registered, TaskLink};
+use super::dispatch::Dispatcher;
+use super::stream::{ReadHalf, WriteHalf, split_tcp, split_unix};
+use super::writer::Message;
+use crate::commands::{Client, ServerState, Session};
+use crate::config::Settings;
+
+/// Pause after a failed accept (no file descriptors left), so that it does not spin.
+const RETRY: Duration = Duration::from_millis(50);
+/// Answer beyond `maxclients`.
+const TOO_MANY: &str = "-ERR max number of clients reached\r\n";
+/// Answer of `protected-mode`.
+const PROTECTED: &str = "-DENIED SiltDB is running in protected mode: no password is set for the \
+default user, so connections are accepted from the loopback interface and the unix socket only. \
+To accept others, set requirepass, or switch protected-mode off where the network is trusted.\r\n";
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// Unix domain; the path is removed when the listener is dropped.
+    Unix(UnixListener, SocketPath),
+}
+
+/// The path of a unix socket, removed when dropped.
+#[derive(Debug)]
+pub(crate) struct SocketPath(pub(crate) PathBuf);
+
+impl Drop for SocketPath {
+    fn drop(&mut self) {
+        drop(crate::env::remove_socket(&self.0));
+    }
+}
+
+/// Opens every listening socket of the settings. Fails where none could be opened, or one that was
+/// asked for without a leading `-` could not (as `bind` of redis.conf has it).
+pub(crate) fn listen(settings: &Settings) -> io::Result<Vec<Listener>> {
+    let mut listeners = listen_tcp(settings)?;
+    if !settings.unixsocket.is_empty() {
+        let path = Path::new(&settings.unixsocket);
+        listeners.push(listen_unix(path, settings.unixsocketperm)?);
+    }
+    if listeners.is_empty() {
+        return Err(io::Error::other("configured to not listen anywhere"));
+    }
+    Ok(listeners)
+}
+
+/// Opens a socket on `port` of each `bind` address; none where the port is 0. Fails where an address
+/// without a leading `-` is not available, or none is.
+pub(crate) fn listen_tcp(settings: &Settings) -> io::Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    if settings.port == 0 {
+        return Ok(listeners);
+    }
+    for address in &settings.bind {
+        let (optional, address) = match address.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, address.as_str()),
+        };
+        match listen_address(address, settings) {
+            Ok(listener) => listeners.push(Listener::Tcp(listener)),
+            Err(error) if optional && may_be_absent(&error) => {
+                tracing::warn!(address, %error, "address is not available, left out");
+            }
+            Err(error) => {
+                let text = format!("cannot listen on {address}:{}: {error}", settings.port);
+                return Err(io::Error::new(error.kind(), text));
+            }
+        }
+    }
+    if listeners.is_empty() && !settings.bind.is_empty() {
+        return Err(io::Error::other("none of the addresses to bind is available"));
+    }
+    Ok(listeners)
+}
+
+fn may_be_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported | io::ErrorKind::NotFound
+    )
+}
+
+fn listen_address(address: &str, settings: &Settings) -> io::Result<TcpListener> {
+    let host = match address {
+        "*" => "0.0.0.0",
+        "::*" => "::",
+        other => other,
+    };
+    let address: SocketAddr = (host, settings.port)
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such address"))?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(settings.tcp_backlog).unwrap_or(i32::MAX))?;
+    TcpListener::from_std(socket.into())
+}
+
+fn listen_unix(path: &Path, permissions: u32) -> io::Result<Listener> {
+    crate::env::remove_socket(path)?;
+    let listener = UnixListener::bind(path)
+        .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
+    if permissions != 0 {
+        crate::env::set_permissions(path, permissions)?;
+    }
+    Ok(Listener::Unix(listener, SocketPath(path.to_path_buf())))
+}
+
+/// No delay of small replies, and keepalive after `tcp_keepalive` seconds (0: none).
+pub(crate) fn tune(stream: &TcpStream, tcp_keepalive: u32) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    if tcp_keepalive > 0 {
+        let keepalive = TcpKeepalive::new()
+            .with_time(Duration::from_secs(tcp_keepalive.into()))
+            .with_interval(Duration::from_secs((tcp_keepalive / 3).max(1).into()))
+            .with_retries(3);
+        SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
+    }
+    Ok(())
+}
+
+/// Accepts connections until the server stops.
+pub(crate) async fn run(
+    listener: Listener,
+    state: Arc<ServerState>,
+    writer: mpsc::Sender<Message>,
+) {
+    loop {
+        match accept(&listener, &state).await {
+            Ok(peer) => admit(peer, &state, &writer),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// A connection that was just accepted.
+struct Peer {
+    read: ReadHalf,
+    write: WriteHalf,
+    addr: String,
+    laddr: String,
+    fd: i32,
+    local: bool,
+}
+
+async fn accept(listener: &Listener, state: &ServerState) -> io::Result<Peer> {
+    match listener {
+        Listener::Tcp(listener) => {
+            let (stream, addr) = listener.accept().await?;
+            if let Err(error) = tune(&stream, state.config.load().tcp_keepalive) {
+                tracing::debug!(%error, "a socket could not be tuned");
+            }
+            let laddr = stream.local_addr().map(|addr| addr.to_string()).unwrap_or_default();
+            let local = addr.ip().to_canonical().is_loopback();
+            let fd = stream.as_raw_fd();
+            let (read, write) = split_tcp(stream);
+            Ok(Peer { read, write, addr: addr.to_string(), laddr, fd, local })
+        }
+        Listener::Unix(listener, path) => {
+            let (stream, _) = listener.accept().await?;
+            let addr = format!("{}:0", path.0.display());
+            let fd = stream.as_raw_fd();
+            let (read, write) = split_unix(stream);
+            Ok(Peer { read, write, laddr: addr.clone(), addr, fd, local: true })
+        }
+    }
+}
+
+/// Serves the peer, unless there are too many, or it comes from outside to a server without a
+/// password.
+fn admit(peer: Peer, state: &Arc<ServerState>, writer: &mpsc::Sender<Message>) {
+    let settings = state.config.load();
+    let needs_password = !settings.requirepass.is_empty();
+    let refusal = if state.clients.len() >= settings.maxclients {
+        state.metrics.connections_rejected.add(1);
+        Some(TOO_MANY)
+    } else if settings.protected_mode && !needs_password && !peer.local {
+        state.metrics.connections_rejected.add(1);
+        Some(PROTECTED)
+    } else {
+        None
+    };
+    drop(settings);
+    if let Some(text) = refusal {
+        // The buffer of a new socket has room for one line; if not, the peer is gone already.
+        drop(peer.write.try_write(text.as_bytes()));
+        return;
+    }
+    let unix = matches!(peer.read, ReadHalf::Unix(_));
+    let now_ms = state.clock.unix_ms();
+    let id = state.clients.next_id();
+    let client = Arc::new(Client::new(id, &peer.addr, &peer.laddr, peer.fd, unix, now_ms));
+    let write = Arc::new(peer.write);
+    let socket = Arc::clone(&write);
+    let registered = Registered::new(state, &client);
+    state.metrics.connections_received.add(1);
+    state.metrics.clients_peak.raise(state.clients.len() as u64);
+    let dispatcher = Box::new(Dispatcher {
+        state: Arc::clone(state),
+        writer: writer.clone(),
+        session: Session::new(Arc::clone(&client), !needs_password),
+    });
+    let task = tokio::spawn(connection::serve(peer.read, write, dispatcher, registered));
+    client.set_link(Box::new(TaskLink { socket, task: task.abort_handle() }));
+}

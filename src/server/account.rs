@@ -1,0 +1,83 @@
+//! What is counted and logged behind each call.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::commands::table::Command;
+use crate::commands::{CommandResult, Error, Flags, ServerState, Session};
+use crate::data::{EditOutcome, ReadOutcome};
+use crate::engine;
+use crate::protocol::Reply;
+
+/// Counts a call that ran, and notes it where it was slow.
+pub(crate) fn ran(
+    state: &ServerState,
+    session: &Session,
+    command: &Command,
+    words: &[Bytes],
+    result: &CommandResult,
+    elapsed_ns: u64,
+) {
+    let failed = matches!(result, Err(_) | Ok(Reply::Error(_)));
+    state.metrics.commands_processed.add(1);
+    if let Some(stats) = state.metrics.command(command.id) {
+        stats.ran(elapsed_ns, failed);
+    }
+    session.client.last_command.store(command.id, Ordering::Relaxed);
+    let settings = state.config.load();
+    let elapsed_us = elapsed_ns / 1000;
+    let slower_than = settings.slowlog_log_slower_than;
+    let slow = u64::try_from(slower_than).is_ok_and(|limit_us| elapsed_us >= limit_us);
+    if slow && !command.flags.has(Flags::SKIP_SLOWLOG) {
+        let names = session.client.names();
+        state.slowlog.push(
+            usize::try_from(settings.slowlog_max_len).unwrap_or(usize::MAX),
+            state.clock.unix_ms() / 1000,
+            elapsed_us,
+            words,
+            &session.client.addr,
+            &names.name,
+        );
+    }
+    let threshold_ms = settings.latency_monitor_threshold;
+    let elapsed_ms = elapsed_us / 1000;
+    if threshold_ms != 0 && elapsed_ms >= threshold_ms {
+        let event = if command.flags.has(Flags::FAST) { "fast-command" } else { "command" };
+        state.latency.record(event, state.clock.unix_ms() / 1000, elapsed_ms);
+    }
+}
+
+/// Counts a call that did not pass the gates.
+pub(crate) fn rejected(state: &ServerState, command: Option<&Command>) {
+    if let Some(stats) = command.and_then(|command| state.metrics.command(command.id)) {
+        stats.rejected.add(1);
+    }
+}
+
+/// Counts what a read found out.
+pub(crate) fn read(state: &ServerState, outcome: &ReadOutcome) {
+    state.metrics.keyspace_hits.add(outcome.hits);
+    state.metrics.keyspace_misses.add(outcome.misses);
+}
+
+/// Counts what a committed transaction did.
+pub(crate) fn edit(state: &ServerState, outcome: &EditOutcome) {
+    state.metrics.keyspace_hits.add(outcome.hits);
+    state.metrics.keyspace_misses.add(outcome.misses);
+    state.metrics.expired_keys.add(outcome.expired);
+    state.changes.fetch_add(outcome.dirty, Ordering::Relaxed);
+}
+
+/// The one place where an error becomes a reply; engine failures are logged here, but
+/// for the refusals after a failure of the log, which was logged itself.
+pub(crate) fn error_reply(state: &ServerState, error: &Error) -> Reply {
+    if let Error::Engine(engine_error) = error
+        && !matches!(engine_error, engine::Error::Poisoned(_))
+    {
+        tracing::warn!(error = %engine_error, "a command failed in the engine");
+    }
+    let text = error.to_string();
+    state.metrics.error(&text);
+    Reply::Error(text.into())
+}

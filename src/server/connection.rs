@@ -1,0 +1,241 @@
+//! One connection: wait for bytes, decode, dispatch, send.
+//!
+//! An idle connection holds no buffer: it waits for readiness, and only then takes its buffers
+//! from the pool of its thread. It gives them back when every request has been answered.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::BytesMut;
+use tokio::task::AbortHandle;
+use tokio_util::codec::Decoder;
+
+use super::buffers::{self, Buffers};
+use super::dispatch::Dispatcher;
+use super::output::Output;
+use super::stream::{ReadHalf, WriteHalf};
+use crate::commands::{Client, Link, ServerState};
+use crate::protocol::{self, Limits, Reply, Request, RequestDecoder};
+
+/// Requests decoded before they are run; more wait in the read buffer.
+const PIPELINE_MAX: usize = 1024;
+
+/// Keeps a client in the registry while it lives, however its task ends.
+pub(crate) struct Registered {
+    state: Arc<ServerState>,
+    id: u64,
+}
+
+impl Registered {
+    /// Enters `client`.
+    pub(crate) fn new(state: &Arc<ServerState>, client: &Arc<Client>) -> Self {
+        state.clients.insert(Arc::clone(client));
+        Self { state: Arc::clone(state), id: client.id }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.state.clients.remove(self.id);
+    }
+}
+
+/// The way to a connection for others.
+pub(crate) struct TaskLink {
+    /// Its socket.
+    pub(crate) socket: Arc<WriteHalf>,
+    /// The task that serves it.
+    pub(crate) task: AbortHandle,
+}
+
+impl Link for TaskLink {
+    fn end(&self, how: Shutdown) {
+        self.socket.shutdown(how);
+        if how == Shutdown::Both {
+            self.task.abort();
+        }
+    }
+
+    fn is_hung_up(&self) -> bool {
+        self.socket.is_hung_up()
+    }
+}
+
+/// Serves a connection to its end. May be aborted at any time: what was sent to the writer by then
+/// still runs.
+pub(crate) async fn serve(
+    mut read: ReadHalf,
+    write: Arc<WriteHalf>,
+    mut dispatcher: Box<Dispatcher>,
+    registered: Registered,
+) {
+    let end = conversation(&mut read, &write, &mut dispatcher).await;
+    if let Err(error) = end {
+        tracing::debug!(client = dispatcher.session.client.id, %error, "connection ended");
+    }
+    drop(registered);
+}
+
+async fn conversation(
+    read: &mut ReadHalf,
+    write: &Arc<WriteHalf>,
+    dispatcher: &mut Dispatcher,
+) -> io::Result<()> {
+    let mut unfinished: Option<Box<Unfinished>> = None;
+    loop {
+        read.readable().await?;
+        // Boxed, so that the task of an idle connection stays small.
+        let turn = Box::pin(turn(read, write, dispatcher, unfinished.take()));
+        match turn.await? {
+            Flow::Idle => {}
+            Flow::Unfinished(rest) => unfinished = Some(rest),
+            Flow::End => return Ok(()),
+        }
+    }
+}
+
+/// How a turn left the connection.
+enum Flow {
+    /// Everything that arrived was answered.
+    Idle,
+    /// A part of a request has arrived.
+    Unfinished(Box<Unfinished>),
+    /// The connection has to end.
+    End,
+}
+
+/// A request of which a part has arrived.
+struct Unfinished {
+    decoder: RequestDecoder,
+    input: BytesMut,
+}
+
+/// Reads once, runs what is whole, sends the replies.
+async fn turn(
+    read: &mut ReadHalf,
+    write: &Arc<WriteHalf>,
+    dispatcher: &mut Dispatcher,
+    unfinished: Option<Box<Unfinished>>,
+) -> io::Result<Flow> {
+    let Buffers { input: empty, output } = buffers::take();
+    let Unfinished { mut decoder, mut input } = match unfinished {
+        Some(unfinished) => *unfinished,
+        None => Unfinished { decoder: RequestDecoder::default(), input: empty },
+    };
+    input.reserve(decoder.room_wanted(input.len()));
+    let received = match read.read_now(&mut input).await? {
+        Some(0) => return Ok(Flow::End),
+        Some(count) => count,
+        None => 0,
+    };
+    account_received(dispatcher, received, &input);
+    let limit = dispatcher.state.config.load().client_output_buffer_limit.normal;
+    let client = Arc::clone(&dispatcher.session.client);
+    let mut output = Output::new(Arc::clone(write), client, output, limit);
+    let outcome = answer(dispatcher, &mut decoder, &mut input, &mut output).await?;
+    output.flush().await.map_err(|full| dispatcher.dropped(full))?;
+    let (output, sent) = output.into_parts();
+    dispatcher.session.client.net_out_bytes.fetch_add(sent, Ordering::Relaxed);
+    dispatcher.state.metrics.net_out_bytes.add(sent);
+    if outcome == Outcome::Close {
+        return Ok(Flow::End);
+    }
+    if input.is_empty() {
+        account_held(dispatcher, 0, 0);
+        buffers::put(Buffers { input, output });
+        return Ok(Flow::Idle);
+    }
+    let held = decoder.held_bytes(input.len());
+    account_held(dispatcher, held, held.max(input.capacity()));
+    if held as u64 > dispatcher.state.config.load().client_query_buffer_limit {
+        dispatcher.state.metrics.query_limit_disconnections.add(1);
+        tracing::warn!(client = dispatcher.session.client.id, "client-query-buffer-limit reached");
+        return Ok(Flow::End);
+    }
+    buffers::put(Buffers { input: BytesMut::new(), output });
+    Ok(Flow::Unfinished(Box::new(Unfinished { decoder, input })))
+}
+
+/// Whether the conversation goes on.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    GoOn,
+    Close,
+}
+
+/// Decodes and runs everything that has arrived.
+async fn answer(
+    dispatcher: &mut Dispatcher,
+    decoder: &mut RequestDecoder,
+    input: &mut BytesMut,
+    output: &mut Output,
+) -> io::Result<Outcome> {
+    let mut pipeline = VecDeque::new();
+    loop {
+        let failure = decode(dispatcher, decoder, input, &mut pipeline);
+        let finished = pipeline.is_empty();
+        dispatcher.run(&mut pipeline, output).await?;
+        if dispatcher.session.close_after_reply {
+            return Ok(Outcome::Close);
+        }
+        if let Some(protocol::Error::CrossProtocol) = failure {
+            tracing::warn!(
+                client = %dispatcher.session.client.addr,
+                "a line of an HTTP request: possibly an attack through somebody's browser; closing"
+            );
+            return Ok(Outcome::Close);
+        }
+        if let Some(error) = failure {
+            let text = error.to_string();
+            dispatcher.state.metrics.error(&text);
+            output.push(&Reply::Error(text.into()), dispatcher.session.version);
+            return Ok(Outcome::Close);
+        }
+        if finished {
+            return Ok(Outcome::GoOn);
+        }
+    }
+}
+
+/// Decodes requests until the buffer has no whole one left; answers the error that ends it.
+fn decode(
+    dispatcher: &Dispatcher,
+    decoder: &mut RequestDecoder,
+    input: &mut BytesMut,
+    pipeline: &mut VecDeque<Request>,
+) -> Option<protocol::Error> {
+    let authenticated = dispatcher.session.authenticated;
+    let bulk_len_max = dispatcher.state.config.load().proto_max_bulk_len;
+    *decoder.limits_mut() = Limits {
+        bulk_bytes_max: usize::try_from(bulk_len_max).unwrap_or(usize::MAX),
+        authenticated,
+        ..Limits::default()
+    };
+    // Before it has authenticated, a client's requests are measured one at a time.
+    let most = if authenticated { PIPELINE_MAX } else { 1 };
+    while pipeline.len() < most {
+        match decoder.decode(input) {
+            Ok(Some(request)) => pipeline.push_back(request),
+            Ok(None) => return None,
+            Err(error) => return Some(error),
+        }
+    }
+    None
+}
+
+fn account_received(dispatcher: &Dispatcher, received: usize, input: &BytesMut) {
+    let client = &dispatcher.session.client;
+    client.last_interaction_ms.store(dispatcher.state.clock.unix_ms(), Ordering::Relaxed);
+    client.net_in_bytes.fetch_add(received as u64, Ordering::Relaxed);
+    account_held(dispatcher, input.len(), input.capacity());
+    dispatcher.state.metrics.net_in_bytes.add(received as u64);
+}
+
+fn account_held(dispatcher: &Dispatcher, query_bytes: usize, capacity: usize) {
+    let client = &dispatcher.session.client;
+    client.query_bytes.store(query_bytes, Ordering::Relaxed);
+    client.query_capacity.store(capacity, Ordering::Relaxed);
+}

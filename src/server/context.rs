@@ -1,0 +1,18 @@
+//! What surrounds a call: the time, the database, the limits.
+
+use crate::commands::ServerState;
+use crate::data::Context;
+
+/// The surroundings of a call that runs now on database `db`.
+pub(crate) fn of(state: &ServerState, db: u16, no_touch: bool) -> Context<'_> {
+    let settings = state.config.load();
+    Context {
+        now_ms: state.clock.unix_ms(),
+        db,
+        databases: settings.databases,
+        string_bytes_max: settings.proto_max_bulk_len,
+        access: &state.access,
+        touch: !no_touch,
+        cursors: &state.cursors,
+    }
+}

@@ -1,0 +1,335 @@
+//! The dispatcher: takes the requests of a pipeline in order, passes each through the gates, and
+//! runs it where its `Run` says.
+//!
+//! - Reads run in place, resident; where they would wait on the disk, on the blocking pool.
+//! - Consecutive writes, and the cheap reads between and behind them, go to the writer as one message.
+//! - Everything else runs on the connection's task.
+//!
+//! Replies are encoded in the order of the requests.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::gates::{self, Refusal};
+use super::group::{Call, Done, Group};
+use super::output::{Full, Output};
+use super::writer::Message;
+use super::{account, context};
+use crate::commands::table::Command;
+use crate::commands::{CommandResult, Error, Flags, Run, ServerState, Session};
+use crate::data::{Edit, ReadOutcome, View};
+use crate::engine::{self, Engine, ReadMode, Snapshot};
+use crate::protocol::Request;
+
+/// Times that a group is warmed before the writer itself may wait on the disk for it.
+const WARMINGS_MAX: u32 = 3;
+/// How long the reply of a read waits for the expired keys that it has met to be deleted.
+const REAP_PATIENCE: Duration = Duration::from_millis(5);
+/// Pace at which a command looks whether the data directory is open again.
+const REOPEN_POLL: Duration = Duration::from_millis(1);
+
+/// What the dispatcher needs of its connection.
+pub(crate) struct Dispatcher {
+    pub(crate) state: Arc<ServerState>,
+    pub(crate) writer: mpsc::Sender<Message>,
+    pub(crate) session: Session,
+}
+
+impl Dispatcher {
+    /// Runs all requests of `pipeline`; replies go to `output`.
+    ///
+    /// # Errors
+    /// Where the peer is gone or has to be dropped (output limit).
+    pub(crate) async fn run(
+        &mut self,
+        pipeline: &mut VecDeque<Request>,
+        output: &mut Output,
+    ) -> std::io::Result<()> {
+        while let Some(request) = pipeline.pop_front() {
+            match gates::pass(&self.state, &self.session, &request) {
+                Err(Refusal { error, command }) => {
+                    account::rejected(&self.state, command);
+                    self.reply(output, Err(error));
+                }
+                Ok(command) => self.admitted(command, request, pipeline, output).await,
+            }
+            output.flush_if_large().await.map_err(|full| self.dropped(full))?;
+            if self.session.close_after_reply {
+                pipeline.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Why the connection ends where its replies cannot be sent.
+    pub(crate) fn dropped(&self, full: Full) -> std::io::Error {
+        match full {
+            Full::Io(error) => error,
+            Full::Limit => {
+                self.state.metrics.output_limit_disconnections.add(1);
+                let client = self.session.client.id;
+                tracing::warn!(client, "dropped at client-output-buffer-limit");
+                std::io::ErrorKind::QuotaExceeded.into()
+            }
+        }
+    }
+
+    async fn admitted(
+        &mut self,
+        command: &'static Command,
+        request: Request,
+        pipeline: &mut VecDeque<Request>,
+        output: &mut Output,
+    ) {
+        if self.state.pause.is_set() && !command.flags.has(Flags::ADMIN) {
+            let (pause, clock) = (&self.state.pause, &*self.state.clock);
+            let may_write = may_write(command);
+            if pause.holds(clock, may_write) {
+                self.session.client.paused_for(pause.wait(clock, may_write)).await;
+            }
+        }
+        let client = &self.session.client;
+        client.last_command.store(command.id, Ordering::Relaxed);
+        client
+            .argv_bytes
+            .store(request.args.iter().map(|word| word.len()).sum(), Ordering::Relaxed);
+        let call = Call { command, request };
+        match command.spec.run {
+            Run::Write(_) => {
+                let group = self.gather(call, pipeline);
+                self.write(group, output).await;
+            }
+            Run::Read(_) => self.read(call, output).await,
+            Run::Session(handler) => {
+                let started_ns = self.state.clock.monotonic_ns();
+                let result = handler(&mut self.session, &self.state, &mut call.args());
+                self.done(&call, result, started_ns, output);
+            }
+            Run::Server(handler) => {
+                let started_ns = self.state.clock.monotonic_ns();
+                let result = handler(&mut self.session, &self.state, &call.request.args).await;
+                self.done(&call, result, started_ns, output);
+            }
+            Run::Container => {
+                self.reply(output, Err(Error::WrongArity(command.full_name)));
+            }
+        }
+        self.session.client.argv_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Takes the writes and cheap reads that follow `first` off the pipeline.
+    fn gather(&self, first: Call, pipeline: &mut VecDeque<Request>) -> Box<Group> {
+        let mut group =
+            Box::new(Group::new(self.session.db, self.session.no_touch, pipeline.len() + 1));
+        group.push(first);
+        while group.has_room() {
+            let Some(next) = pipeline.front() else { break };
+            let Ok(command) = gates::pass(&self.state, &self.session, next) else { break };
+            let joins = match command.spec.run {
+                Run::Write(_) => true,
+                Run::Read(_) => !command.flags.has(Flags::HEAVY),
+                Run::Session(_) | Run::Server(_) | Run::Container => false,
+            };
+            if !joins || self.state.pause.is_set() {
+                break;
+            }
+            let Some(request) = pipeline.pop_front() else { break };
+            group.push(Call { command, request });
+        }
+        group
+    }
+
+    /// Sends a group to the writer until all of it has run, warming what it would wait for.
+    async fn write(&mut self, mut group: Box<Group>, output: &mut Output) {
+        let mut warmings = 0;
+        while !group.calls.is_empty() {
+            let Some(returned) = self.send(group).await else {
+                // The server is ending, and so does the conversation.
+                self.session.close();
+                return;
+            };
+            group = returned;
+            let done = std::mem::take(&mut group.done);
+            let ran = done.len();
+            for (call, Done { result, elapsed_ns }) in group.calls.iter().zip(done) {
+                self.finished(call, result, elapsed_ns, output);
+            }
+            group.calls.drain(..ran);
+            if ran > 0 {
+                warmings = 0;
+                group.mode = ReadMode::Resident;
+            }
+            if !group.blocked || group.calls.is_empty() {
+                continue;
+            }
+            if matches!(group.calls.first(), Some(call) if matches!(call.command.spec.run, Run::Read(_)))
+            {
+                // What it was to see is published by now.
+                let call = group.calls.remove(0);
+                self.read(call, output).await;
+                continue;
+            }
+            warmings += 1;
+            if warmings > WARMINGS_MAX {
+                group.mode = ReadMode::Blocking;
+            } else {
+                group = self.warm(group).await;
+            }
+        }
+    }
+
+    /// Sends a group to the writer and waits for its return; `None` when there is no writer any more.
+    async fn send(&self, group: Box<Group>) -> Option<Box<Group>> {
+        let (answer, answered) = oneshot::channel();
+        match self.writer.try_send(Message::Group(group, answer)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(message)) => {
+                self.state.metrics.writer_queue_full.add(1);
+                self.writer.send(message).await.ok()?;
+            }
+            Err(TrySendError::Closed(_)) => return None,
+        }
+        answered.await.ok()
+    }
+
+    /// Runs the calls of the group on the blocking pool, over transactions that are thrown away, so
+    /// that the blocks that they need are in memory when the writer runs them.
+    async fn warm(&self, group: Box<Group>) -> Box<Group> {
+        let state = Arc::clone(&self.state);
+        self.state.metrics.writes_warmed.add(1);
+        let warmed = tokio::task::spawn_blocking(move || {
+            for call in &group.calls {
+                if let Err(error) = dry_run(&state, &group, call) {
+                    tracing::trace!(%error, "the warming run failed; the writer will tell");
+                }
+            }
+            group
+        });
+        match warmed.await {
+            Ok(group) => group,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Runs a read in place, or on the blocking pool where it is heavy or would wait.
+    async fn read(&mut self, mut call: Call, output: &mut Output) {
+        let started_ns = self.state.clock.monotonic_ns();
+        let (db, no_touch) = (self.session.db, self.session.no_touch);
+        let snapshot = self.engine().await.snapshot(ReadMode::Resident);
+        let mut ran = None;
+        if !call.command.flags.has(Flags::HEAVY) {
+            let (result, outcome) = run_read(&self.state, &snapshot, db, no_touch, &call);
+            if !matches!(result, Err(Error::Engine(engine::Error::WouldBlock))) {
+                ran = Some((result, outcome));
+            }
+        }
+        let (result, outcome) = match ran {
+            Some(ran) => ran,
+            None => {
+                let state = Arc::clone(&self.state);
+                let snapshot = snapshot.with_mode(ReadMode::Blocking);
+                self.state.metrics.reads_blocking.add(1);
+                let ran = tokio::task::spawn_blocking(move || {
+                    let (result, outcome) = run_read(&state, &snapshot, db, no_touch, &call);
+                    (call, result, outcome)
+                });
+                match ran.await {
+                    Ok((returned, result, outcome)) => {
+                        call = returned;
+                        (result, outcome)
+                    }
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                }
+            }
+        };
+        account::read(&self.state, &outcome);
+        if !outcome.expired.is_empty() {
+            self.reap(outcome).await;
+        }
+        self.done(&call, result, started_ns, output);
+    }
+
+    /// The engine; waits while `DEBUG RELOAD` opens it again.
+    async fn engine(&self) -> Arc<Engine> {
+        loop {
+            if let Ok(engine) = self.state.engine() {
+                return engine;
+            }
+            tokio::time::sleep(REOPEN_POLL).await;
+        }
+    }
+
+    /// Has the expired keys that a read has met deleted, as Redis does on access. Waits a moment, so
+    /// that the client's next command does not count them; not while the writer is behind.
+    async fn reap(&self, outcome: ReadOutcome) {
+        if self.state.pause.is_set() {
+            return;
+        }
+        let (answer, answered) = oneshot::channel();
+        let message = Message::Reap { db: self.session.db, outcome, answer };
+        if self.writer.try_send(message).is_ok() {
+            drop(tokio::time::timeout(REAP_PATIENCE, answered).await);
+        }
+    }
+
+    fn done(&mut self, call: &Call, result: CommandResult, started_ns: u64, output: &mut Output) {
+        let elapsed_ns = self.state.clock.monotonic_ns() - started_ns;
+        self.finished(call, result, elapsed_ns, output);
+    }
+
+    fn finished(
+        &mut self,
+        call: &Call,
+        result: CommandResult,
+        elapsed_ns: u64,
+        output: &mut Output,
+    ) {
+        let words = &call.request.args;
+        account::ran(&self.state, &self.session, call.command, words, &result, elapsed_ns);
+        self.reply(output, result);
+    }
+
+    fn reply(&mut self, output: &mut Output, result: CommandResult) {
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(error) => account::error_reply(&self.state, &error),
+        };
+        if self.session.sends_reply() {
+            output.push(&reply, self.session.version);
+        }
+    }
+}
+
+/// Whether `CLIENT PAUSE WRITE` holds the command back.
+fn may_write(command: &Command) -> bool {
+    command.flags.has(Flags::WRITE) || command.flags.has(Flags::MAY_REPLICATE)
+}
+
+fn run_read(
+    state: &ServerState,
+    snapshot: &Snapshot,
+    db: u16,
+    no_touch: bool,
+    call: &Call,
+) -> (CommandResult, ReadOutcome) {
+    let Run::Read(handler) = call.command.spec.run else {
+        return (Err(Error::Syntax), ReadOutcome::default());
+    };
+    match View::new(snapshot, context::of(state, db, no_touch)) {
+        Ok(view) => (handler(&view, &mut call.args()), view.outcome()),
+        Err(error) => (Err(error.into()), ReadOutcome::default()),
+    }
+}
+
+/// Runs a call over a transaction that is thrown away, waiting for every block that it reads.
+fn dry_run(state: &ServerState, group: &Group, call: &Call) -> Result<(), Error> {
+    let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
+    let txn = engine::Txn::new(&snapshot, snapshot.seq() + 1);
+    let mut edit = Edit::new(txn, context::of(state, group.db, true))?;
+    super::writer::run_in(&mut edit, call).map(drop)
+}

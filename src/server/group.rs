@@ -1,0 +1,90 @@
+//! Consecutive writes of one pipeline, and the cheap reads between them: one message to the writer.
+
+use crate::commands::table::Command;
+use crate::commands::{Args, CommandResult, Error};
+use crate::engine::ReadMode;
+use crate::protocol::Request;
+
+/// One call of a command.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// What is called.
+    pub(crate) command: &'static Command,
+    /// With which words.
+    pub(crate) request: Request,
+}
+
+impl Call {
+    /// The arguments, behind the words of the name.
+    pub(crate) fn args(&self) -> Args<'_> {
+        Args::new(&self.request.args, self.command.name_words)
+    }
+}
+
+/// The end of a call.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// What it answers.
+    pub(crate) result: CommandResult,
+    /// How long the handler ran, in nanoseconds.
+    pub(crate) elapsed_ns: u64,
+}
+
+/// The message. It travels to the writer and back, so that its vectors are used again.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Selected database of the connection.
+    pub(crate) db: u16,
+    /// `CLIENT NO-TOUCH`.
+    pub(crate) no_touch: bool,
+    /// How far the writer may go for a block; resident unless warming has failed repeatedly.
+    pub(crate) mode: ReadMode,
+    /// What is to be run, in order.
+    pub(crate) calls: Vec<Call>,
+    /// What has been run: the first `done.len()` of `calls`.
+    pub(crate) done: Vec<Done>,
+    /// Whether the next call would have had to wait on the disk (else the group has stopped early
+    /// because it grew large, and simply goes on).
+    pub(crate) blocked: bool,
+    /// Bytes of the arguments, for the limit on what one message holds.
+    pub(crate) bytes: usize,
+}
+
+impl Group {
+    /// Calls of one message.
+    pub(crate) const CALLS_MAX: usize = 512;
+    /// Bytes of the arguments of one message, beyond which no further call is added.
+    pub(crate) const BYTES_MAX: usize = 1 << 20;
+
+    /// An empty message for about `calls` calls.
+    pub(crate) fn new(db: u16, no_touch: bool, calls: usize) -> Self {
+        let calls = calls.min(Self::CALLS_MAX);
+        Self {
+            db,
+            no_touch,
+            mode: ReadMode::Resident,
+            calls: Vec::with_capacity(calls),
+            done: Vec::with_capacity(calls),
+            blocked: false,
+            bytes: 0,
+        }
+    }
+
+    /// Whether a further call still fits.
+    pub(crate) fn has_room(&self) -> bool {
+        self.calls.len() < Self::CALLS_MAX && self.bytes < Self::BYTES_MAX
+    }
+
+    /// Adds a call.
+    pub(crate) fn push(&mut self, call: Call) {
+        self.bytes += call.request.wire_len;
+        self.calls.push(call);
+    }
+
+    /// Nothing of what the group wrote holds: every call answers `error`.
+    pub(crate) fn fail(&mut self, error: &Error) {
+        self.done.clear();
+        let failed = || Done { result: Err(error.clone()), elapsed_ns: 0 };
+        self.done.extend(self.calls.iter().map(|_| failed()));
+    }
+}

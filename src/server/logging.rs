@@ -1,0 +1,50 @@
+//! The log of the server: lines through `tracing`, to standard output or to `logfile`.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{LogLevel, Settings};
+use crate::env;
+
+/// Changes how much is logged while the server runs.
+pub(crate) type Level = reload::Handle<LevelFilter, tracing_subscriber::Registry>;
+
+/// Sets up logging as the settings say. Lines of a process that already logs stay where they go.
+///
+/// # Errors
+/// Where the log file cannot be opened.
+pub(crate) fn start(settings: &Settings) -> io::Result<Level> {
+    let to_file = !settings.logfile.is_empty();
+    let writer = if to_file {
+        BoxMakeWriter::new(Arc::new(env::open_for_append(Path::new(&settings.logfile))?))
+    } else {
+        BoxMakeWriter::new(io::stdout)
+    };
+    let (filter, level) = reload::Layer::new(filter(settings.loglevel));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_target(false)
+        .with_ansi(!to_file && io::IsTerminal::is_terminal(&io::stdout()))
+        .with_writer(writer);
+    if tracing_subscriber::registry().with(filter).with(lines).try_init().is_err() {
+        tracing::debug!("this process logs already");
+    }
+    Ok(level)
+}
+
+/// The level of `tracing` for a `loglevel`.
+pub(crate) fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Debug => LevelFilter::TRACE,
+        LogLevel::Verbose => LevelFilter::DEBUG,
+        LogLevel::Notice => LevelFilter::INFO,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Nothing => LevelFilter::OFF,
+    }
+}

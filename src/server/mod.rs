@@ -1,0 +1,25 @@
+//! Sockets, sessions, dispatch, the writer task, shutdown.
+
+mod accept;
+mod account;
+mod buffers;
+mod connection;
+mod context;
+mod cron;
+mod dispatch;
+mod expiry;
+mod gates;
+mod group;
+mod limits;
+mod listeners;
+mod log_thread;
+mod logging;
+mod output;
+mod pidfile;
+mod run;
+mod settings;
+mod shutdown;
+mod stream;
+mod writer;
+
+pub use run::run;

@@ -1,0 +1,161 @@
+//! The server's life: open the store, listen, serve, shut down.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::listeners::Listeners;
+use super::logging::{self, Level};
+use super::pidfile::PidFile;
+use super::writer::{self, WriterTask};
+use super::{accept, cron, expiry, limits, settings, shutdown};
+use crate::commands::{ServerState, memory_budget};
+use crate::config::{Config, Parsed, Settings};
+use crate::data;
+use crate::engine::{self, Engine, Options, Read, ReadMode, Writer};
+use crate::env::{Clock, RealFs, SystemClock};
+
+/// "File size limit exceeded", see signal(7).
+const SIGXFSZ: i32 = 25;
+/// Threads that may wait on the disk for reads at the same time.
+const BLOCKING_THREADS_MAX: usize = 64;
+/// Requests of administrative commands that may wait for the writer.
+const CONTROL_MAX: usize = 16;
+
+/// Runs a server until it is told to stop. Returns once everything acknowledged is synced.
+///
+/// # Errors
+/// Where the data directory cannot be opened, or an address cannot be listened on.
+pub fn run(parsed: Parsed) -> io::Result<()> {
+    let Parsed { config, notices } = parsed;
+    let settings = config.load_full();
+    let level = logging::start(&settings)?;
+    for notice in notices {
+        tracing::warn!("{notice}");
+    }
+    let clients = limits::raise_open_files(settings.maxclients);
+    if clients < settings.maxclients {
+        tracing::warn!(
+            maxclients = settings.maxclients,
+            possible = clients,
+            "the limit of open files allows fewer clients; raise it with ulimit -n"
+        );
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let (engine, writer) =
+        open_engine(&settings, Arc::clone(&clock)).map_err(|e| io::Error::other(e.to_string()))?;
+    let runtime = runtime(settings.io_threads)?;
+    let served = runtime.block_on(serve(config, level, clock, engine, writer));
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    served
+}
+
+/// Opens the engine in the data directory of the settings.
+pub(crate) fn open_engine(
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+) -> engine::Result<(Engine, Writer)> {
+    let options = Options {
+        // One of them flushes.
+        background_threads: 1 + settings.compaction_threads,
+        ..Options::for_budget(&settings.dir, memory_budget(settings))
+    };
+    let (engine, writer) =
+        Engine::open(RealFs::shared(), clock, options, Arc::new(data::RecordFilter))?;
+    reclaim_dropped(&engine);
+    Ok((engine, writer))
+}
+
+/// Has the space of keyspaces that no database has any more given back. What a kill interrupts is
+/// found again at the next start.
+pub(crate) fn reclaim_dropped(engine: &Engine) {
+    match data::dropped_ranges(engine.snapshot(ReadMode::Resident).root()) {
+        Ok(ranges) => ranges.iter().for_each(|range| engine.reclaim(range)),
+        Err(error) => tracing::error!(%error, "the table of databases cannot be read"),
+    }
+}
+
+/// One thread runs everything where `io-threads` is 1, so that no wake-up crosses a core.
+fn runtime(io_threads: usize) -> io::Result<tokio::runtime::Runtime> {
+    let mut builder = if io_threads <= 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(io_threads);
+        builder
+    };
+    builder
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_name("siltdb-worker")
+        .build()
+}
+
+async fn serve(
+    config: Config,
+    level: Level,
+    clock: Arc<dyn Clock>,
+    engine: Engine,
+    writer: Writer,
+) -> io::Result<()> {
+    let settings = config.load_full();
+    let sockets = accept::listen(&settings)?;
+    let _pidfile = PidFile::write(RealFs::shared(), &settings.pidfile);
+    let (control, requests) = mpsc::channel(CONTROL_MAX);
+    let (messages, inbox) = mpsc::channel(writer::QUEUE_MAX);
+    let engine = Some(Arc::new(engine));
+    let state = Arc::new(ServerState::new(config, clock, RealFs::shared(), engine, control));
+    // A file that may not grow any further is an error of the write then, not the end.
+    let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
+    let listeners = Arc::new(Listeners::new(&state, messages.downgrade()));
+    settings::watch(&state, level, Arc::clone(&listeners));
+    let task = WriterTask::new(Arc::clone(&state), writer, inbox, requests)?;
+    let mut writer_task = tokio::spawn(task.run());
+    tokio::spawn(expiry::run(Arc::clone(&state), messages.downgrade()));
+    tokio::spawn(cron::run(Arc::clone(&state)));
+    banner(&settings);
+    listeners.start(sockets);
+
+    let request = tokio::select! {
+        request = shutdown::requested(&state) => request,
+        ended = &mut writer_task => {
+            tracing::error!(?ended, "the writer task ended; exiting, recovery comes at the next start");
+            return Err(io::Error::other("the writer task ended"));
+        }
+    };
+    listeners.close();
+    shutdown::drain_connections(&state, request).await;
+    shutdown::save_rest(&state, request).await;
+    drop(messages);
+    let flushed = writer_task.await;
+    if let Err(error) = flushed {
+        return Err(io::Error::other(format!("the writer task failed: {error}")));
+    }
+    let failure = state.engine().ok().and_then(|engine| {
+        engine.close();
+        engine.write_failure()
+    });
+    match failure {
+        Some(why) => Err(io::Error::other(format!("writes have failed: {why}"))),
+        None => {
+            tracing::info!("everything acknowledged is on disk, bye");
+            Ok(())
+        }
+    }
+}
+
+fn banner(settings: &Settings) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
+        port = settings.port,
+        unixsocket = settings.unixsocket,
+        dir = settings.dir,
+        appendfsync = ?settings.appendfsync,
+        memory_budget = memory_budget(settings),
+        "SiltDB is ready to accept connections"
+    );
+}

@@ -1,0 +1,135 @@
+//! The way to the end: who asks for it, and how connections are brought to theirs.
+
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::commands::{Control, ServerState, ShutdownPhase, ShutdownRequest};
+
+/// How often the number of connections is looked at while they end.
+const POLL: Duration = Duration::from_millis(5);
+/// How long the flush of what was written during a shutdown may take.
+const SAVE_REST_MAX: Duration = Duration::from_secs(10);
+/// Exit status after a second signal, as shells report SIGINT.
+const IMPATIENT_STATUS: i32 = 130;
+
+/// Waits for SIGTERM, SIGINT or `SHUTDOWN`, and for the flush that `SHUTDOWN SAVE` asks for; the
+/// shutdown cannot be aborted from then on.
+pub(crate) async fn requested(state: &Arc<ServerState>) -> ShutdownRequest {
+    let mut signals = Signals::new();
+    let request = tokio::select! {
+        () = signals.any() => {
+            tracing::info!("signal received, shutting down; a second one exits at once");
+            ShutdownRequest::default()
+        }
+        request = asked(state) => request,
+    };
+    state.shutdown.begin_closing();
+    tokio::spawn(async move {
+        signals.any().await;
+        tracing::warn!("second signal, exiting at once; everything acknowledged is in the log");
+        std::process::exit(IMPATIENT_STATUS);
+    });
+    request
+}
+
+/// Waits for a `SHUTDOWN` that was not taken back, nor given up because its flush failed.
+async fn asked(state: &ServerState) -> ShutdownRequest {
+    let mut phases = state.shutdown.subscribe();
+    loop {
+        let phase = phases.borrow_and_update().clone();
+        if let ShutdownPhase::Requested(request) = phase {
+            let goes_on = tokio::select! {
+                biased;
+                // Taken back, or replaced by another one.
+                _ = phases.changed() => continue,
+                goes_on = save(state, request) => goes_on,
+            };
+            if goes_on {
+                return request;
+            }
+            state.shutdown.abort();
+        } else if phases.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Flushes for `SHUTDOWN SAVE`; whether the shutdown goes on.
+async fn save(state: &ServerState, request: ShutdownRequest) -> bool {
+    if request.save != Some(true) {
+        return true;
+    }
+    match state.ask(Control::Flush).await {
+        Ok(()) => true,
+        Err(error) if request.force => {
+            tracing::warn!(%error, "the memtables could not be flushed; shutting down all the same");
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, "the memtables could not be flushed; not shutting down");
+            false
+        }
+    }
+}
+
+/// Flushes what was written since [`save`], for a limited time: the log has it in any case.
+pub(crate) async fn save_rest(state: &ServerState, request: ShutdownRequest) {
+    if request.save != Some(true) {
+        return;
+    }
+    match tokio::time::timeout(SAVE_REST_MAX, state.ask(Control::Flush)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the last flush failed; the log has everything"),
+        Err(_) => tracing::warn!("the last flush took too long; the log has everything"),
+    }
+}
+
+/// Lets running commands and their replies finish, for at most `shutdown-timeout` seconds, then ends
+/// them. What waits for a time or an event is not waited for longer than that either.
+pub(crate) async fn drain_connections(state: &ServerState, request: ShutdownRequest) {
+    let how = if request.now { Shutdown::Both } else { Shutdown::Read };
+    for client in state.clients.all() {
+        client.end(how);
+    }
+    let patience = if request.now { 0 } else { state.config.load().shutdown_timeout };
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(patience);
+    while !state.clients.is_empty() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(POLL).await;
+    }
+    for client in state.clients.all() {
+        tracing::info!(client = client.id, "ended, a command was still running");
+        client.end(Shutdown::Both);
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+impl Signals {
+    fn new() -> Self {
+        Self {
+            terminate: signal(SignalKind::terminate()).ok(),
+            interrupt: signal(SignalKind::interrupt()).ok(),
+        }
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            () = next(&mut self.terminate) => {}
+            () = next(&mut self.interrupt) => {}
+        }
+    }
+}
+
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}

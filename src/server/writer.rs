@@ -1,0 +1,621 @@
+//! The single writer task: runs jobs in order, appends one batch to the log, has it synced by
+//! policy, publishes, answers.
+//!
+//! While one batch is under way to the disk the next is gathered and run; at most one batch is
+//! under way. With `appendfsync always` the log thread writes and syncs; otherwise a small batch
+//! is written in place (a copy to the page cache) and a large one by the log thread, and a sync
+//! follows every second (`everysec`).
+//!
+//! Nothing is answered before its promise holds. After a failed write or sync every waiting and
+//! later write gets the error; reads go on.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::group::{self, Group};
+use super::log_thread::{Completion, Kind, LogThread, Operation};
+use super::{account, context};
+use crate::commands::{Control, Done, Error, Run, ServerState};
+use crate::config::AppendFsync;
+use crate::data::{Context, Edit, EditOutcome, ExpiryMarks, ReadOutcome, expire_cycle};
+use crate::engine::{self, Batch, ReadMode, SeqNo, Writer};
+use crate::protocol::Reply;
+
+/// Messages that may wait for the writer; a full channel slows its senders down.
+pub(crate) const QUEUE_MAX: usize = 1024;
+/// A sync that takes longer holds up writes, so that not much more than a second can be lost.
+const SYNC_LATE: Duration = Duration::from_secs(2);
+/// Messages taken from the channel at a time.
+const DRAIN_MAX: usize = 256;
+/// A batch up to this size is written to the page cache on the spot where no sync is awaited.
+const INLINE_WRITE_MAX: usize = 64 << 10;
+/// A group whose replies hold more than this is answered before it goes on.
+const REPLY_BYTES_MAX: usize = 16 << 20;
+/// An open batch beyond this size takes no further message until it is under way.
+const OPEN_BATCH_MAX: usize = 8 << 20;
+/// Looks at the channel before a sync, at most.
+const GATHER_ROUNDS_MAX: usize = 8;
+/// Time between syncs with `appendfsync everysec`.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a reopen waits for others to let go of the engine.
+const REOPEN_PATIENCE: Duration = Duration::from_secs(10);
+/// Admission delays are gathered until they are worth a timer.
+const DELAY_MIN: Duration = Duration::from_millis(1);
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Run the calls of a connection.
+    Group(Box<Group>, oneshot::Sender<Box<Group>>),
+    /// Delete what has expired by now, at most `limit` keys; answers whether more has.
+    Expire {
+        /// At most so many keys.
+        limit: usize,
+        /// Told how it went.
+        answer: oneshot::Sender<Expired>,
+    },
+    /// Delete the expired keys of a database that a read has met.
+    Reap {
+        /// The database.
+        db: u16,
+        /// What the read has met.
+        outcome: ReadOutcome,
+        /// Told when they are gone.
+        answer: oneshot::Sender<()>,
+    },
+}
+
+/// How a round of active expiry went.
+#[derive(Debug)]
+pub(crate) enum Expired {
+    /// Everything that has expired is gone.
+    All,
+    /// The limit was reached: more may have expired.
+    More,
+    /// The writer would have had to wait on the disk: read what the round needs, from these marks,
+    /// and ask again.
+    Warm(ExpiryMarks),
+}
+
+/// Who waits for the open batch, or for the one under way.
+enum Waiting {
+    Group(Box<Group>, oneshot::Sender<Box<Group>>),
+    Expire(Expired, oneshot::Sender<Expired>),
+    Reap(oneshot::Sender<()>),
+}
+
+/// A batch on the log thread.
+struct UnderWay {
+    seq: SeqNo,
+    waiting: Vec<Waiting>,
+    /// Whether it drops a keyspace.
+    drops: bool,
+}
+
+/// A sync without a batch on the log thread.
+struct SyncUnderWay {
+    started: Instant,
+    waiting: Vec<Done>,
+}
+
+/// The writer, absent only while the data directory is opened again.
+struct Owned(Option<Writer>);
+
+impl Deref for Owned {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        self.0.as_ref().expect("nothing runs while the writer is away")
+    }
+}
+
+impl DerefMut for Owned {
+    fn deref_mut(&mut self) -> &mut Writer {
+        self.0.as_mut().expect("nothing runs while the writer is away")
+    }
+}
+
+/// The writer task.
+pub(crate) struct WriterTask {
+    state: Arc<ServerState>,
+    writer: Owned,
+    inbox: mpsc::Receiver<Message>,
+    control: mpsc::Receiver<Control>,
+    log: LogThread,
+    completions: mpsc::Receiver<Completion>,
+    open: Vec<Waiting>,
+    /// Whether the open batch drops a keyspace.
+    drops: bool,
+    under_way: Option<UnderWay>,
+    sync_under_way: Option<SyncUnderWay>,
+    /// Who waits for the sync behind the one under way.
+    sync_wanted: Vec<Done>,
+    unsynced: bool,
+    delay: Duration,
+    resume_at: Option<Instant>,
+    marks: ExpiryMarks,
+}
+
+impl WriterTask {
+    /// A task that owns `writer`.
+    pub(crate) fn new(
+        state: Arc<ServerState>,
+        writer: Writer,
+        inbox: mpsc::Receiver<Message>,
+        control: mpsc::Receiver<Control>,
+    ) -> std::io::Result<Self> {
+        let (log, completions) = LogThread::start()?;
+        Ok(Self {
+            state,
+            writer: Owned(Some(writer)),
+            inbox,
+            control,
+            log,
+            completions,
+            open: Vec::new(),
+            drops: false,
+            under_way: None,
+            sync_under_way: None,
+            sync_wanted: Vec::new(),
+            unsynced: false,
+            delay: Duration::ZERO,
+            resume_at: None,
+            marks: ExpiryMarks::default(),
+        })
+    }
+
+    /// Runs until every sender is gone, then writes and syncs what is left.
+    pub(crate) async fn run(mut self) {
+        let mut ticks = interval(SYNC_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let engine = self.state.engine().ok();
+            let full = self.writer.must_wait();
+            let accepts = !full && self.resume_at.is_none() && !self.is_laden();
+            let resume_at = self.resume_at;
+            tokio::select! {
+                biased;
+                Some(done) = self.completions.recv() => self.complete(done),
+                () = sleep_until(resume_at.unwrap_or_else(Instant::now)), if resume_at.is_some() => {
+                    self.resume_at = None;
+                }
+                Some(request) = self.control.recv() => {
+                    // A reopen needs the last handle.
+                    drop(engine);
+                    self.carry_out(request).await;
+                }
+                _ = ticks.tick() => self.sync_interval(),
+                message = self.inbox.recv(), if accepts => match message {
+                    Some(message) => {
+                        self.take(message);
+                        self.take_waiting();
+                    }
+                    None => break,
+                },
+                () = writable(engine.as_deref()), if full => {}
+            }
+            self.gather().await;
+            self.start_batch();
+        }
+        self.drain().await;
+    }
+
+    /// Before a batch is synced: lets every connection that is ready run, as long as that brings
+    /// more messages. A sync costs the same for one write and for a hundred.
+    async fn gather(&mut self) {
+        let syncs = self.state.config.load().appendfsync == AppendFsync::Always;
+        if !syncs || self.under_way.is_some() {
+            return;
+        }
+        for _ in 0..GATHER_ROUNDS_MAX {
+            if self.open.is_empty() || self.is_laden() {
+                return;
+            }
+            tokio::task::yield_now().await;
+            if !self.take_waiting() {
+                return;
+            }
+        }
+    }
+
+    /// Takes what is waiting in the channel, as far as the open batch has room; whether anything was.
+    fn take_waiting(&mut self) -> bool {
+        for taken in 0..DRAIN_MAX {
+            if self.is_laden() {
+                return true;
+            }
+            match self.inbox.try_recv() {
+                Ok(message) => self.take(message),
+                Err(_) => return taken > 0,
+            }
+        }
+        true
+    }
+
+    /// Whether no further message may be taken: the open batch is large, or (`everysec`) the sync
+    /// under way takes so long that more than the promised second would be lost with it.
+    fn is_laden(&self) -> bool {
+        let late = |started: Instant| started.elapsed() > SYNC_LATE;
+        self.writer.open_bytes() >= OPEN_BATCH_MAX
+            || self.sync_under_way.as_ref().is_some_and(|sync| late(sync.started))
+    }
+
+    /// Runs one message; its answer waits for the open batch.
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Group(mut group, answer) => {
+                self.run_group(&mut group);
+                self.answer_later(Waiting::Group(group, answer));
+            }
+            Message::Expire { limit, answer } => {
+                let expired = self.expire(limit);
+                self.answer_later(Waiting::Expire(expired, answer));
+            }
+            Message::Reap { db, outcome, answer } => {
+                self.reap(db, &outcome);
+                self.answer_later(Waiting::Reap(answer));
+            }
+        }
+    }
+
+    /// Where nothing is to be written and nothing is under way, an answer need not wait.
+    fn answer_later(&mut self, waiting: Waiting) {
+        if self.writer.open_bytes() == 0 && self.open.is_empty() && self.under_way.is_none() {
+            answer(waiting, &Ok(()));
+        } else {
+            self.open.push(waiting);
+        }
+    }
+
+    /// Runs calls until the end of the group, or until one would have to wait on the disk, or until
+    /// the batch or the replies are large; at least one, or `blocked` is set.
+    fn run_group(&mut self, group: &mut Group) {
+        // The end of one call is the start of the next: one look at the clock for each.
+        let mut started_ns = self.state.clock.monotonic_ns();
+        let mut reply_bytes = 0;
+        group.blocked = false;
+        while let Some(call) = group.calls.get(group.done.len()) {
+            let laden =
+                reply_bytes >= REPLY_BYTES_MAX || self.writer.open_bytes() >= OPEN_BATCH_MAX;
+            if laden && !group.done.is_empty() {
+                return;
+            }
+            let context = context::of(&self.state, group.db, group.no_touch);
+            let result = run_call(&mut self.writer, &self.state, context, group.mode, call);
+            let result = result.map(|(reply, outcome)| {
+                self.drops |= outcome.dropped;
+                reply
+            });
+            if matches!(result, Err(Error::Engine(engine::Error::WouldBlock))) {
+                group.blocked = true;
+                return;
+            }
+            reply_bytes += result.as_ref().map_or(0, reply_weight);
+            let ended_ns = self.state.clock.monotonic_ns();
+            group.done.push(group::Done { result, elapsed_ns: ended_ns - started_ns });
+            started_ns = ended_ns;
+        }
+    }
+
+    fn expire(&mut self, limit: usize) -> Expired {
+        let marks = &mut self.marks;
+        let cycle = transact(&mut self.writer, &self.state, 0, |edit| {
+            expire_cycle(edit, marks, limit).map(|cycle| cycle.more)
+        });
+        match cycle {
+            Ok(true) => Expired::More,
+            Ok(false) => Expired::All,
+            Err(engine::Error::WouldBlock) => Expired::Warm(self.marks.clone()),
+            // Logged when it happened.
+            Err(engine::Error::Poisoned(_)) => Expired::All,
+            Err(error) => {
+                tracing::warn!(%error, "active expiry");
+                Expired::All
+            }
+        }
+    }
+
+    /// Deletes what a read has met; what would have to be read from the disk first is left to
+    /// active expiry.
+    fn reap(&mut self, db: u16, outcome: &ReadOutcome) {
+        let reaped = transact(&mut self.writer, &self.state, db, |edit| edit.reap(outcome));
+        if let Err(error) = reaped {
+            tracing::debug!(%error, "expired keys could not be deleted");
+        }
+    }
+}
+
+/// Runs `change` as a transaction of the server's own, and commits it. Reads what is in memory
+/// only.
+fn transact<T>(
+    writer: &mut Writer,
+    state: &ServerState,
+    db: u16,
+    change: impl FnOnce(&mut Edit<'_>) -> engine::Result<T>,
+) -> engine::Result<T> {
+    let txn = writer.begin(ReadMode::Resident)?;
+    let mut edit = Edit::new(txn, context::of(state, db, true))?;
+    let answer = change(&mut edit)?;
+    let (changes, outcome) = edit.finish()?;
+    if !changes.is_empty() {
+        Writer::check_limits(&changes)?;
+        writer.commit(changes);
+    }
+    account::edit(state, &outcome);
+    Ok(answer)
+}
+
+/// Ready when the engine takes writes again.
+async fn writable(engine: Option<&engine::Engine>) {
+    if let Some(engine) = engine {
+        engine.writable().await;
+    }
+}
+
+impl WriterTask {
+    /// Sends the open batch on its way, unless one is under way already.
+    fn start_batch(&mut self) {
+        if self.under_way.is_some() {
+            return;
+        }
+        let Some(batch) = self.writer.take_batch() else {
+            for waiting in self.open.drain(..) {
+                answer(waiting, &Ok(()));
+            }
+            return;
+        };
+        let seq = batch.seq();
+        let waiting = std::mem::take(&mut self.open);
+        let drops = std::mem::take(&mut self.drops);
+        self.under_way = Some(UnderWay { seq, waiting, drops });
+        let policy = self.state.config.load().appendfsync;
+        if policy == AppendFsync::Always {
+            self.send(Operation::WriteSync(batch, self.writer.syncer()));
+        } else if batch.bytes() > INLINE_WRITE_MAX {
+            self.unsynced = true;
+            self.send(Operation::Write(batch));
+        } else {
+            self.unsynced = true;
+            self.write_inline(batch);
+        }
+        self.admit();
+    }
+
+    fn write_inline(&mut self, batch: Batch) {
+        let result = batch.write();
+        self.complete(Completion { kind: Kind::Batch, result });
+    }
+
+    fn send(&mut self, operation: Operation) {
+        let kind = operation.kind();
+        if let Err(error) = self.log.send(operation) {
+            self.complete(Completion { kind, result: Err(error) });
+        }
+    }
+
+    /// Publishes and answers the batch that was under way, or tells who waited for a sync.
+    fn complete(&mut self, done: Completion) {
+        if let Err(error) = &done.result {
+            self.fail(error);
+        }
+        match done.kind {
+            Kind::Batch => {
+                let Some(UnderWay { seq, waiting, drops }) = self.under_way.take() else { return };
+                if done.result.is_ok() {
+                    self.writer.publish(seq);
+                    if drops && let Ok(engine) = self.state.engine() {
+                        super::run::reclaim_dropped(&engine);
+                    }
+                }
+                for waiting in waiting {
+                    answer(waiting, &done.result);
+                }
+            }
+            Kind::Sync => {
+                let Some(SyncUnderWay { waiting, .. }) = self.sync_under_way.take() else { return };
+                for waiting in waiting {
+                    drop(waiting.send(done.result.clone()));
+                }
+                if !self.sync_wanted.is_empty() {
+                    self.start_sync();
+                }
+            }
+        }
+    }
+
+    /// Ends all acknowledgements: what is open or comes later gets the error.
+    fn fail(&mut self, error: &engine::Error) {
+        tracing::error!(%error, "the write-ahead log failed; writes are refused from now on");
+        self.writer.poison(error);
+        let failed = Err(error.clone());
+        for waiting in self.open.drain(..) {
+            answer(waiting, &failed);
+        }
+    }
+
+    /// Slows down smoothly when flush and compaction fall behind.
+    fn admit(&mut self) {
+        self.delay += self.writer.delay();
+        if self.delay >= DELAY_MIN {
+            self.resume_at = Some(Instant::now() + self.delay);
+            self.delay = Duration::ZERO;
+        }
+    }
+
+    /// `everysec`: what was written must be durable within a second or so.
+    fn sync_interval(&mut self) {
+        let policy = self.state.config.load().appendfsync;
+        if policy != AppendFsync::No && self.unsynced {
+            self.start_sync();
+        }
+    }
+
+    /// Starts a sync for all who want one, unless one is under way: then they get the next.
+    fn start_sync(&mut self) {
+        if self.sync_under_way.is_some() {
+            return;
+        }
+        self.unsynced = false;
+        let waiting = std::mem::take(&mut self.sync_wanted);
+        self.sync_under_way = Some(SyncUnderWay { started: Instant::now(), waiting });
+        self.send(Operation::Sync(self.writer.syncer()));
+    }
+
+    /// Waits until no sync is wanted or under way.
+    async fn settle_syncs(&mut self) {
+        while self.sync_under_way.is_some() {
+            let Some(done) = self.completions.recv().await else { return };
+            self.complete(done);
+        }
+    }
+
+    async fn carry_out(&mut self, request: Control) {
+        match request {
+            Control::Sync(to) => {
+                self.settle().await;
+                self.sync_wanted.push(to);
+                self.start_sync();
+            }
+            Control::Flush(to) => {
+                self.settle().await;
+                self.on_pool(to, |engine| engine.flush_wait());
+            }
+            Control::Compact(to) => {
+                self.settle().await;
+                self.on_pool(to, |engine| engine.compact_all());
+            }
+            Control::Reopen(to) => {
+                self.settle().await;
+                let result = self.reopen().await;
+                let lost = self.writer.0.is_none();
+                let failure = result.as_ref().err().map(ToString::to_string);
+                drop(to.send(result));
+                if let (true, Some(error)) = (lost, failure) {
+                    panic!("the data directory could not be opened again: {error}");
+                }
+            }
+        }
+    }
+
+    /// Runs `work` on the blocking pool and sends its result; the writer goes on meanwhile.
+    fn on_pool(
+        &mut self,
+        to: Done,
+        work: impl FnOnce(&engine::Engine) -> engine::Result<()> + Send + 'static,
+    ) {
+        let engine = self.state.engine();
+        drop(tokio::task::spawn_blocking(move || {
+            let result = engine.and_then(|engine| work(&engine));
+            drop(to.send(result));
+        }));
+    }
+
+    /// Waits until everything that was run is published.
+    async fn settle(&mut self) {
+        self.start_batch();
+        while self.under_way.is_some() {
+            let Some(done) = self.completions.recv().await else { return };
+            self.complete(done);
+            self.start_batch();
+        }
+    }
+
+    /// Closes the data directory and opens it again, as a restart would.
+    async fn reopen(&mut self) -> engine::Result<()> {
+        self.settle_syncs().await;
+        let old = self.state.engine.swap(None).ok_or(engine::Error::Closed)?;
+        // Others hold the engine for a moment only, but for a flush that was asked for.
+        let deadline = Instant::now() + REOPEN_PATIENCE;
+        while Arc::strong_count(&old) > 1 {
+            if Instant::now() > deadline {
+                self.state.engine.store(Some(old));
+                return Err(engine::Error::Limit("the data directory is in use by a running save"));
+            }
+            tokio::time::sleep(DELAY_MIN).await;
+        }
+        let state = Arc::clone(&self.state);
+        let writer = self.writer.0.take();
+        let opened = tokio::task::spawn_blocking(move || {
+            old.close();
+            drop((old, writer));
+            super::run::open_engine(&state.config.load_full(), Arc::clone(&state.clock))
+        });
+        let (engine, writer) = opened.await.map_err(|_| engine::Error::Closed)??;
+        self.state.engine.store(Some(Arc::new(engine)));
+        self.writer = Owned(Some(writer));
+        self.marks = ExpiryMarks::default();
+        Ok(())
+    }
+
+    /// The end: everything that was run is written, and synced whatever the policy.
+    async fn drain(mut self) {
+        self.settle().await;
+        let (to, synced) = oneshot::channel();
+        self.sync_wanted.push(to);
+        self.start_sync();
+        self.settle_syncs().await;
+        if let Ok(Err(error)) = synced.await {
+            tracing::error!(%error, "the last sync of the log failed");
+        }
+    }
+}
+
+/// About how many bytes a reply holds.
+fn reply_weight(reply: &Reply) -> usize {
+    match reply {
+        Reply::Bulk(bytes) => bytes.len(),
+        Reply::Array(items) => items.iter().map(reply_weight).sum(),
+        _ => 0,
+    }
+}
+
+/// Runs one call as a transaction of its own, and commits it.
+fn run_call(
+    writer: &mut Writer,
+    state: &ServerState,
+    context: Context<'_>,
+    mode: ReadMode,
+    call: &super::group::Call,
+) -> Result<(Reply, EditOutcome), Error> {
+    let txn = writer.begin(mode)?;
+    let mut edit = Edit::new(txn, context)?;
+    let reply = run_in(&mut edit, call)?;
+    let (changes, outcome) = edit.finish()?;
+    if !changes.is_empty() {
+        Writer::check_limits(&changes)?;
+        writer.commit(changes);
+    }
+    account::edit(state, &outcome);
+    Ok((reply, outcome))
+}
+
+/// Runs the handler of a read or a write in a transaction.
+pub(crate) fn run_in(edit: &mut Edit<'_>, call: &super::group::Call) -> Result<Reply, Error> {
+    let mut args = call.args();
+    match call.command.spec.run {
+        Run::Write(handler) => handler(edit, &mut args),
+        Run::Read(handler) => edit.read(|view| handler(view, &mut args))?,
+        Run::Session(_) | Run::Server(_) | Run::Container => {
+            unreachable!("only reads and writes are sent to the writer")
+        }
+    }
+}
+
+fn answer(waiting: Waiting, result: &Result<(), engine::Error>) {
+    match waiting {
+        Waiting::Group(mut group, to) => {
+            if let Err(error) = result {
+                group.fail(&Error::Engine(error.clone()));
+            }
+            drop(to.send(group));
+        }
+        Waiting::Expire(expired, to) => {
+            drop(to.send(if result.is_ok() { expired } else { Expired::All }));
+        }
+        Waiting::Reap(to) => drop(to.send(())),
+    }
+}
