@@ -1,0 +1,83 @@
+# Part tcl: Redis's own suite, version 7.0, against an external server.
+#
+# redis-tests/skip/units.txt names every file of the suite: `run UNIT` or `skip UNIT: reason`.
+# redis-tests/skip/UNIT.txt (slashes as dashes) names the tests of a file that are skipped: a line
+# `reason: ...` holds for the names below it; names are exactly the suite's, or /regular expression.
+# redis-tests/skip/COUNT is the number of those names. A name that matches no test is a failure, so
+# the list follows what is true.
+
+# The tests skipped in unit $1, one a line.
+skipped_names() {
+    local file="$ROOT/redis-tests/skip/${1//\//-}.txt"
+    if [ -f "$file" ]; then grep -v -e '^reason: ' -e '^$' "$file"; fi
+}
+
+# Fits the unpacked copy to a server that has no functions and that the suite has not started.
+suite_patch() {
+    local tests="$CACHE/suite/redis/tests"
+    [ -f "$CACHE/suite/.patched" ] && return 0
+    # Every start of a server sends FUNCTION FLUSH; there are no functions here.
+    sed -i 's/^    r function flush$/    catch {r function flush}/' "$tests/support/server.tcl"
+    # These say that they are not for external servers, because they count since the start or
+    # change limits; the server that they get here is a fresh one of their own.
+    sed -i 's/"info" "external:skip"/"info"/' "$tests/unit/info.tcl"
+    sed -i 's/"auth external:skip"/"auth"/' "$tests/unit/auth.tcl"
+    sed -i 's/limits network external:skip/limits network/' "$tests/unit/limits.tcl"
+    sed -i 's/obuf-limits external:skip/obuf-limits/' "$tests/unit/obuf-limits.tcl"
+    # Counts on the last of the COPY tests before it, which are skipped, to leave no key.
+    sed -i 's/^    test {MOVE basic usage} {$/    r flushdb\n&/' "$tests/unit/keyspace.tcl"
+    # Redis 7.4 has the field `watch=` between these two.
+    sed -i 's/multi=-1 qbuf=26/multi=-1* qbuf=26/' "$tests/unit/introspection.tcl"
+    touch "$CACHE/suite/.patched"
+}
+
+# Runs one file of the suite and counts what it prints.
+tcl_unit() {
+    local unit=$1 log="$WORK/suite-${1//\//-}.log" skips="$WORK/skips" seconds=$SECONDS
+    local ok err skip ignored name missing=0
+    skipped_names "$unit" >"$skips"
+    start_server "$WORK/tcl-${unit//\//-}" --enable-debug-command yes \
+        --enable-protected-configs yes --latency-monitor-threshold 1 \
+        --notify-keyspace-events KEA --save "900 1" || return
+    (cd "$CACHE/suite/redis" && timeout "${TCL_TIMEOUT:-240}" tclsh tests/test_helper.tcl \
+        --host 127.0.0.1 --port "$PORT" --single "$unit" --durable --skipfile "$skips" \
+        --tags "-needs:repl -large-memory" --timeout 60) </dev/null 2>&1 |
+        sed 's/\x1b\[[0-9;]*m//g' >"$log"
+    # The summary at the end repeats every failure behind three stars.
+    ok=$(grep -c '^\[ok\]:' "$log")
+    err=$(grep -c '^\[err\]:' "$log")
+    skip=$(grep -c '^\[skip\]:' "$log")
+    ignored=$(grep -c '^\[ignore\]:' "$log")
+    pass "$ok"
+    if ! grep -q "^\[[0-9/]* done\]: $unit" "$log"; then
+        fail "$unit did not come to its end: $(grep -v '^$' "$log" | tail -2 | tr '\n' ' ')"
+    fi
+    while read -r name; do fail "${name#\[err\]: }"; done < <(grep '^\[err\]:' "$log")
+    while read -r name; do
+        [[ $name == /* ]] && continue
+        grep -Fqx "[skip]: $name" "$log" || { fail "$unit has no test '$name' to skip"; missing=1; }
+    done <"$skips"
+    if ! kill -0 "$PID" 2>/dev/null; then fail "the server died in $unit, see $log"; fi
+    stop_server
+    say "  $unit: $ok passed, $err failed, $skip skipped, $ignored not for external servers" \
+        "($((SECONDS - seconds)) s)"
+    if [ "$err" != 0 ] || [ "$missing" != 0 ]; then say "  log: $log"; fi
+}
+
+part_tcl() {
+    local unit units="$ROOT/redis-tests/skip/units.txt"
+    need tclsh tcl || { leave_out tcl "tclsh cannot be had"; return; }
+    suite_fetch || { leave_out tcl "Debian's source package redis 7.0 cannot be had"; return; }
+    suite_patch
+    if [ "$#" = 0 ]; then
+        local known
+        known=$(cd "$CACHE/suite/redis" && tclsh tests/test_helper.tcl --list-tests)
+        for unit in $known; do
+            grep -Eq "^(run $unit|skip $unit: .+)$" "$units" || fail "$unit is not in $units"
+        done
+        # shellcheck disable=SC2046
+        set -- $(sed -n 's/^run //p' "$units")
+    fi
+    for unit in "$@"; do tcl_unit "$unit"; done
+    part_end tcl
+}

@@ -1,0 +1,100 @@
+// What a Node.js program does with strings and keys, through ioredis.
+//
+// usage: node ioredis.cjs PORT PROTOCOL(2|3)
+'use strict';
+
+const { Redis } = require('ioredis');
+const { Checks, until } = require('./checks.cjs');
+
+const [port, protocol] = process.argv.slice(2).map(Number);
+const checks = new Checks();
+const { check, checkError } = checks;
+
+const connect = (options = {}) => new Redis({ port, host: '127.0.0.1', protocol, ...options });
+
+async function strings(r) {
+  await check('set', r.set('s', 'v'), 'OK');
+  await check('set nx', r.set('s', 'w', 'NX'), null);
+  await check('get', r.get('s'), 'v');
+  await check('set px', r.set('s', 'w', 'PX', 100000), 'OK');
+  await check('pttl', r.pttl('s').then((left) => left > 0 && left <= 100000), true);
+  await check('append', r.append('s', 'x'), 2);
+  await check('incrby', r.incrby('n', 5), 5);
+  await check('incrbyfloat', r.incrbyfloat('n', 0.5).then(Number), 5.5);
+  await check('mset', r.mset('a', 1, 'b', 2), 'OK');
+  await check('mget', r.mget('a', 'x', 'b'), ['1', null, '2']);
+  await check('getset', r.getset('a', 'z'), '1');
+  await check('setrange', r.setrange('a', 2, 'y'), 3);
+  await check('buffer', r.getBuffer('a').then((got) => got.equals(Buffer.from('z\0y'))), true);
+}
+
+async function keys(r) {
+  await r.flushdb();
+  const pipeline = r.pipeline();
+  for (let i = 0; i < 2000; i += 1) pipeline.set(`scan:${i}`, i);
+  await check('pipeline', pipeline.exec().then((all) => all.every(([e, v]) => !e && v === 'OK')),
+    true);
+  const found = new Set();
+  for await (const batch of r.scanStream({ match: 'scan:*', count: 300 })) {
+    batch.forEach((name) => found.add(name));
+  }
+  await check('scanStream', found.size, 2000);
+  await check('dbsize', r.dbsize(), 2000);
+  await check('del', r.del(...found), 2000);
+  await r.set('short', 'v', 'PX', 20);
+  await check('expires', until(async () => (await r.exists('short')) === 0), true);
+  await r.set('k', 'v');
+  await check('expire', r.expire('k', 100), 1);
+  await check('ttl', r.ttl('k'), 100);
+  await check('expiretime', r.expiretime('k').then((at) => at > 1.7e9), true);
+  await check('rename', r.rename('k', 'k2'), 'OK');
+  await check('type', r.type('k2'), 'string');
+  await check('unlink', r.unlink('k', 'k2'), 1);
+  await check('big value', r.set('big', Buffer.alloc(3 << 20, 7)), 'OK');
+  await check('big value back', r.getBuffer('big').then((got) => got.equals(Buffer.alloc(3 << 20, 7))),
+    true);
+}
+
+async function server(r) {
+  await check('ping', r.ping(), 'PONG');
+  await check('ready', r.status, 'ready');
+  await check('info', r.info().then((text) => /^loading:0/m.test(text)), true);
+  await check('config get', r.config('GET', 'databases').then((got) => [...got]),
+    ['databases', '16']);
+  await check('client setname', r.client('SETNAME', 'sample'), 'OK');
+  await check('client list', r.client('LIST').then((text) => / name=sample /.test(text)), true);
+  await check('client id', r.client('ID').then((id) => id > 0), true);
+  await check('command', r.command('INFO', 'get').then((got) => got[0][0]), 'get');
+  await check('echo', r.echo('hello'), 'hello');
+  await check('time', r.time().then((got) => got.length), 2);
+}
+
+async function errors(r) {
+  await r.set('word', 'x');
+  await checkError('not an integer', r.incr('word'), 'ERR value is not an integer');
+  await checkError('unknown command', r.call('NOSUCH'), "ERR unknown command 'NOSUCH'");
+  const replies = await r.pipeline().set('p', 1).incr('word').get('p').exec();
+  await check('an error within a pipeline', replies.map(([e, v]) => (e ? 'error' : v)),
+    ['OK', 'error', '1']);
+}
+
+async function databases() {
+  const third = connect({ db: 3 });
+  await check('set in database 3', third.set('k', 'third'), 'OK');
+  await check('select', third.select(0), 'OK');
+  await check('not in database 0', third.exists('k'), 0);
+  await check('swapdb', third.swapdb(0, 3), 'OK');
+  await check('swapped', third.get('k'), 'third');
+  await third.quit();
+}
+
+async function main() {
+  const r = connect();
+  r.on('error', (error) => console.log(`client: ${error}`));
+  await r.flushall();
+  await checks.parts([strings, keys, server, errors, databases], r);
+  await r.quit();
+  checks.end();
+}
+
+main().catch((error) => { console.log(error); process.exit(1); });

@@ -1,0 +1,204 @@
+"""What a Python program does with strings and keys, through redis-py.
+
+usage: redis_py.py PORT PROTOCOL(2|3)
+"""
+
+import os
+import sys
+import time
+
+import redis
+
+PORT, PROTOCOL = int(sys.argv[1]), int(sys.argv[2])
+passed = failed = 0
+
+
+def check(name, got, want=True):
+    global passed, failed
+    if got == want:
+        passed += 1
+    else:
+        failed += 1
+        print(f"FAILED {name}: got {got!r}, want {want!r}")
+
+
+def check_error(name, kind, text, call):
+    try:
+        got = call()
+    except kind as error:
+        check(name, text in str(error) or str(error))
+    else:
+        check(name, got, f"an error with '{text}'")
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def strings(r):
+    check("set", r.set("s", "v"))
+    check("get", r.get("s"), "v")
+    check("get nothing", r.get("nothing"), None)
+    check("set nx", r.set("s", "w", nx=True), None)
+    check("set xx get", r.set("s", "w", xx=True, get=True), "v")
+    check("append", r.append("s", "xyz"), 4)
+    check("strlen", r.strlen("s"), 4)
+    check("getrange", r.getrange("s", 1, 2), "xy")
+    check("setrange", r.setrange("s", 6, "end"), 9)
+    check("zero bytes between", r.get("s"), "wxyz\0\0end")
+    check("getdel", r.getdel("s"), "wxyz\0\0end")
+    check("incr", [r.incr("n"), r.incrby("n", 9), r.decr("n"), r.decrby("n", 4)], [1, 10, 9, 5])
+    check("incrbyfloat", r.incrbyfloat("n", 0.25), 5.25)
+    check("mset", r.mset({"a": 1, "b": 2}))
+    check("mget", r.mget("a", "nothing", "b"), ["1", None, "2"])
+    check("msetnx", bool(r.msetnx({"a": 3, "c": 3})), False)
+    check("getset", r.getset("a", "x"), "1")
+    check("lcs", r.execute_command("LCS", "a", "a"), "x")
+
+
+def keys(r):
+    r.flushdb()
+    check("expire", [r.set("k", "v", ex=100), bool(r.expire("k", 200, gt=True)), r.ttl("k")],
+          [True, True, 200])
+    check("persist", [bool(r.persist("k")), r.ttl("k"), r.ttl("nothing")], [True, -1, -2])
+    check("pexpireat", [bool(r.pexpireat("k", 33177117420000)), r.pexpiretime("k")],
+          [True, 33177117420000])
+    r.set("short", "v", px=20)
+    check("expires", wait_until(lambda: r.get("short") is None))
+    check("getex", [r.getex("k", ex=50), 0 < r.ttl("k") <= 50], ["v", True])
+    check("rename", [r.rename("k", "k2"), r.exists("k", "k2", "k2")], [True, 2])
+    check("copy", [bool(r.copy("k2", "k3")), bool(r.copy("k2", "k3"))], [True, False])
+    check("type", [r.type("k2"), r.type("nothing")], ["string", "none"])
+    check("unlink", r.unlink("k2", "k3", "nothing"), 2)
+    pipe = r.pipeline(transaction=False)
+    for i in range(5000):
+        pipe.set(f"scan:{i}", i)
+    check("pipeline of 5000 sets", pipe.execute(), [True] * 5000)
+    names = sorted(f"scan:{i}" for i in range(5000))
+    check("scan_iter", sorted(r.scan_iter("scan:*", count=300)), names)
+    check("scan_iter by type", len(list(r.scan_iter("scan:1*", _type="string"))), 1111)
+    check("keys", len(r.keys("scan:4?")), 10)
+    check("dbsize", r.dbsize(), 5000)
+    check("delete many", r.delete(*names), 5000)
+    check("dbsize after", r.dbsize(), 0)
+    check("randomkey of nothing", r.randomkey(), None)
+
+
+def bytes_and_size(raw):
+    name, value = bytes(range(256)), os.urandom(8 << 20)
+    check("binary key", [raw.set(name, value), raw.get(name) == value, raw.strlen(name)],
+          [True, True, 8 << 20])
+    check("binary name in scan", list(raw.scan_iter()), [name])
+    check("range of a big value", raw.getrange(name, 5_000_000, 5_000_009),
+          value[5_000_000:5_000_010])
+    raw.setrange(name, 3_000_000, b"patched")
+    check("patched big value", raw.get(name), value[:3_000_000] + b"patched" + value[3_000_007:])
+    check("empty value", [raw.set(b"empty", b""), raw.get(b"empty")], [True, b""])
+    raw.delete(name, b"empty")
+
+
+def pipelines(r):
+    pipe = r.pipeline(transaction=False)
+    pipe.set("p", 1).incr("p").get("p").incr("p").delete("p").get("p")
+    check("read your writes in a pipeline", pipe.execute(), [True, 2, "2", 3, 1, None])
+    pipe = r.pipeline(transaction=False)
+    pipe.set("word", "x").incr("word").get("word")
+    replies = pipe.execute(raise_on_error=False)
+    check("an error within a pipeline",
+          [replies[0], isinstance(replies[1], redis.ResponseError), replies[2]], [True, True, "x"])
+
+
+def errors(r):
+    r.set("word", "x")
+    check_error("not an integer", redis.ResponseError, "not an integer", lambda: r.incr("word"))
+    check_error("unknown command", redis.ResponseError, "unknown command 'NOSUCH'",
+                lambda: r.execute_command("NOSUCH", 1))
+    check_error("arity", redis.ResponseError, "wrong number of arguments for 'get' command",
+                lambda: r.execute_command("GET"))
+    check_error("database", redis.ResponseError, "DB index is out of range",
+                lambda: r.execute_command("SELECT", 99))
+    check_error("config", redis.ResponseError, "Unknown option",
+                lambda: r.config_set("nosuch", 1))
+    if PROTOCOL == 2:  # HELLO 3 with AUTH accepts any password while there is none
+        check_error("password", redis.AuthenticationError, "",
+                    lambda: redis.Redis(port=PORT, password="x", protocol=2).ping())
+
+
+def server(r):
+    check("ping", r.ping())
+    check("echo", r.echo("hello"), "hello")
+    info = r.info()
+    version = tuple(int(part) for part in info["redis_version"].split("."))
+    check("version of at least 7.0", version >= (7, 0))
+    wanted = ["tcp_port", "run_id", "process_id", "uptime_in_seconds", "connected_clients",
+              "maxmemory", "used_memory", "used_memory_rss", "total_commands_processed",
+              "keyspace_hits", "keyspace_misses", "role", "master_replid", "used_cpu_user",
+              "expired_keys", "evicted_keys", "loading", "redis_mode", "mem_fragmentation_ratio"]
+    check("fields of INFO", [name for name in wanted if name not in info], [])
+    check("port in INFO", info["tcp_port"], PORT)
+    r.set("k", "v")
+    check("keyspace of INFO", r.info("keyspace")["db0"]["keys"], r.dbsize())
+    check("command statistics", r.info("commandstats")["cmdstat_set"]["calls"] > 0)
+    check("config get", r.config_get("databases"), {"databases": "16"})
+    check("config get many", sorted(r.config_get("maxmemory", "timeout")), ["maxmemory", "timeout"])
+    check("config set", [r.config_set("slowlog-max-len", 32),
+                         r.config_get("slowlog-max-len")["slowlog-max-len"]], [True, "32"])
+    check("client name", [r.client_setname("sample"), r.client_getname()], [True, "sample"])
+    mine = [c for c in r.client_list() if c["name"] == "sample"]
+    check("client list", [len(mine), mine[0]["db"], mine[0]["resp"]], [1, "0", str(PROTOCOL)])
+    check("library in client list", mine[0].get("lib-name", "redis-py"), "redis-py")
+    check("client info", str(r.client_info()["id"]), str(r.client_id()))
+    other = redis.Redis(port=PORT, protocol=PROTOCOL, single_connection_client=True)
+    ident = other.client_id()
+    check("client kill", r.client_kill_filter(_id=ident), 1)
+    check("time", abs(r.time()[0] - time.time()) < 60)
+    check("memory usage", r.memory_usage("k") > 0)
+    check("object encoding", r.object("encoding", "k"), "embstr")
+    check("slowlog", isinstance(r.slowlog_get(10), list))
+    check("command count", r.command_count() > 50)
+    check("command info", len(r.execute_command("COMMAND", "INFO", "get", "set")), 2)
+    check("lastsave", r.lastsave().year >= 2024)
+    check("wait", r.wait(0, 10), 0)
+    hello = r.execute_command("HELLO", PROTOCOL)
+    if not isinstance(hello, dict):
+        hello = dict(zip(hello[::2], hello[1::2]))
+    check("hello", [hello["proto"], hello["mode"], hello["role"]],
+          [PROTOCOL, "standalone", "master"])
+
+
+def databases(r):
+    third = redis.Redis(port=PORT, db=3, protocol=PROTOCOL, decode_responses=True)
+    third.flushdb()
+    r.flushdb()
+    third.set("k", "third")
+    check("databases are apart", [r.get("k"), third.get("k")], [None, "third"])
+    check("move", [bool(third.move("k", 0)), r.get("k"), third.exists("k")], [True, "third", 0])
+    check("swapdb", [bool(r.swapdb(0, 3)), third.get("k"), r.dbsize()], [True, "third", 0])
+    check("copy to a database", [bool(third.copy("k", "k", destination_db=0)), r.get("k")],
+          [True, "third"])
+    check("flushall", [r.flushall(), third.dbsize(), r.dbsize()], [True, 0, 0])
+
+
+def main():
+    text = redis.Redis(port=PORT, protocol=PROTOCOL, decode_responses=True,
+                       single_connection_client=True)
+    raw = redis.Redis(port=PORT, protocol=PROTOCOL)
+    text.flushall()
+    parts = [(strings, text), (keys, text), (bytes_and_size, raw), (pipelines, text),
+             (errors, text), (server, text), (databases, text)]
+    for part, client in parts:
+        try:
+            part(client)
+        except Exception as error:  # one part that breaks must not hide the others
+            check(f"{part.__name__} runs to its end", repr(error))
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
