@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use super::connection::{self, Registered, TaskLink};
 use super::dispatch::Dispatcher;
+use super::message::Message;
 use super::stream::{ReadHalf, WriteHalf, split_tcp, split_unix};
-use super::writer::Message;
 use crate::commands::{Client, ServerState, Session};
 use crate::config::Settings;
 

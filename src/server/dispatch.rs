@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::gates::{self, Refusal};
 use super::group::{Call, Done, Group};
+use super::message::Message;
 use super::output::{Full, Output};
-use super::writer::Message;
 use super::{account, context};
 use crate::commands::table::Command;
 use crate::commands::{CommandResult, Error, Flags, Run, ServerState, Session};

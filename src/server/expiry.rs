@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::context;
-use super::writer::{Expired, Message};
+use super::message::{Expired, Message};
 use crate::commands::ServerState;
 use crate::data::{Edit, ExpiryMarks, expire_cycle};
 use crate::engine::{self, ReadMode, Txn};

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::WeakSender;
 use tokio::task::JoinHandle;
 
 use super::accept::{self, Listener};
-use super::writer::Message;
+use super::message::Message;
 use crate::commands::ServerState;
 use crate::config::Settings;
 

@@ -14,6 +14,7 @@ mod limits;
 mod listeners;
 mod log_thread;
 mod logging;
+mod message;
 mod output;
 mod pidfile;
 mod run;

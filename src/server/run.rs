@@ -9,8 +9,9 @@ use tokio::sync::mpsc;
 
 use super::listeners::Listeners;
 use super::logging::{self, Level};
+use super::message;
 use super::pidfile::PidFile;
-use super::writer::{self, WriterTask};
+use super::writer::WriterTask;
 use super::{accept, cron, expiry, limits, settings, shutdown};
 use crate::commands::{ServerState, memory_budget};
 use crate::config::{Config, Parsed, Settings};
@@ -105,7 +106,7 @@ async fn serve(
     let sockets = accept::listen(&settings)?;
     let _pidfile = PidFile::write(RealFs::shared(), &settings.pidfile);
     let (control, requests) = mpsc::channel(CONTROL_MAX);
-    let (messages, inbox) = mpsc::channel(writer::QUEUE_MAX);
+    let (messages, inbox) = mpsc::channel(message::QUEUE_MAX);
     let engine = Some(Arc::new(engine));
     let state = Arc::new(ServerState::new(config, clock, RealFs::shared(), engine, control));
     // A file that may not grow any further is an error of the write then, not the end.

@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::group::{self, Group};
 use super::log_thread::{Completion, Kind, LogThread, Operation};
+use super::message::{Expired, Message, Waiting};
 use super::{account, context};
 use crate::commands::{Control, Done, Error, Run, ServerState};
 use crate::config::AppendFsync;
@@ -25,8 +26,6 @@ use crate::data::{Context, Edit, EditOutcome, ExpiryMarks, ReadOutcome, expire_c
 use crate::engine::{self, Batch, ReadMode, SeqNo, Writer};
 use crate::protocol::Reply;
 
-/// Messages that may wait for the writer; a full channel slows its senders down.
-pub(crate) const QUEUE_MAX: usize = 1024;
 /// A sync that takes longer holds up writes, so that not much more than a second can be lost.
 const SYNC_LATE: Duration = Duration::from_secs(2);
 /// Messages taken from the channel at a time.
@@ -45,48 +44,6 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 const REOPEN_PATIENCE: Duration = Duration::from_secs(10);
 /// Admission delays are gathered until they are worth a timer.
 const DELAY_MIN: Duration = Duration::from_millis(1);
-
-/// What the writer is asked to do.
-#[derive(Debug)]
-pub(crate) enum Message {
-    /// Run the calls of a connection.
-    Group(Box<Group>, oneshot::Sender<Box<Group>>),
-    /// Delete what has expired by now, at most `limit` keys; answers whether more has.
-    Expire {
-        /// At most so many keys.
-        limit: usize,
-        /// Told how it went.
-        answer: oneshot::Sender<Expired>,
-    },
-    /// Delete the expired keys of a database that a read has met.
-    Reap {
-        /// The database.
-        db: u16,
-        /// What the read has met.
-        outcome: ReadOutcome,
-        /// Told when they are gone.
-        answer: oneshot::Sender<()>,
-    },
-}
-
-/// How a round of active expiry went.
-#[derive(Debug)]
-pub(crate) enum Expired {
-    /// Everything that has expired is gone.
-    All,
-    /// The limit was reached: more may have expired.
-    More,
-    /// The writer would have had to wait on the disk: read what the round needs, from these marks,
-    /// and ask again.
-    Warm(ExpiryMarks),
-}
-
-/// Who waits for the open batch, or for the one under way.
-enum Waiting {
-    Group(Box<Group>, oneshot::Sender<Box<Group>>),
-    Expire(Expired, oneshot::Sender<Expired>),
-    Reap(oneshot::Sender<()>),
-}
 
 /// A batch on the log thread.
 struct UnderWay {
@@ -265,7 +222,7 @@ impl WriterTask {
     /// Where nothing is to be written and nothing is under way, an answer need not wait.
     fn answer_later(&mut self, waiting: Waiting) {
         if self.writer.open_bytes() == 0 && self.open.is_empty() && self.under_way.is_none() {
-            answer(waiting, &Ok(()));
+            waiting.answer(&Ok(()));
         } else {
             self.open.push(waiting);
         }
@@ -364,7 +321,7 @@ impl WriterTask {
         }
         let Some(batch) = self.writer.take_batch() else {
             for waiting in self.open.drain(..) {
-                answer(waiting, &Ok(()));
+                waiting.answer(&Ok(()));
             }
             return;
         };
@@ -412,7 +369,7 @@ impl WriterTask {
                     }
                 }
                 for waiting in waiting {
-                    answer(waiting, &done.result);
+                    waiting.answer(&done.result);
                 }
             }
             Kind::Sync => {
@@ -433,7 +390,7 @@ impl WriterTask {
         self.writer.poison(error);
         let failed = Err(error.clone());
         for waiting in self.open.drain(..) {
-            answer(waiting, &failed);
+            waiting.answer(&failed);
         }
     }
 
@@ -602,20 +559,5 @@ pub(crate) fn run_in(edit: &mut Edit<'_>, call: &super::group::Call) -> Result<R
         Run::Session(_) | Run::Server(_) | Run::Container => {
             unreachable!("only reads and writes are sent to the writer")
         }
-    }
-}
-
-fn answer(waiting: Waiting, result: &Result<(), engine::Error>) {
-    match waiting {
-        Waiting::Group(mut group, to) => {
-            if let Err(error) = result {
-                group.fail(&Error::Engine(error.clone()));
-            }
-            drop(to.send(group));
-        }
-        Waiting::Expire(expired, to) => {
-            drop(to.send(if result.is_ok() { expired } else { Expired::All }));
-        }
-        Waiting::Reap(to) => drop(to.send(())),
     }
 }
