@@ -116,6 +116,8 @@ pub(super) struct Breakdown {
     pub(super) memtables: u64,
     /// Block cache.
     pub(super) cache: u64,
+    /// Rows kept for lookups.
+    pub(super) rows: u64,
     /// Slots of access times.
     pub(super) access: u64,
 }
@@ -131,13 +133,14 @@ impl Breakdown {
             clients: state.clients.all().iter().map(|client| client_bytes(client)).sum(),
             memtables: engine.map_or(0, |stats| stats.memtable_bytes + stats.sealed_bytes),
             cache: engine.map_or(0, |stats| stats.cache_bytes),
+            rows: engine.map_or(0, |stats| stats.row_cache_bytes),
             access: state.access.size_bytes() as u64,
         }
     }
 
     /// Memory that holds data of the user.
     pub(super) fn dataset(&self) -> u64 {
-        (self.memtables + self.cache).min(self.process.allocated)
+        (self.memtables + self.cache + self.rows).min(self.process.allocated)
     }
 
     /// All other memory.
@@ -181,6 +184,7 @@ fn stats(_: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandResul
         ("functions.caches", number(0)),
         ("memtables", number(memory.memtables)),
         ("block.cache", number(memory.cache)),
+        ("row.cache", number(memory.rows)),
         ("access.slots", number(memory.access)),
         ("overhead.total", number(memory.overhead())),
         ("keys.count", number(keys)),

@@ -1,6 +1,6 @@
 //! The background: which work is due, and the threads that do it.
 //!
-//! One thread flushes, prepares log segments and removes files; the others compact, so that a
+//! One thread flushes, prepares log segments, trims rows and removes files; the others compact, so that a
 //! long compaction never keeps a flush waiting. Without threads [`super::Engine::step`] does all of it.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::compaction::{self, Choice};
 use super::shared::{Shared, State};
 use super::tree::Sealed;
 use super::version::Version;
-use super::{Error, Result, admission, flush};
+use super::{Error, Result, SeqNo, admission, flush};
 
 /// How often a thread looks for work that nobody announces: files and memtables that the last
 /// reader let go, records that expired.
@@ -37,6 +37,7 @@ pub(super) enum Work {
     Flush(Arc<Sealed>),
     PrepareLogSegment,
     Sweep(Vec<Arc<Sealed>>),
+    TrimRows { flushed: SeqNo },
     Compact { job: u64, version: Arc<Version>, choice: Choice },
 }
 
@@ -46,6 +47,9 @@ pub(super) fn choose(shared: &Shared, state: &mut State, role: Role) -> Option<W
         if let Some(sealed) = flush::choose(shared, state) {
             state.flush_running = true;
             return Some(Work::Flush(sealed));
+        }
+        if shared.tree().rows.is_over() {
+            return Some(Work::TrimRows { flushed: state.flushed });
         }
         if std::mem::take(&mut state.prepare_log_segment) {
             return Some(Work::PrepareLogSegment);
@@ -88,6 +92,10 @@ pub(super) fn run(shared: &Shared, mut work: Work) -> Result<()> {
             memtables.clear();
             sweep(shared)
         }
+        Work::TrimRows { flushed } => {
+            shared.tree().rows.trim(*flushed);
+            Ok(())
+        }
         Work::Compact { version, choice, .. } => compaction::run(shared, version, choice),
     };
     if let (Err(error), Work::Flush(_)) = (&result, &work) {
@@ -96,7 +104,7 @@ pub(super) fn run(shared: &Shared, mut work: Work) -> Result<()> {
     let mut state = shared.state.lock();
     match &work {
         Work::Flush(_) => state.flush_running = false,
-        Work::PrepareLogSegment => {}
+        Work::PrepareLogSegment | Work::TrimRows { .. } => {}
         Work::Sweep(_) => state.sweep_running = false,
         Work::Compact { job, choice, .. } => {
             state.compactions.end(*job);

@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use super::tree::Tree;
 use super::version::Handle;
-use super::{Direction, Error, LevelIter, Record, RecordIter, Result, ScanOptions, SeqNo};
+use super::{
+    Direction, Error, LevelIter, ReadMode, Record, RecordIter, Result, ScanOptions, SeqNo,
+};
 
 /// Every table is whole, tables of a level do not overlap, and of each key newer records lie above
 /// older ones. Answers the first damage.
@@ -33,7 +35,7 @@ struct Source<'a> {
 
 /// Walks all sources side by side, newest first.
 fn check_order(tree: &Tree) -> Result<()> {
-    let mut sources = sources(tree);
+    let mut sources = sources(tree)?;
     loop {
         let mut key: Option<Bytes> = None;
         for source in &mut sources {
@@ -75,12 +77,15 @@ fn source<'a>(name: String, records: impl RecordIter + 'a) -> Source<'a> {
     Source { name, records: records.peekable() }
 }
 
-fn sources(tree: &Tree) -> Vec<Source<'_>> {
+fn sources(tree: &Tree) -> Result<Vec<Source<'_>>> {
     let all = (Bound::Unbounded, Bound::Unbounded);
     let (direction, options) = (Direction::Forward, ScanOptions::streaming());
-    let mut sources = vec![source("the active memtable".into(), tree.active.walk(&all, direction))];
+    let mut sources = vec![source(
+        "the active memtable".into(),
+        tree.active.walk(&all, direction, ReadMode::Blocking)?,
+    )];
     for sealed in &tree.sealed {
-        let records = sealed.memtable.walk(&all, direction);
+        let records = sealed.memtable.walk(&all, direction, ReadMode::Blocking)?;
         sources.push(source("a sealed memtable".into(), records));
     }
     for (number, level) in tree.version.levels.iter().enumerate() {
@@ -94,5 +99,5 @@ fn sources(tree: &Tree) -> Vec<Source<'_>> {
             sources.push(source(format!("level {number}"), records));
         }
     }
-    sources
+    Ok(sources)
 }

@@ -4,18 +4,15 @@
 //! not become durable ahead of the log. The same manifest edit names the table, the root record as of
 //! the memtable's end, and the oldest log segment that is still needed.
 
-use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-use bytes::Bytes;
 
 use super::manifest::Edit;
 use super::memtable::Memtable;
 use super::shared::{Shared, State};
 use super::tree::{Sealed, Tree};
-use super::{Direction, Error, Filter, Result, TableBuilder, TableInfo, TableOptions};
+use super::{Error, Filter, Result, TableBuilder, TableInfo, TableOptions};
 use crate::env::Fs;
 
 /// The sealed memtable that can be flushed now.
@@ -56,8 +53,9 @@ pub(super) fn run(shared: &Shared, sealed: &Arc<Sealed>) -> Result<()> {
         debug_assert!(flushed.is_some_and(|flushed| Arc::ptr_eq(&flushed, sealed)));
         state.flushed = sealed.last_seq;
         state.retired.push(sealed.clone());
-        Tree { active: before.active.clone(), sealed: left, version }
+        Tree { sealed: left, version, flushes: before.rows.count_flush(), ..before.clone() }
     })?;
+    shared.tree().rows.trim(sealed.last_seq);
     let written: u64 = added.iter().map(|(_, handle)| handle.info().size).sum();
     shared.counters.flushes.fetch_add(1, Ordering::Relaxed);
     shared.counters.flush_bytes_written.fetch_add(written, Ordering::Relaxed);
@@ -93,14 +91,8 @@ pub(super) fn write_table(
     let file = fs.create(&path).map_err(Error::io("create", &path))?;
     let mut builder = TableBuilder::new(file, path.clone(), id, TableOptions::default(), filter);
     let mut write = || {
-        let mut last: Option<Bytes> = None;
-        let all = (Bound::Unbounded, Bound::Unbounded);
-        for record in memtable.walk(&all, Direction::Forward) {
-            let record = record?;
-            if last.as_ref() != Some(&record.key) {
-                builder.add(&record.key, record.seq, record.value.as_deref())?;
-                last = Some(record.key);
-            }
+        for entry in memtable.newest()? {
+            builder.add(entry.key(), entry.seq, entry.value())?;
         }
         Ok(())
     };

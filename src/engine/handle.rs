@@ -79,12 +79,13 @@ impl Engine {
     }
 
     /// Splits a new memory budget of `maxmemory` bytes, as [`Options::for_budget`] does. The
-    /// block cache and the size of memtables follow at once; the shape of the tree stays.
+    /// caches and the size of memtables follow at once; the shape of the tree stays.
     pub fn set_budget(&self, maxmemory: u64) {
         let shared = self.shared();
         let options = Options::for_budget(&shared.options.dir, maxmemory);
         shared.memtable_bytes.store(options.memtable_bytes, Ordering::Relaxed);
         shared.cache.set_capacity(options.block_cache_bytes);
+        shared.tree().rows.set_capacity(options.row_cache_bytes);
         shared.flushed.send_modify(|count| *count += 1);
     }
 

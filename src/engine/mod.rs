@@ -22,6 +22,7 @@ mod options;
 mod read;
 mod record;
 mod recover;
+mod rows;
 mod shared;
 mod snapshot;
 mod sstable;

@@ -16,6 +16,8 @@ pub struct Options {
     pub sealed_max: usize,
     /// Bytes of the block cache.
     pub block_cache_bytes: u64,
+    /// Bytes of rows that are kept for lookups of keys that are in tables only.
+    pub row_cache_bytes: u64,
     /// Bytes of one write-ahead log segment.
     pub segment_bytes: u64,
     /// Bytes (before compression) at which a compaction starts its next output table.
@@ -39,8 +41,8 @@ pub struct Options {
 
 impl Options {
     /// Options that split one memory budget of `maxmemory` bytes: one eighth for each of at most
-    /// three memtables, a quarter for the block cache, the rest for open tables, compaction
-    /// buffers, clients and the allocator.
+    /// three memtables, a quarter for the block cache, an eighth for rows, the rest for open tables,
+    /// compaction buffers, clients and the allocator.
     #[must_use]
     pub fn for_budget(dir: impl Into<PathBuf>, maxmemory: u64) -> Self {
         let memtable_bytes = (maxmemory / 8).clamp(MIB, 256 * MIB);
@@ -49,6 +51,7 @@ impl Options {
             memtable_bytes,
             sealed_max: 2,
             block_cache_bytes: cache_share(maxmemory, memtable_bytes),
+            row_cache_bytes: (maxmemory / 8).max(MIB),
             segment_bytes: memtable_bytes.clamp(4 * MIB, 64 * MIB),
             table_bytes: (maxmemory / 8).clamp(2 * MIB, 64 * MIB),
             level1_bytes: (4 * memtable_bytes).max(64 * MIB),

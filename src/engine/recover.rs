@@ -15,7 +15,8 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use super::manifest::{self, Edit, Manifest};
-use super::memtable::Memtable;
+use super::memtable::{Entry, Memtable};
+use super::rows::Rows;
 use super::shared::{Shared, State};
 use super::stats::Counters;
 use super::tree::{Published, Sealed, Tree};
@@ -79,7 +80,14 @@ pub(super) fn open(
         replay.manifest.apply(&Edit { log_segment: Some(segment), ..Edit::default() })?;
         wal.segments().retire_below(segment)?;
     }
-    let tree = Tree { active: Arc::new(Memtable::new()), sealed, version: Arc::new(version) };
+    replay.rows.trim(replay.flushed);
+    let tree = Tree {
+        flushes: replay.rows.flushes(),
+        rows: Arc::new(replay.rows),
+        active: Arc::new(Memtable::new()),
+        sealed,
+        version: Arc::new(version),
+    };
     let published = Published { tree: Arc::new(tree), seq, root: root.clone() };
     let state = State {
         committed: seq,
@@ -189,6 +197,7 @@ struct Replay<'a> {
     tables: Vec<(usize, TableInfo)>,
     next_table_id: u64,
     memtable: Arc<Memtable>,
+    rows: Rows,
     /// Everything up to here is in tables.
     flushed: SeqNo,
     seq: SeqNo,
@@ -225,6 +234,7 @@ impl<'a> Replay<'a> {
             tables: tables.collect(),
             next_table_id: found.next_table_id.max(next_free),
             memtable: Arc::new(Memtable::new()),
+            rows: Rows::new(options.row_cache_bytes),
             flushed: found.last_seq,
             seq: found.last_seq,
             root: found.root.clone(),
@@ -255,7 +265,10 @@ impl<'a> Replay<'a> {
         }
         self.memtable.note_log(segment, payload.len() as u64);
         for write in &decoded.writes {
-            self.memtable.insert(&write.key, write.seq, write.value.as_ref());
+            let entry = Entry::new(&write.key, write.seq, write.value.as_deref());
+            self.memtable.insert(entry.clone());
+            // There are no views yet: older versions are of no use.
+            self.rows.note(entry, 0, 0);
         }
         self.transactions += decoded.last_seq - decoded.first_seq + 1;
         self.seq = decoded.last_seq;
@@ -282,6 +295,7 @@ impl<'a> Replay<'a> {
         })?;
         self.tables.push((0, info));
         self.flushed = self.seq;
+        self.rows.trim(self.flushed);
         self.memtable = Arc::new(Memtable::new());
         Ok(())
     }

@@ -114,7 +114,7 @@ impl Shared {
         };
         let sealed = std::iter::once(Arc::new(sealed)).chain(tree.sealed.iter().cloned()).collect();
         let active = Arc::new(Memtable::new());
-        self.install_tree(state, Tree { active, sealed, version: tree.version.clone() });
+        self.install_tree(state, Tree { active, sealed, ..(*tree).clone() });
         self.work.notify_all();
     }
 

@@ -59,6 +59,12 @@ pub struct Stats {
     pub cache_misses: u64,
     /// Block cache: bytes held now.
     pub cache_bytes: u64,
+    /// Keys whose newest version is in memory.
+    pub rows: u64,
+    /// Bytes of those that are in tables too.
+    pub row_cache_bytes: u64,
+    /// Lookups that found their key in tables.
+    pub table_lookups: u64,
     /// Bytes that open tables hold outside the block cache.
     pub table_bytes: u64,
     /// Bytes appended to the write-ahead log.
@@ -129,6 +135,9 @@ pub(super) fn collect(shared: &Shared) -> Stats {
         cache_hits: cache.hits,
         cache_misses: cache.misses,
         cache_bytes: shared.cache.used_bytes(),
+        rows: tree.rows.len() as u64,
+        row_cache_bytes: tree.rows.kept_bytes(),
+        table_lookups: tree.rows.table_lookups(),
         table_bytes: tree.version.tables().map(|(_, t)| t.table.memory_bytes() as u64).sum(),
         wal_bytes: get(&counters.wal_bytes),
         wal_batches: get(&counters.wal_batches),

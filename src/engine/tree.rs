@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 
 use super::memtable::Memtable;
+use super::rows::{Lookup, Rows};
 use super::version::{Version, meets};
 use super::{
     Direction, Error, KeyRange, LevelIter, MergeIter, ReadMode, Record, RecordIter, Result, Scan,
@@ -14,8 +15,11 @@ use super::{
 
 /// Where all records are. Immutable but for the active memtable, which only grows, by records
 /// newer than every view that exists.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tree {
+    pub(super) rows: Arc<Rows>,
+    /// [`Rows::flushes`] when it was installed.
+    pub(super) flushes: u64,
     pub(super) active: Arc<Memtable>,
     /// Newest first.
     pub(super) sealed: Vec<Arc<Sealed>>,
@@ -69,11 +73,24 @@ pub(super) struct ViewOptions<'a> {
 }
 
 impl Tree {
-    /// The value of `key`, newest source first: the first that knows the key decides.
+    /// The value of `key` in a view at `seq`.
     pub(super) fn get(&self, key: &[u8], seq: SeqNo, mode: ReadMode) -> Result<Option<Bytes>> {
+        match self.rows.get(key, seq) {
+            Lookup::Found(found) => return Ok(found.value),
+            Lookup::InTables if self.rows.flushes() == self.flushes => {}
+            // Older than the rows, or than a flush.
+            Lookup::InTables | Lookup::Unknown => return self.get_in_order(key, seq, mode),
+        }
+        let Some(found) = self.version.get(key, mode)? else { return Ok(None) };
+        self.rows.keep(key, &found, self.flushes);
+        Ok(found.value)
+    }
+
+    /// The value of `key`, newest source first: the first that knows the key decides.
+    fn get_in_order(&self, key: &[u8], seq: SeqNo, mode: ReadMode) -> Result<Option<Bytes>> {
         let memtables = self.sealed.iter().map(|sealed| &*sealed.memtable);
         for memtable in std::iter::once(&*self.active).chain(memtables) {
-            if let Some(found) = memtable.get(key, seq) {
+            if let Some(found) = memtable.get(key, seq, mode)? {
                 return Ok(found.value);
             }
         }
@@ -90,8 +107,9 @@ impl Tree {
         let mut sources: Vec<Box<dyn RecordIter + 'a>> = Vec::new();
         let memtables = self.sealed.iter().map(|sealed| &*sealed.memtable);
         for memtable in std::iter::once(&*self.active).chain(memtables) {
-            for walk in memtable.scans(range, direction) {
-                sources.push(Box::new(walk));
+            match memtable.walk(range, direction, view.mode) {
+                Ok(walk) => sources.push(Box::new(walk)),
+                Err(error) => return Box::new(std::iter::once(Err(error))),
             }
         }
         let options = ScanOptions::cached(view.mode);

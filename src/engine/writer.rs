@@ -14,7 +14,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::batch::BatchBuilder;
-use super::memtable::Memtable;
+use super::memtable::{Entry, Memtable};
+use super::rows::Rows;
 use super::shared::Shared;
 use super::snapshot::Head;
 use super::tree::Published;
@@ -64,6 +65,10 @@ type Buffers = Arc<Mutex<Vec<LogBatch>>>;
 struct OpenBatch {
     builder: BatchBuilder,
     memtable: Arc<Memtable>,
+    rows: Arc<Rows>,
+    first_seq: SeqNo,
+    /// What was published when it was opened.
+    visible: SeqNo,
     root_changed: bool,
 }
 
@@ -128,15 +133,23 @@ impl Writer {
             let buffer = self.buffers.lock().pop().unwrap_or_default();
             let mut state = self.shared.state.lock();
             state.batch_open = true;
+            let published = self.shared.published.load();
+            let tree = &published.tree;
             OpenBatch {
+                first_seq: self.seq,
+                visible: published.seq,
                 builder: BatchBuilder::new(self.seq, buffer),
-                memtable: self.shared.tree().active.clone(),
+                memtable: tree.active.clone(),
+                rows: tree.rows.clone(),
                 root_changed: false,
             }
         });
         open.builder.add(&changes);
         for (key, value) in &changes.writes {
-            open.memtable.insert(key, self.seq, value.as_ref());
+            let entry = Entry::new(key, self.seq, value.as_deref());
+            open.memtable.insert(entry.clone());
+            // Behind the memtable, so that whoever finds the row finds older versions there.
+            open.rows.note(entry, open.first_seq, open.visible);
         }
         if let Some(root) = changes.root {
             self.root = root;

@@ -76,11 +76,8 @@ fn move_down(shared: &Shared, choice: &Choice) -> Result<()> {
 /// After a failed edit nobody knows what the manifest says, so the outputs stay; the next open
 /// removes what is not named.
 fn install(shared: &Shared, edit: &Edit, added: &[(usize, Arc<Handle>)]) -> Result<()> {
-    let result = shared.install_version(edit, added, |_, before, version| Tree {
-        active: before.active.clone(),
-        sealed: before.sealed.clone(),
-        version,
-    });
+    let result = shared
+        .install_version(edit, added, |_, before, version| Tree { version, ..before.clone() });
     if let Err(error) = &result {
         shared.poison(error);
     }

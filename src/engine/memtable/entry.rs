@@ -1,0 +1,128 @@
+//! One version of a key in memory.
+
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::super::{Found, Record, SeqNo};
+
+/// Values up to this size are handed out as copies; larger ones share the memory of the entry.
+const COPIED_BYTES_MAX: usize = 4 << 10;
+/// Entries up to this size are put together on the stack.
+const STACK_BYTES: usize = 512;
+
+/// One version of a key: key and value in one piece of memory with its reference count. A clone
+/// shares it.
+///
+/// In a map it stands for its key: there two versions of one key are equal.
+#[derive(Clone)]
+pub(in crate::engine) struct Entry {
+    /// The key, then the value.
+    bytes: Arc<[u8]>,
+    pub(in crate::engine) seq: SeqNo,
+    key_len: u32,
+    /// Whether it sets the key; else it is a tombstone.
+    sets: bool,
+}
+
+impl Entry {
+    /// A copy of `key` and `value`; `None` is a tombstone.
+    ///
+    /// # Panics
+    /// Where the key is longer than 4 GiB; the writer takes at most 1 MiB.
+    pub(in crate::engine) fn new(key: &[u8], seq: SeqNo, value: Option<&[u8]>) -> Self {
+        let mut bytes = SmallVec::<[u8; STACK_BYTES]>::new();
+        bytes.reserve_exact(key.len() + value.map_or(0, <[u8]>::len));
+        bytes.extend_from_slice(key);
+        bytes.extend_from_slice(value.unwrap_or_default());
+        let key_len = u32::try_from(key.len()).expect("the writer checks the length of keys");
+        Self { bytes: bytes.as_slice().into(), seq, key_len, sets: value.is_some() }
+    }
+
+    pub(in crate::engine) fn key(&self) -> &[u8] {
+        self.bytes.get(..self.key_len as usize).unwrap_or_default()
+    }
+
+    /// The value; `None` is a tombstone.
+    pub(in crate::engine) fn value(&self) -> Option<&[u8]> {
+        self.sets.then(|| self.bytes.get(self.key_len as usize..).unwrap_or_default())
+    }
+
+    /// Bytes of key and value.
+    pub(in crate::engine) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(in crate::engine) fn is_tombstone(&self) -> bool {
+        !self.sets
+    }
+
+    pub(in crate::engine) fn found(&self) -> Found {
+        Found { seq: self.seq, value: self.value().map(|value| self.hand_out(value)) }
+    }
+
+    pub(in crate::engine) fn record(&self) -> Record {
+        let Found { seq, value } = self.found();
+        Record { key: Bytes::copy_from_slice(self.key()), seq, value }
+    }
+
+    fn hand_out(&self, value: &[u8]) -> Bytes {
+        if value.len() <= COPIED_BYTES_MAX {
+            return Bytes::copy_from_slice(value);
+        }
+        Bytes::from_owner(self.bytes.clone()).slice(self.key_len as usize..)
+    }
+
+    pub(super) fn place(&self) -> Place<'_> {
+        Place { key: self.key(), seq: self.seq }
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry").field("key", &self.key()).field("seq", &self.seq).finish()
+    }
+}
+
+impl Borrow<[u8]> for Entry {
+    fn borrow(&self) -> &[u8] {
+        self.key()
+    }
+}
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Entry {}
+
+/// A place in the order of versions: by key, then from the newest to the oldest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) seq: SeqNo,
+}
+
+impl Ord for Place<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key.cmp(other.key).then_with(|| other.seq.cmp(&self.seq))
+    }
+}
+
+impl PartialOrd for Place<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}

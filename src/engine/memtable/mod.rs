@@ -1,0 +1,443 @@
+//! The memtable: the newest records, in memory.
+//!
+//! One writer inserts, any number of readers look up and walk. Versions of a key are kept, newest
+//! first; a reader passes over those that are newer than its view. Nothing is ever removed.
+//! Lookups go through [`super::rows`], which has the newest version of each key in one hash map.
+//!
+//! Order is made when somebody asks for it: entries are put down as they come, and the first walk,
+//! or the flush, sorts what has gathered into a tree. From the first walk on the writer keeps the
+//! tree up to date. To insert each entry into an ordered structure of a million costs ten
+//! times as much as to put it down, and most memtables are walked by their flush only.
+
+mod backlog;
+mod entry;
+mod ordered;
+mod sorted;
+
+use std::ops::Bound;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Atomic};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+pub(super) use self::entry::Entry;
+
+use self::backlog::Backlog;
+use self::entry::Place;
+use self::ordered::{Ordered, Page};
+use super::{Direction, Error, Found, KeyRange, ReadMode, Record, Result, SeqNo};
+
+/// What a version costs beside its key and value: the header of its memory, its place in the backlog
+/// or the tree, and its row.
+const ENTRY_OVERHEAD_BYTES: u64 = 144;
+
+/// Entries that a resident read may put in order.
+const RESIDENT_BACKLOG_MAX: usize = 256;
+
+/// Newest records.
+#[derive(Debug)]
+pub(super) struct Memtable {
+    /// What is not in `ordered` yet.
+    backlog: Mutex<Backlog>,
+    /// Held by whoever puts entries in order; taken before `backlog`.
+    ordering: Mutex<()>,
+    ordered: Ordered,
+    /// Whether the writer keeps `ordered` up to date.
+    is_walked: AtomicBool,
+    bytes: AtomicU64,
+    log_segment: OnceLock<u64>,
+    log_bytes: AtomicU64,
+}
+
+/// Before every version of its key.
+const NEWEST: SeqNo = SeqNo::MAX;
+/// After every version of its key: sequence numbers start at 1.
+const OLDEST: SeqNo = 0;
+
+impl Memtable {
+    pub(super) fn new() -> Self {
+        Self {
+            backlog: Mutex::default(),
+            ordering: Mutex::default(),
+            ordered: Ordered::new(),
+            is_walked: AtomicBool::new(false),
+            bytes: AtomicU64::new(0),
+            log_segment: OnceLock::new(),
+            log_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Adds a version. Only the writer calls this; each (key, seq) once, `seq` never decreasing.
+    pub(super) fn insert(&self, entry: Entry) {
+        // The writer alone changes it.
+        let bytes = self.bytes() + entry.len() as u64 + ENTRY_OVERHEAD_BYTES;
+        self.bytes.store(bytes, Atomic::Relaxed);
+        if self.is_walked.load(Atomic::Relaxed)
+            && let Some(_ordering) = self.ordering.try_lock()
+            && self.backlog.lock().len() == 0
+        {
+            self.ordered.insert(entry);
+        } else {
+            self.backlog.lock().push(entry);
+        }
+    }
+
+    /// Puts everything in order that was inserted so far; from now on the writer does.
+    /// Fails with `WouldBlock` where a resident read would wait, or would hold up others.
+    fn order(&self, mode: ReadMode) -> Result<&Ordered> {
+        let _ordering = match mode {
+            ReadMode::Blocking => self.ordering.lock(),
+            ReadMode::Resident => self.ordering.try_lock().ok_or(Error::WouldBlock)?,
+        };
+        let mut backlog = self.backlog.lock();
+        if mode == ReadMode::Resident && backlog.len() > RESIDENT_BACKLOG_MAX {
+            return Err(Error::WouldBlock);
+        }
+        let backlog = std::mem::take(&mut *backlog);
+        self.is_walked.store(true, Atomic::Relaxed);
+        for entry in backlog.into_sorted() {
+            self.ordered.insert(entry);
+        }
+        Ok(&self.ordered)
+    }
+
+    /// The newest version of `key` that is not newer than `seq`.
+    pub(super) fn get(&self, key: &[u8], seq: SeqNo, mode: ReadMode) -> Result<Option<Found>> {
+        let entry = self.order(mode)?.first_from(Place { key, seq });
+        Ok(entry.filter(|entry| entry.key() == key).map(|entry| entry.found()))
+    }
+
+    /// Walks all versions in `range`: key ascending, newest first; or exactly the opposite way.
+    pub(super) fn walk(
+        &self,
+        range: &KeyRange,
+        direction: Direction,
+        mode: ReadMode,
+    ) -> Result<MemtableIter<'_>> {
+        Ok(MemtableIter { entries: self.entries(range, direction, mode)? })
+    }
+
+    fn entries(
+        &self,
+        (start, end): &KeyRange,
+        direction: Direction,
+        mode: ReadMode,
+    ) -> Result<Entries<'_>> {
+        let (from, stop) = match direction {
+            Direction::Forward => (start, end),
+            Direction::Reverse => (end, start),
+        };
+        Ok(Entries {
+            ordered: self.order(mode)?,
+            page: Vec::new().into_iter(),
+            next: Next::Bound(from.clone()),
+            stop: stop.clone(),
+            direction,
+        })
+    }
+
+    /// The newest version of each key, keys ascending. Puts everything in order first.
+    pub(super) fn newest(&self) -> Result<impl Iterator<Item = Entry>> {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let mut last: Option<Entry> = None;
+        let entries = self.entries(&all, Direction::Forward, ReadMode::Blocking)?;
+        Ok(entries.filter(move |entry| {
+            let is_newest = last.as_ref() != Some(entry);
+            if is_newest {
+                last = Some(entry.clone());
+            }
+            is_newest
+        }))
+    }
+
+    /// Bytes in use, overhead included.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Atomic::Relaxed)
+    }
+
+    /// Whether nothing was inserted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes() == 0
+    }
+
+    /// The first log segment that holds a batch of this memtable, once there is one.
+    pub(super) fn log_segment(&self) -> Option<u64> {
+        self.log_segment.get().copied()
+    }
+
+    /// Bytes of the batches of this memtable in the log.
+    pub(super) fn log_bytes(&self) -> u64 {
+        self.log_bytes.load(Atomic::Relaxed)
+    }
+
+    /// Notes that a batch of this memtable takes `bytes` of `segment`; the first segment counts.
+    pub(super) fn note_log(&self, segment: u64, bytes: u64) {
+        self.log_segment.get_or_init(|| segment);
+        self.log_bytes.fetch_add(bytes, Atomic::Relaxed);
+    }
+}
+
+/// The first eight bytes, zeros behind the end, as a number that compares as they do.
+fn head(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk::<8>() {
+        Some(whole) => u64::from_be_bytes(*whole),
+        None => {
+            let mut padded = [0; 8];
+            padded[..bytes.len()].copy_from_slice(bytes);
+            u64::from_be_bytes(padded)
+        }
+    }
+}
+
+/// Where a walk goes on.
+#[derive(Debug)]
+enum Next {
+    /// At the bound where it starts.
+    Bound(Bound<Bytes>),
+    /// At this entry (forward) or before it (reverse).
+    Leaf(Entry),
+    End,
+}
+
+/// A walk over the entries of a memtable, leaf by leaf.
+#[derive(Debug)]
+pub(super) struct Entries<'a> {
+    ordered: &'a Ordered,
+    page: std::vec::IntoIter<Entry>,
+    next: Next,
+    stop: Bound<Bytes>,
+    direction: Direction,
+}
+
+impl Entries<'_> {
+    /// Reads the next leaf; `false` at the end.
+    fn turn_page(&mut self) -> bool {
+        let next = std::mem::replace(&mut self.next, Next::End);
+        let page = match (&next, self.direction) {
+            (Next::End, _) => return false,
+            (Next::Bound(start), Direction::Forward) => {
+                let place = match start {
+                    Bound::Unbounded => Place { key: &[], seq: NEWEST },
+                    Bound::Included(key) => Place { key, seq: NEWEST },
+                    Bound::Excluded(key) => Place { key, seq: OLDEST },
+                };
+                self.ordered.leaf_from(place, usize::MAX)
+            }
+            (Next::Bound(end), Direction::Reverse) => {
+                let place = match end {
+                    Bound::Unbounded => None,
+                    Bound::Included(key) => Some(Place { key, seq: OLDEST }),
+                    Bound::Excluded(key) => Some(Place { key, seq: NEWEST }),
+                };
+                self.ordered.leaf_before(place)
+            }
+            (Next::Leaf(entry), Direction::Forward) => {
+                self.ordered.leaf_from(entry.place(), usize::MAX)
+            }
+            (Next::Leaf(entry), Direction::Reverse) => {
+                self.ordered.leaf_before(Some(entry.place()))
+            }
+        };
+        let Page { entries, next } = page;
+        self.page = entries.into_iter();
+        self.next = next.map_or(Next::End, Next::Leaf);
+        true
+    }
+
+    fn is_past_stop(&self, key: &[u8]) -> bool {
+        match (&self.stop, self.direction) {
+            (Bound::Unbounded, _) => false,
+            (Bound::Included(stop), Direction::Forward) => key > &stop[..],
+            (Bound::Excluded(stop), Direction::Forward) => key >= &stop[..],
+            (Bound::Included(stop), Direction::Reverse) => key < &stop[..],
+            (Bound::Excluded(stop), Direction::Reverse) => key <= &stop[..],
+        }
+    }
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        loop {
+            match self.page.next() {
+                Some(entry) if self.is_past_stop(entry.key()) => {
+                    self.next = Next::End;
+                    self.page = Vec::new().into_iter();
+                    return None;
+                }
+                Some(entry) => return Some(entry),
+                None if !self.turn_page() => return None,
+                None => {}
+            }
+        }
+    }
+}
+
+/// A walk over the records of a memtable.
+#[derive(Debug)]
+pub(super) struct MemtableIter<'a> {
+    entries: Entries<'a>,
+}
+
+impl Iterator for MemtableIter<'_> {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.entries.next().map(|entry| Ok(entry.record()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Memtable {
+        let table = Memtable::new();
+        for (key, seq, value) in
+            [("b", 1, Some("b1")), ("a", 2, Some("a2")), ("b", 3, None), ("ba", 4, Some("ba4"))]
+        {
+            table.insert(Entry::new(key.as_bytes(), seq, value.map(str::as_bytes)));
+        }
+        table
+    }
+
+    fn walk(table: &Memtable, range: &KeyRange, direction: Direction) -> Vec<(String, SeqNo)> {
+        table
+            .walk(range, direction, ReadMode::Blocking)
+            .unwrap()
+            .map(|record| record.unwrap())
+            .map(|record| (String::from_utf8(record.key.to_vec()).unwrap(), record.seq))
+            .collect()
+    }
+
+    #[test]
+    fn a_lookup_finds_the_newest_version_that_is_not_too_new() {
+        let table = sample();
+        let get = |key: &str, seq| table.get(key.as_bytes(), seq, ReadMode::Blocking).unwrap();
+        assert_eq!(get("b", 9), Some(Found { seq: 3, value: None }));
+        assert_eq!(get("b", 2).unwrap().value.unwrap(), "b1");
+        assert_eq!(get("b", 0), None);
+        assert_eq!(get("aa", 9), None);
+        assert_eq!(get("c", 9), None);
+    }
+
+    #[test]
+    fn walks_have_both_directions_and_all_bounds() {
+        let table = sample();
+        let key = |k: &'static str| Bytes::from_static(k.as_bytes());
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let forward = walk(&table, &all, Direction::Forward);
+        assert_eq!(
+            forward,
+            [("a".into(), 2), ("b".into(), 3), ("b".into(), 1), ("ba".into(), 4)]
+                as [(String, u64); 4]
+        );
+        let mut reverse = walk(&table, &all, Direction::Reverse);
+        reverse.reverse();
+        assert_eq!(forward, reverse);
+        let bounds = [
+            Bound::Included(key("b")),
+            Bound::Excluded(key("b")),
+            Bound::Included(key("aa")),
+            Bound::Excluded(key("c")),
+            Bound::Unbounded,
+        ];
+        for start in &bounds {
+            for end in &bounds {
+                let range = (start.clone(), end.clone());
+                let expected: Vec<_> = forward
+                    .iter()
+                    .filter(|(k, _)| {
+                        std::ops::RangeBounds::contains(&range, &Bytes::from(k.clone()))
+                    })
+                    .cloned()
+                    .collect();
+                let mut reverse = walk(&table, &range, Direction::Reverse);
+                reverse.reverse();
+                assert_eq!(walk(&table, &range, Direction::Forward), expected, "{range:?}");
+                assert_eq!(reverse, expected, "{range:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_leaves_are_one_order() {
+        for step in [1, 7919, 49_999] {
+            let table = Memtable::new();
+            let entries = 30_000;
+            for seq in 1..=entries {
+                let key = format!("{:05}", seq * step % 50_000 / 3);
+                table.insert(Entry::new(key.as_bytes(), seq, Some(b"value")));
+                if seq % 7_000 == 0 {
+                    let found = table.get(key.as_bytes(), seq, ReadMode::Blocking).unwrap();
+                    assert_eq!(found.unwrap().seq, seq);
+                }
+            }
+            let all = (Bound::Unbounded, Bound::Unbounded);
+            let forward = walk(&table, &all, Direction::Forward);
+            assert_eq!(forward.len() as u64, entries);
+            assert!(forward.is_sorted_by(|a, b| (&a.0, b.1) < (&b.0, a.1)));
+            let mut reverse = walk(&table, &all, Direction::Reverse);
+            reverse.reverse();
+            assert_eq!(forward, reverse);
+            for (key, seq) in forward {
+                let found = table.get(key.as_bytes(), seq, ReadMode::Blocking).unwrap();
+                assert_eq!(found.map(|found| found.seq), Some(seq));
+            }
+        }
+    }
+
+    #[test]
+    fn walks_beside_the_writer_miss_nothing_older() {
+        let table = Memtable::new();
+        let insert = |number: u64| {
+            let key = format!("{:06}", number * 7919 % 100_000);
+            table.insert(Entry::new(key.as_bytes(), number + 1, Some(b"v")));
+        };
+        (0..5_000).for_each(insert);
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        std::thread::scope(|scope| {
+            let walks = [Direction::Forward, Direction::Reverse].map(|direction| {
+                let (table, all) = (&table, &all);
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        let walked = walk(table, all, direction);
+                        let old = walked.iter().filter(|(_, seq)| *seq <= 5_000).count();
+                        assert_eq!(old, 5_000);
+                        let ordered = match direction {
+                            Direction::Forward => walked.is_sorted(),
+                            Direction::Reverse => walked.is_sorted_by(|a, b| a >= b),
+                        };
+                        assert!(ordered);
+                    }
+                })
+            });
+            (5_000..60_000).for_each(insert);
+            for walk in walks {
+                walk.join().unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn a_resident_read_puts_few_entries_in_order_and_leaves_many_to_others() {
+        let table = Memtable::new();
+        let insert = |seq: u64| table.insert(Entry::new(&seq.to_be_bytes(), seq, Some(b"v")));
+        let few = RESIDENT_BACKLOG_MAX as u64;
+        (1..=few).for_each(insert);
+        let get = |seq: u64, mode| table.get(&seq.to_be_bytes(), seq, mode);
+        assert!(get(few, ReadMode::Resident).unwrap().is_some());
+        // From now on the writer keeps the order.
+        (few + 1..=3 * few).for_each(insert);
+        assert!(get(3 * few, ReadMode::Resident).unwrap().is_some());
+
+        let table = Memtable::new();
+        (1..=few + 1).for_each(|seq| table.insert(Entry::new(b"key", seq, Some(b"v"))));
+        let get = |mode| table.get(b"key", 1, mode);
+        assert!(matches!(get(ReadMode::Resident), Err(Error::WouldBlock)));
+        assert_eq!(get(ReadMode::Blocking).unwrap().unwrap().seq, 1);
+        assert_eq!(get(ReadMode::Resident).unwrap().unwrap().seq, 1);
+    }
+}

@@ -1,0 +1,339 @@
+//! The newest version of each key that is in memory, for lookups: one hash map.
+//!
+//! A row comes with a write, or with a lookup that had to go to the tables. While its version is in
+//! a memtable it stays; when that has become a table, it may stay on as a cache, within a budget of
+//! bytes. [`Rows::trim`] lets go of those that were not used for longest.
+//!
+//! A row is the newest version of its key at all, so it decides for every view that is not older
+//! than it; a key without a row is in no memtable of the newest tree. Why a row that a lookup has put here is never
+//! outdated: it goes in only where the key has no row, and only while no flush was counted since the
+//! lookup's tree was installed. Since then rows of newer versions cannot have left, because a row
+//! leaves only when a flush of its version was counted.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry as Slot;
+
+use super::memtable::Entry;
+use super::{BuildKeyHasher, Found, SeqNo};
+
+/// A shard that grows is moved as a whole, and a trim locks one at a time: many and small.
+const SHARDS: usize = 2048;
+/// Larger rows stay no longer than their memtable: a block of a table is as good for them.
+const KEPT_ROW_BYTES_MAX: usize = 2 << 10;
+/// What a row costs beside its key and value.
+const ROW_OVERHEAD_BYTES: u64 = 112;
+/// Ages that are told apart, in trims since a row was used.
+const AGES: usize = 8;
+
+/// What is known of a key beside its newest version.
+#[derive(Debug)]
+struct Row {
+    /// Versions that views of published transactions may still need, newest first.
+    older: Option<Box<Older>>,
+    /// Whether every version before those is in tables, and none in a memtable.
+    is_complete: bool,
+    /// Trims since it was used.
+    age: AtomicU8,
+}
+
+#[derive(Debug)]
+struct Older {
+    entry: Entry,
+    older: Option<Box<Older>>,
+}
+
+/// What a lookup says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Lookup {
+    /// The version that the view sees.
+    Found(Found),
+    /// The version that the view sees is in tables, if there is one. Holds for trees that were
+    /// installed with the present [`Rows::flushes`].
+    InTables,
+    /// Only the order of the memtables can tell.
+    Unknown,
+}
+
+/// The rows of a store.
+pub(super) struct Rows {
+    rows: DashMap<Entry, Row, BuildKeyHasher>,
+    flushes: AtomicU64,
+    /// Budget of the rows whose version is in tables, and what they take since the last trim.
+    kept_bytes_max: AtomicU64,
+    kept_bytes: AtomicU64,
+    table_lookups: AtomicU64,
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rows").field("kept_bytes", &self.kept_bytes).finish_non_exhaustive()
+    }
+}
+
+impl Rows {
+    /// No rows; those whose version is in tables may take `kept_bytes_max`.
+    pub(super) fn new(kept_bytes_max: u64) -> Self {
+        let hasher = BuildKeyHasher::random();
+        Self {
+            rows: DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher, SHARDS),
+            flushes: AtomicU64::new(0),
+            kept_bytes_max: AtomicU64::new(kept_bytes_max),
+            kept_bytes: AtomicU64::new(0),
+            table_lookups: AtomicU64::new(0),
+        }
+    }
+
+    /// The version of `key` that a view at `seq` sees.
+    pub(super) fn get(&self, key: &[u8], seq: SeqNo) -> Lookup {
+        let Some(row) = self.rows.get(key) else { return Lookup::InTables };
+        let (newest, row) = row.pair();
+        if row.age.load(Ordering::Relaxed) != 0 {
+            row.age.store(0, Ordering::Relaxed);
+        }
+        if newest.seq <= seq {
+            return Lookup::Found(newest.found());
+        }
+        let mut next = row.older.as_deref();
+        while let Some(Older { entry, older }) = next {
+            if entry.seq <= seq {
+                return Lookup::Found(entry.found());
+            }
+            next = older.as_deref();
+        }
+        if row.is_complete { Lookup::InTables } else { Lookup::Unknown }
+    }
+
+    /// Notes a version that was just written, which begins or continues the transactions from
+    /// `open_from` on: those become visible at once. Everything up to `visible` is visible already.
+    /// Only the writer (or recovery) calls this.
+    pub(super) fn note(&self, entry: Entry, open_from: SeqNo, visible: SeqNo) {
+        match self.rows.entry(entry) {
+            Slot::Vacant(slot) => {
+                let row = Row { older: None, is_complete: true, age: AtomicU8::new(0) };
+                drop(slot.insert(row));
+            }
+            Slot::Occupied(mut slot) => {
+                let before = slot.key().clone();
+                let Row { older, is_complete, .. } = slot.get_mut();
+                let (older, is_complete) = match older.take() {
+                    // Nobody will see what the same batch has replaced.
+                    older if before.seq >= open_from => (older, *is_complete),
+                    // Nobody will take a view from before it.
+                    _ if before.seq <= visible => {
+                        (Some(Box::new(Older { entry: before, older: None })), false)
+                    }
+                    older => (Some(Box::new(Older { entry: before, older })), *is_complete),
+                };
+                slot.replace_entry(Row { older, is_complete, age: AtomicU8::new(0) });
+            }
+        }
+    }
+
+    /// How many flushes there were: what a tree was installed with tells whether it is the newest.
+    pub(super) fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Acquire)
+    }
+
+    /// Counts a flush; the caller installs the tree with the new count.
+    pub(super) fn count_flush(&self) -> u64 {
+        self.flushes.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Keeps what a lookup has found in the tables of a tree that was installed with `flushes`.
+    pub(super) fn keep(&self, key: &[u8], found: &Found, flushes: u64) {
+        self.table_lookups.fetch_add(1, Ordering::Relaxed);
+        let Some(value) = &found.value else { return };
+        let bytes = key.len() + value.len();
+        let max = self.kept_bytes_max.load(Ordering::Relaxed);
+        // A trim makes place soon; until then a quarter more.
+        let is_full = self.kept_bytes() >= max + max / 4;
+        if bytes > KEPT_ROW_BYTES_MAX || is_full {
+            return;
+        }
+        let entry = Entry::new(key, found.seq, Some(value));
+        if let Slot::Vacant(slot) = self.rows.entry(entry)
+            && self.flushes() == flushes
+        {
+            drop(slot.insert(Row { older: None, is_complete: false, age: AtomicU8::new(0) }));
+            self.kept_bytes.fetch_add(bytes as u64 + ROW_OVERHEAD_BYTES, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether [`Self::trim`] is due.
+    pub(super) fn is_over(&self) -> bool {
+        self.kept_bytes() > self.kept_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Lets go of rows whose version is not newer than `flushed`, and is in tables therefore, until
+    /// the others keep within the budget. Locks one shard at a time. One thread at a time.
+    pub(super) fn trim(&self, flushed: SeqNo) {
+        let max = self.kept_bytes_max.load(Ordering::Relaxed);
+        let mut kept = self.age_rows(flushed, Limit { age: AGES, part: 1.0 });
+        if kept.iter().sum::<u64>() > max {
+            // Every row is one trim older now, and the next pass makes it two.
+            kept = self.age_rows(flushed, Limit::for_budget(&kept, max / 4 * 3));
+        }
+        self.kept_bytes.store(kept.iter().sum(), Ordering::Relaxed);
+    }
+
+    /// Makes the rows in tables one trim older and lets go of those beyond `limit`; bytes of what
+    /// is left, by age.
+    fn age_rows(&self, flushed: SeqNo, limit: Limit) -> [u64; AGES] {
+        let mut kept = [0; AGES];
+        self.rows.retain(|entry, row| {
+            if entry.seq > flushed {
+                return true;
+            }
+            let age = usize::from(*row.age.get_mut());
+            let stays =
+                !entry.is_tombstone() && entry.len() <= KEPT_ROW_BYTES_MAX && limit.lets_stay(age);
+            if stays {
+                let older = (age + 1).min(AGES - 1);
+                kept[older] += entry.len() as u64 + ROW_OVERHEAD_BYTES;
+                *row.age.get_mut() = u8::try_from(older).unwrap_or(u8::MAX);
+                row.older = None;
+                row.is_complete = false;
+            }
+            stays
+        });
+        kept
+    }
+
+    /// Changes the budget; the next trim follows it.
+    pub(super) fn set_capacity(&self, kept_bytes_max: u64) {
+        self.kept_bytes_max.store(kept_bytes_max, Ordering::Relaxed);
+    }
+
+    /// Bytes of the rows whose version is in tables, overhead included, as of the last trim and
+    /// with what lookups have added since.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        self.kept_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Number of rows.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Lookups that found their key in tables.
+    pub(super) fn table_lookups(&self) -> u64 {
+        self.table_lookups.load(Ordering::Relaxed)
+    }
+}
+
+/// Which rows a trim lets stay: those younger than `age`, and `part` of those that are as old.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Limit {
+    age: usize,
+    part: f64,
+}
+
+impl Limit {
+    /// Lets stay what fits into `max` bytes of rows that take `bytes`, by age.
+    fn for_budget(bytes: &[u64; AGES], max: u64) -> Self {
+        let mut left = max;
+        for (age, bytes) in bytes.iter().enumerate() {
+            match left.checked_sub(*bytes) {
+                Some(rest) => left = rest,
+                None => return Self { age, part: left as f64 / *bytes as f64 },
+            }
+        }
+        Self { age: AGES, part: 1.0 }
+    }
+
+    fn lets_stay(&self, age: usize) -> bool {
+        age < self.age || age == self.age && fastrand::f64() < self.part
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn entry(key: &str, seq: SeqNo) -> Entry {
+        Entry::new(key.as_bytes(), seq, Some(seq.to_string().as_bytes()))
+    }
+
+    fn found(seq: SeqNo) -> Found {
+        Found { seq, value: Some(Bytes::from(seq.to_string())) }
+    }
+
+    #[test]
+    fn a_view_finds_the_version_it_sees_through_unpublished_ones() {
+        let rows = Rows::new(1 << 20);
+        rows.note(entry("k", 3), 3, 2);
+        assert_eq!(rows.get(b"k", 2), Lookup::InTables);
+        // The same batch, the next batch, and one more.
+        rows.note(entry("k", 4), 3, 2);
+        assert_eq!(rows.get(b"k", 2), Lookup::InTables);
+        rows.note(entry("k", 7), 6, 2);
+        rows.note(entry("k", 9), 8, 5);
+        assert_eq!(rows.get(b"k", 9), Lookup::Found(found(9)));
+        assert_eq!(rows.get(b"k", 8), Lookup::Found(found(7)));
+        assert_eq!(rows.get(b"k", 6), Lookup::Found(found(4)));
+        // Published up to 9: nobody new needs what was before.
+        rows.note(entry("k", 11), 10, 9);
+        assert_eq!(rows.get(b"k", 10), Lookup::Found(found(9)));
+        assert_eq!(rows.get(b"k", 8), Lookup::Unknown);
+        assert_eq!(rows.get(b"other", 8), Lookup::InTables);
+    }
+
+    #[test]
+    fn a_lookup_keeps_a_row_only_where_it_cannot_be_outdated() {
+        let rows = Rows::new(1 << 20);
+        let flushes = rows.flushes();
+        rows.keep(b"a", &found(1), flushes);
+        assert_eq!(rows.get(b"a", 1), Lookup::Found(found(1)));
+        rows.note(entry("b", 5), 5, 4);
+        rows.keep(b"b", &found(2), flushes);
+        assert_eq!(rows.get(b"b", 5), Lookup::Found(found(5)));
+        assert_ne!(rows.count_flush(), flushes);
+        rows.keep(b"c", &found(3), flushes);
+        assert_eq!(rows.get(b"c", 5), Lookup::InTables);
+        rows.keep(b"c", &found(3), rows.flushes());
+        assert_eq!(rows.get(b"c", 5), Lookup::Found(found(3)));
+    }
+
+    #[test]
+    fn a_trim_keeps_to_the_budget_and_lets_go_of_the_oldest() {
+        let rows = Rows::new(1 << 20);
+        let key = |number: u64| format!("key:{number:06}");
+        for number in 1..=1_000 {
+            rows.note(entry(&key(number), number), 1, 0);
+        }
+        rows.trim(900);
+        assert_eq!(rows.len(), 1_000, "what fits stays");
+        let is_used = |number: u64| number.is_multiple_of(5);
+        for number in (1..=900).filter(|number| is_used(*number)) {
+            assert_eq!(rows.get(key(number).as_bytes(), 1_000), Lookup::Found(found(number)));
+        }
+        rows.set_capacity(60 << 10);
+        assert!(rows.is_over());
+        rows.trim(900);
+        assert!(!rows.is_over());
+        assert!(rows.kept_bytes() > 30 << 10, "{}", rows.kept_bytes());
+        let has = |number: u64| rows.get(key(number).as_bytes(), 1_000) != Lookup::InTables;
+        assert!((901..=1_000).all(has), "what is in a memtable stays");
+        assert!((1..=900).filter(|number| is_used(*number)).all(has), "what was used stays");
+        assert!((1..=900).filter(|number| !is_used(*number)).any(|number| !has(number)));
+        rows.set_capacity(0);
+        rows.trim(900);
+        assert_eq!((rows.len(), rows.kept_bytes()), (100, 0));
+    }
+
+    #[test]
+    fn tombstones_and_large_rows_leave_with_their_memtable() {
+        let rows = Rows::new(1 << 20);
+        rows.note(Entry::new(b"gone", 1, None), 1, 0);
+        rows.note(Entry::new(b"large", 2, Some(&[0; KEPT_ROW_BYTES_MAX])), 1, 0);
+        rows.note(entry("small", 3), 1, 0);
+        assert_eq!(rows.get(b"gone", 3), Lookup::Found(Found { seq: 1, value: None }));
+        rows.trim(3);
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows.get(b"small", 3), Lookup::Found(found(3)));
+    }
+}
