@@ -1,6 +1,6 @@
 //! The background: which work is due, and the threads that do it.
 //!
-//! One thread flushes, prepares log segments and removes files; the others compact, so that a
+//! One thread flushes, prepares and marks the log and removes files; the others compact, so that a
 //! long compaction never keeps a flush waiting. Without threads [`super::Engine::step`] does all of it.
 
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use super::compaction::{self, Choice};
 use super::shared::{Shared, State};
 use super::tree::Sealed;
 use super::version::Version;
-use super::{Error, Result, admission, flush};
+use super::wal::LogPosition;
+use super::{Error, Result, admission, flush, log_mark};
 
 /// How often a thread looks for work that nobody announces: files and memtables that the last
 /// reader let go, records that expired.
@@ -24,7 +25,7 @@ const REST: Duration = Duration::from_secs(5);
 /// Which work a thread takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Flush, log segments, removal of files.
+    /// Flush, log segments and mark, removal of files.
     Flush,
     /// Compaction.
     Compact,
@@ -36,6 +37,7 @@ pub(super) enum Role {
 pub(super) enum Work {
     Flush(Arc<Sealed>),
     PrepareLogSegment,
+    MarkLog(LogPosition),
     Sweep(Vec<Arc<Sealed>>),
     Compact { job: u64, version: Arc<Version>, choice: Choice },
 }
@@ -49,6 +51,9 @@ pub(super) fn choose(shared: &Shared, state: &mut State, role: Role) -> Option<W
         }
         if std::mem::take(&mut state.prepare_log_segment) {
             return Some(Work::PrepareLogSegment);
+        }
+        if let Some(at) = log_mark::choose(shared, state) {
+            return Some(Work::MarkLog(at));
         }
         let unused = take_unused(state);
         if !unused.is_empty() || (!state.sweep_running && !shared.obsolete.is_empty()) {
@@ -84,6 +89,7 @@ pub(super) fn run(shared: &Shared, mut work: Work) -> Result<()> {
     let result = match &mut work {
         Work::Flush(sealed) => flush::run(shared, sealed),
         Work::PrepareLogSegment => shared.segments.prepare_next(&shared.stop),
+        Work::MarkLog(at) => log_mark::run(shared, *at),
         Work::Sweep(memtables) => {
             memtables.clear();
             sweep(shared)
@@ -96,7 +102,7 @@ pub(super) fn run(shared: &Shared, mut work: Work) -> Result<()> {
     let mut state = shared.state.lock();
     match &work {
         Work::Flush(_) => state.flush_running = false,
-        Work::PrepareLogSegment => {}
+        Work::PrepareLogSegment | Work::MarkLog(_) => {}
         Work::Sweep(_) => state.sweep_running = false,
         Work::Compact { job, choice, .. } => {
             state.compactions.end(*job);

@@ -10,7 +10,7 @@ use super::shared::Shared;
 use super::version::lies_within;
 use super::{
     Error, Filter, KeyRange, Options, ReadMode, Result, SeqNo, Snapshot, Stats, Writer, check,
-    recover, stats,
+    log_mark, recover, stats,
 };
 use crate::env::{Clock, Fs};
 
@@ -213,10 +213,13 @@ impl Engine {
     }
 
     /// Stops the background threads and waits for them; a running compaction is given up. What is
-    /// in the log stays there for the next open. Reads go on. The lock of the directory is released
+    /// in the log stays there for the next open, which then knows where it must end. Reads go on. The lock of the directory is released
     /// when the last `Engine` and the `Writer` (with its batches and syncers) are dropped.
     pub fn close(&self) {
         background::stop(self.shared());
+        if let Err(error) = log_mark::close(self.shared()) {
+            tracing::warn!(%error, "the end of the log could not be marked");
+        }
     }
 
     /// Walks the whole store: every table's checksums, levels without overlap, newer records above

@@ -15,6 +15,7 @@ mod filter;
 mod flush;
 mod handle;
 mod key_hash;
+mod log_mark;
 pub mod manifest;
 mod memtable;
 mod merge;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
+use super::log_mark::LogMark;
 use super::manifest::{self, Edit, Manifest};
 use super::memtable::Memtable;
 use super::shared::{Shared, State};
@@ -48,7 +49,16 @@ pub(super) fn open(
 
     let mut replay = Replay::new(&fs, &dir, &options, &*filter, manifest, &found, &files)?;
     let mut apply = |segment: u64, payload: &[u8]| replay.apply(segment, payload);
-    let log = wal::replay(&fs, &dir, found.log_segment, &mut apply)?;
+    let accept_loss = names(&*fs, &dir)?.iter().any(|name| name == wal::ACCEPT_LOSS);
+    let expected =
+        wal::Expected { from_segment: found.log_segment, mark: found.log_mark, accept_loss };
+    let log = wal::replay(&fs, &dir, expected, &mut apply)?;
+    if accept_loss {
+        // What is lost must not be expected again, and a later loss not be accepted unasked.
+        replay.manifest.apply(&Edit { log_mark: Some(log.end()), ..Edit::default() })?;
+        remove(&*fs, &dir.join(wal::ACCEPT_LOSS))?;
+        fs.sync_dir(&dir).map_err(Error::io("sync", &dir))?;
+    }
     if let Some(torn) = &log.torn {
         tracing::warn!(path = %torn.path.display(), offset = torn.offset, bytes = torn.bytes_lost,
             "the log ended in an unfinished record, which was never acknowledged as durable");
@@ -86,6 +96,7 @@ pub(super) fn open(
         committed_root: root.clone(),
         flushed: replay.flushed,
         prepare_log_segment: true,
+        log_mark: LogMark::at(replay.manifest.state().log_mark),
         ..State::default()
     };
     let counters = Counters {
@@ -97,6 +108,7 @@ pub(super) fn open(
         next_table_id: AtomicU64::new(replay.next_table_id),
         log_segment: AtomicU64::new(wal.active_segment()),
         segments: wal.segments(),
+        log: wal.syncer(),
         manifest: Mutex::new(replay.manifest),
         published: ArcSwap::from_pointee(published),
         state: Mutex::new(state),
@@ -144,9 +156,17 @@ fn take_lock(fs: &dyn Fs, dir: &Path) -> Result<Box<dyn DirectoryLock>> {
     })
 }
 
+fn names(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>> {
+    fs.list(dir).map_err(Error::io("list", dir))
+}
+
+fn remove(fs: &dyn Fs, path: &Path) -> Result<()> {
+    fs.remove(path).map_err(Error::io("remove", path))
+}
+
 /// Ids of the table files in `dir`.
 fn table_files(fs: &dyn Fs, dir: &Path) -> Result<HashSet<u64>> {
-    let names = fs.list(dir).map_err(Error::io("list", dir))?;
+    let names = names(fs, dir)?;
     let ids = names.iter().filter_map(|name| {
         let id = name.strip_suffix(".sst")?.parse().ok()?;
         (table_file_name(id) == *name).then_some(id)
@@ -173,8 +193,7 @@ fn remove_orphans(
         });
     }
     for orphan in files.difference(&named) {
-        let path = dir.join(table_file_name(*orphan));
-        fs.remove(&path).map_err(Error::io("remove", &path))?;
+        remove(fs, &dir.join(table_file_name(*orphan)))?;
     }
     Ok(())
 }

@@ -19,12 +19,13 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::compaction::Running;
+use super::log_mark::LogMark;
 use super::manifest::{Edit, Manifest};
 use super::memtable::Memtable;
 use super::stats::Counters;
 use super::tree::{Published, Sealed, Tree};
 use super::version::{Handle, Obsolete, Version};
-use super::wal::Segments;
+use super::wal::{self, Segments};
 use super::{BlockCache, Error, Filter, Options, Result, SeqNo, Table, TableInfo, table_file_name};
 use crate::env::{Clock, DirectoryLock, Fs};
 
@@ -51,6 +52,8 @@ pub(super) struct Shared {
     pub(super) flushed: watch::Sender<u64>,
     pub(super) obsolete: Arc<Obsolete>,
     pub(super) segments: Segments,
+    /// Tells how far the log is durable.
+    pub(super) log: wal::Syncer,
     /// The log's segment after the newest append.
     pub(super) log_segment: AtomicU64,
     pub(super) next_table_id: AtomicU64,
@@ -77,6 +80,7 @@ pub(super) struct State {
     pub(super) compactions: Running,
     pub(super) prepare_log_segment: bool,
     pub(super) sweep_running: bool,
+    pub(super) log_mark: LogMark,
     /// Flushed memtables that a reader may still hold. Dropping one takes long, so it is done by
     /// a background thread when nobody else has it.
     pub(super) retired: Vec<Arc<Sealed>>,

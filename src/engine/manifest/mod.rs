@@ -6,7 +6,7 @@
 //! | offset | size | name    | meaning                                  |
 //! |--------|------|---------|------------------------------------------|
 //! | 0      | 8    | magic   | `SILTDBMF`                               |
-//! | 8      | 4    | version | format of the whole data directory, 1    |
+//! | 8      | 4    | version | format of the whole data directory, 2    |
 //! | 12     | 4    | crc     | crc32 of the bytes from offset 0 to 12   |
 //!
 //! Records follow one another to the end of the file; the first is a snapshot of the whole state:
@@ -18,7 +18,7 @@
 //! | 8      | 8    | offset | offset of the record in the file, so that one is known when found  |
 //! | 16     | len  | body   | an edit, see `edit.rs`                                             |
 //!
-//! All numbers are little-endian.
+//! All numbers are little-endian. Format 1, which had no log mark, is read and goes on as format 2.
 //!
 //! **Order.** An edit is appended and synced before anybody acts on it, and the next one only then.
 //! When a manifest has grown to several times its snapshot, the next number begins with a new
@@ -126,7 +126,13 @@ impl Manifest {
         let (file, state) = ManifestFile::open(&*fs, path)?;
         let roll_bytes = roll_bytes_min.max(GROWTH_MAX * file.snapshot_bytes());
         let dir = dir.to_owned();
-        Ok(Self { fs, dir, number, file, roll_bytes, roll_bytes_min, state, poison: None })
+        let is_old = file.is_old();
+        let mut this =
+            Self { fs, dir, number, file, roll_bytes, roll_bytes_min, state, poison: None };
+        if is_old {
+            this.roll()?;
+        }
+        Ok(this)
     }
 
     /// Makes manifest `number` with a snapshot of `state`, and then the current one.

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::TableInfo;
+use crate::engine::wal::LogPosition;
 use crate::env::SimFs;
 
 const DIR: &str = "/db";
@@ -51,6 +52,7 @@ fn edit(number: u64) -> Edit {
             .chain((number > 0).then(|| (1, table(number))))
             .collect(),
         log_segment: Some(number + 5),
+        log_mark: number.is_multiple_of(4).then_some(LogPosition { segment: number, offset: 72 }),
         next_table_id: number.is_multiple_of(2).then_some(number + 10),
         last_seq: Some(number * 7),
         root: number.is_multiple_of(3).then(|| Bytes::from(format!("root {number}"))),
@@ -143,12 +145,27 @@ fn a_newer_format_is_refused_by_name() {
     let fs = disk(0);
     open(&fs).unwrap();
     let file = fs.open(&path("MANIFEST-000001")).unwrap();
-    let mut header = b"SILTDBMF\x02\0\0\0".to_vec();
+    let mut header = b"SILTDBMF\x03\0\0\0".to_vec();
     header.extend(crc32fast::hash(&header).to_le_bytes());
     file.write_at(0, &header).unwrap();
     let error = open(&fs).unwrap_err();
     assert!(matches!(error, Error::Directory { .. }));
     assert!(error.to_string().contains("written by a newer version"), "{error}");
+}
+
+#[test]
+fn an_older_format_is_read_and_goes_on_as_the_newest() {
+    let fs = disk(0);
+    open(&fs).unwrap().0.apply(&edit(0)).unwrap();
+    let file = fs.open(&path("MANIFEST-000001")).unwrap();
+    let mut header = b"SILTDBMF\x01\0\0\0".to_vec();
+    header.extend(crc32fast::hash(&header).to_le_bytes());
+    file.write_at(0, &header).unwrap();
+    let (mut manifest, state) = open(&fs).unwrap();
+    assert_eq!((manifest.number, state), (2, state_after(1)));
+    manifest.apply(&edit(1)).unwrap();
+    assert_eq!(open(&fs).unwrap().1, state_after(2));
+    assert_eq!(fs.read(&path("MANIFEST-000002")).unwrap()[8], 2);
 }
 
 #[test]
@@ -269,13 +286,15 @@ proptest! {
         removed in proptest::collection::vec((0usize..40, any::<u64>()), 0..5),
         ids in proptest::collection::vec((0usize..40, 0u64..1 << 40), 0..5),
         log_segment: Option<u64>,
+        log_mark: Option<(u64, u64)>,
         next_table_id: Option<u64>,
         last_seq: Option<u64>,
         root: Option<Vec<u8>>,
     ) {
         let added = ids.into_iter().map(|(level, id)| (level, table(id))).collect();
         let root = root.map(Bytes::from);
-        let edit = Edit { removed, added, log_segment, next_table_id, last_seq, root };
+        let log_mark = log_mark.map(|(segment, offset)| LogPosition { segment, offset });
+        let edit = Edit { removed, added, log_segment, log_mark, next_table_id, last_seq, root };
         let mut body = Vec::new();
         edit.encode(&mut body);
         prop_assert_eq!(Edit::decode(&body, &mut BTreeMap::new()), Some(edit));

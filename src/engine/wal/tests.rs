@@ -12,6 +12,8 @@ use crate::env::{Fs, RealFs, SimFs};
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
 const DIR: &str = "/log";
+const NOTHING_KNOWN: Expected =
+    Expected { from_segment: 1, mark: LogPosition { segment: 0, offset: 0 }, accept_loss: false };
 const SMALL: WalOptions = WalOptions { segment_bytes: 1024, recycle_max: 2 };
 
 fn disk(seed: u64) -> SimFs {
@@ -47,8 +49,12 @@ fn payload(number: u64) -> Vec<u8> {
 }
 
 fn read(fs: &SimFs, from: u64) -> Result<(Vec<Vec<u8>>, Replay)> {
+    read_expecting(fs, Expected { from_segment: from, ..NOTHING_KNOWN })
+}
+
+fn read_expecting(fs: &SimFs, expected: Expected) -> Result<(Vec<Vec<u8>>, Replay)> {
     let mut found = Vec::new();
-    let replay = replay(&fs.shared(), Path::new(DIR), from, &mut |_, payload| {
+    let replay = replay(&fs.shared(), Path::new(DIR), expected, &mut |_, payload| {
         found.push(payload.to_vec());
         Ok(())
     })?;
@@ -288,7 +294,8 @@ fn what_a_replay_has_applied_is_durable() {
 fn the_error_of_apply_ends_the_replay() {
     let fs = disk(0);
     put(&mut open(&fs, LogStart::default()), b"x").unwrap();
-    let result = replay(&fs.shared(), Path::new(DIR), 1, &mut |_, _| Err(Error::Closed));
+    let result =
+        replay(&fs.shared(), Path::new(DIR), NOTHING_KNOWN, &mut |_, _| Err(Error::Closed));
     assert!(matches!(result, Err(Error::Closed)));
 }
 
@@ -411,7 +418,7 @@ fn a_cut_or_a_flipped_bit_anywhere_never_makes_a_wrong_record() {
 /// Whatever is found must be what was written; damage is an error (`None`) or the end.
 fn check_prefix(fs: &SimFs) -> Option<u64> {
     let mut number = 0;
-    let result = replay(&fs.shared(), Path::new(DIR), 1, &mut |_, found| {
+    let result = replay(&fs.shared(), Path::new(DIR), NOTHING_KNOWN, &mut |_, found| {
         assert_eq!(found, payload(number));
         number += 1;
         Ok(())
@@ -440,7 +447,7 @@ fn the_log_works_on_the_real_file_system() {
     assert_eq!(syncer.sync().unwrap(), wal.end());
     assert_eq!(syncer.durable(), wal.end());
     let mut number = 0;
-    let replay = replay(&fs, dir.path(), 1, &mut |_, found| {
+    let replay = replay(&fs, dir.path(), NOTHING_KNOWN, &mut |_, found| {
         assert_eq!(found, payload(number));
         number += 1;
         Ok(())
