@@ -11,6 +11,7 @@ use parking_lot::MutexGuard;
 
 use super::compaction::{self, Choice};
 use super::shared::{Shared, State};
+use super::space::{self, Cause};
 use super::tree::Sealed;
 use super::version::Version;
 use super::wal::LogPosition;
@@ -21,6 +22,8 @@ use super::{Error, Result, admission, flush, log_mark};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long compaction rests after a failure (a full disk, say).
 const REST: Duration = Duration::from_secs(5);
+/// How long a flush rests that found the disk full.
+const FLUSH_REST: Duration = Duration::from_secs(1);
 
 /// Which work a thread takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +45,19 @@ pub(super) enum Work {
     Compact { job: u64, version: Arc<Version>, choice: Choice },
 }
 
+impl Work {
+    /// What kind of work it is.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Flush(_) => "flush",
+            Self::PrepareLogSegment => "prepare",
+            Self::MarkLog(_) => "mark",
+            Self::Sweep(_) => "sweep",
+            Self::Compact { .. } => "compact",
+        }
+    }
+}
+
 /// The most urgent work for `role`, noted as running. The caller passes it to [`run`].
 pub(super) fn choose(shared: &Shared, state: &mut State, role: Role) -> Option<Work> {
     if role != Role::Compact {
@@ -49,7 +65,8 @@ pub(super) fn choose(shared: &Shared, state: &mut State, role: Role) -> Option<W
             state.flush_running = true;
             return Some(Work::Flush(sealed));
         }
-        if std::mem::take(&mut state.prepare_log_segment) {
+        // While writes are refused nobody needs a segment, and its space may be needed more.
+        if shared.space.check().is_ok() && std::mem::take(&mut state.prepare_log_segment) {
             return Some(Work::PrepareLogSegment);
         }
         if let Some(at) = log_mark::choose(shared, state) {
@@ -96,12 +113,18 @@ pub(super) fn run(shared: &Shared, mut work: Work) -> Result<()> {
         }
         Work::Compact { version, choice, .. } => compaction::run(shared, version, choice),
     };
-    if let (Err(error), Work::Flush(_)) = (&result, &work) {
-        shared.poison(error);
+    if let Work::Flush(_) = &work {
+        space::note(shared, Cause::Flush, &result);
+        if let Err(error) = &result {
+            shared.poison_unless_undone(error);
+        }
     }
     let mut state = shared.state.lock();
     match &work {
-        Work::Flush(_) => state.flush_running = false,
+        Work::Flush(_) => {
+            state.flush_running = false;
+            state.flush_failure = result.as_ref().err().cloned();
+        }
         Work::PrepareLogSegment | Work::MarkLog(_) => {}
         Work::Sweep(_) => state.sweep_running = false,
         Work::Compact { job, choice, .. } => {
@@ -111,17 +134,29 @@ pub(super) fn run(shared: &Shared, mut work: Work) -> Result<()> {
             }
         }
     }
-    if let Err(error) = &result
-        && !matches!(error, Error::Closed)
-    {
-        tracing::error!(%error, "background work failed");
-        state.background_error = Some(error.to_string());
-    }
+    note_result(&mut state, work.name(), &result);
     shared.wake(&state);
     drop(state);
     // Dropping a version or a memtable can take long; no lock is held here.
     drop(work);
     result
+}
+
+/// Keeps the newest failure until the same kind of work succeeds.
+fn note_result(state: &mut State, name: &'static str, result: &Result<()>) {
+    match result {
+        Err(Error::Closed) => {}
+        Err(error) => {
+            let text = error.to_string();
+            if state.background_error.as_ref().is_none_or(|(_, before)| *before != text) {
+                tracing::error!(%error, "background work failed");
+            }
+            state.background_error = Some((name, text));
+        }
+        Ok(()) => {
+            state.background_error.take_if(|(failed, _)| *failed == name);
+        }
+    }
 }
 
 /// A damaged input is left alone from now on; other failures may pass.
@@ -194,23 +229,29 @@ fn work(shared: &Shared, role: Role) {
     let _guard = PanicGuard(shared);
     let mut state = shared.state.lock();
     while !shared.is_stopping() {
+        if role != Role::Compact {
+            MutexGuard::unlocked(&mut state, || space::look(shared));
+        }
         let Some(work) = choose(shared, &mut state, role) else {
             shared.work.wait_for(&mut state, LOOK_EVERY);
             continue;
         };
         let is_optional = matches!(work, Work::Compact { .. } | Work::Sweep(_));
-        let failed = MutexGuard::unlocked(&mut state, || run(shared, work).is_err());
-        if failed && is_optional {
-            rest(shared, &mut state);
-        } else if failed && shared.check_writable().is_err() {
-            // A flush that failed is not tried again: what it left is unknown.
+        let is_flush = matches!(work, Work::Flush(_));
+        let result = MutexGuard::unlocked(&mut state, || run(shared, work));
+        if result.is_err() && is_optional {
+            rest(shared, &mut state, REST);
+        } else if result.is_err() && shared.check_poison().is_err() {
+            // A flush that failed for good is not tried again: what it left is unknown.
             shared.stopped.wait_while(&mut state, |_| !shared.is_stopping());
+        } else if result.is_err() && is_flush {
+            rest(shared, &mut state, FLUSH_REST);
         }
     }
 }
 
-fn rest(shared: &Shared, state: &mut MutexGuard<'_, State>) {
-    shared.stopped.wait_while_for(state, |_| !shared.is_stopping(), REST);
+fn rest(shared: &Shared, state: &mut MutexGuard<'_, State>, time: Duration) {
+    shared.stopped.wait_while_for(state, |_| !shared.is_stopping(), time);
 }
 
 /// Stops the background threads and waits for them.

@@ -63,7 +63,7 @@ pub(super) fn run(shared: &Shared, at: LogPosition) -> Result<()> {
 fn write(shared: &Shared, at: LogPosition) -> Result<()> {
     let edit = Edit { log_mark: Some(at), ..Edit::default() };
     let result = shared.manifest.lock().apply(&edit);
-    result.inspect_err(|error| shared.poison(error))
+    result.inspect_err(|error| shared.poison_unless_undone(error))
 }
 
 /// At the end of a store whose threads have stopped: the log is durable to its end.

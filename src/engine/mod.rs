@@ -25,6 +25,7 @@ mod record;
 mod recover;
 mod shared;
 mod snapshot;
+mod space;
 mod sstable;
 mod stats;
 mod table_info;

@@ -17,6 +17,7 @@ use super::batch::BatchBuilder;
 use super::memtable::Memtable;
 use super::shared::Shared;
 use super::snapshot::Head;
+use super::space::{self, Cause};
 use super::tree::Published;
 use super::wal::{self, Append, LogBatch, Wal};
 use super::{Changes, Error, ReadMode, Result, SeqNo, Txn, admission};
@@ -34,6 +35,9 @@ pub const ROOT_BYTES_MAX: usize = 64 << 10;
 /// A memtable is also sealed when its batches take this many times its size in the log, because
 /// root records take place there and none in a memtable: it bounds the log and its replay.
 const LOG_PER_MEMTABLE: u64 = 4;
+
+/// How long a batch that found the disk full waits before it is tried again.
+const SPACE_RETRY: Duration = Duration::from_millis(500);
 
 /// Buffers kept for reuse, and how much of each is kept.
 const BUFFERS_MAX: usize = 4;
@@ -82,8 +86,8 @@ impl Writer {
     }
 
     /// A transaction over the newest state, unpublished changes included. Its reads go as far as
-    /// `mode` allows. Fails with [`Error::Poisoned`] after a failure of the log or of a flush, and
-    /// with [`Error::Closed`] after [`super::Engine::close`].
+    /// `mode` allows. Fails with [`Error::Poisoned`] after a failure of the log or of a flush, with
+    /// [`Error::NoSpace`] while the disk is full, and with [`Error::Closed`] after [`super::Engine::close`].
     pub fn begin(&self, mode: ReadMode) -> Result<Txn<'_>> {
         self.shared.check_writable()?;
         if self.shared.is_stopping() {
@@ -152,7 +156,7 @@ impl Writer {
     }
 
     /// Closes the open batch; `None` where nothing was committed since the last one. Makes no
-    /// I/O that waits.
+    /// I/O.
     pub fn take_batch(&mut self) -> Option<Batch> {
         let open = self.open.take()?;
         let root = open.root_changed.then_some(&self.root[..]);
@@ -184,7 +188,8 @@ impl Writer {
         if (is_large || state.seal_requested) && has_room {
             shared.seal(&mut state);
         }
-        Some(Batch { append, seq: self.seq, bytes, buffers: self.buffers.clone() })
+        let (shared, buffers) = (self.shared.clone(), self.buffers.clone());
+        Some(Batch { append, seq: self.seq, bytes, shared, buffers })
     }
 
     /// A handle that syncs the log, for another thread.
@@ -249,6 +254,7 @@ pub struct Batch {
     append: Result<Append>,
     seq: SeqNo,
     bytes: usize,
+    shared: Arc<Shared>,
     buffers: Buffers,
 }
 
@@ -256,14 +262,38 @@ impl Batch {
     /// Writes the batch to the log (to the page cache), on any thread; batches are written in
     /// their order. Durable after a [`Syncer::sync`] that starts when this one has returned.
     /// After a failure call [`Writer::poison`].
-    pub fn write(self) -> Result<()> {
-        let mut log = self.append?.write()?;
+    pub fn write(mut self) -> Result<()> {
+        self.try_write()
+    }
+
+    /// Like [`Batch::write`]; but after [`Error::NoSpace`] nothing has changed, other writes are
+    /// refused, and the same batch may be tried again instead of [`Writer::poison`].
+    pub fn try_write(&mut self) -> Result<()> {
+        let written = self.append.as_mut().map_err(|error| error.clone())?.write();
+        space::note(&self.shared, Cause::Log, &written);
+        let mut log = written?;
         log.clear(BUFFER_BYTES_MAX);
         let mut buffers = self.buffers.lock();
         if buffers.len() < BUFFERS_MAX {
             buffers.push(log);
         }
         Ok(())
+    }
+
+    /// Makes durable what was written before this batch, which waits for space, and then waits a
+    /// while. Blocks the thread.
+    pub fn wait_for_space(&self) -> Result<()> {
+        self.shared.log.sync()?;
+        let mut state = self.shared.state.lock();
+        let shared = &self.shared;
+        shared.stopped.wait_while_for(&mut state, |_| !shared.is_stopping(), SPACE_RETRY);
+        Ok(())
+    }
+
+    /// Whether the write has to make a file first: more than a copy to the page cache.
+    #[must_use]
+    pub fn makes_file(&self) -> bool {
+        self.append.as_ref().is_ok_and(Append::makes_file)
     }
 
     /// Sequence number of its last transaction.

@@ -13,7 +13,10 @@ pub(super) fn siltdb(picture: &Picture<'_>, out: &mut Fields) {
     out.add("siltdb_version", env!("CARGO_PKG_VERSION"));
     out.add("durability", durability);
     out.add("data_directory", &picture.settings.dir);
-    let refused = picture.engine.as_ref().and_then(|stats| stats.poisoned.as_deref());
+    let refused = picture
+        .engine
+        .as_ref()
+        .and_then(|stats| stats.poisoned.as_deref().or(stats.no_space.as_deref()));
     out.add("writes_refused", refused.unwrap_or("no"));
     out.all(&[
         ("writer_queue_full", metrics.writer_queue_full.get()),

@@ -104,13 +104,18 @@ impl ManifestFile {
         self.file.sync_data().map_err(Error::io("sync", &self.path))
     }
 
-    /// Appends `edit` and syncs it.
+    /// Appends `edit` and syncs it. After [`Error::NoSpace`] the manifest is as before; after any
+    /// other failure nobody knows.
     pub(super) fn append(&mut self, edit: &Edit) -> Result<()> {
         let mut body = Vec::new();
         edit.encode(&mut body);
         let mut bytes = Vec::new();
         put_record(&mut bytes, self.len, &body)?;
-        self.file.write_at(self.len, &bytes).map_err(Error::io("write", &self.path))?;
+        if let Err(error) = self.file.write_at(self.len, &bytes) {
+            // A part of it may be there: not all, so it is no edit. The next one takes its place.
+            self.file.set_len(self.len).map_err(Error::io("cut", &self.path))?;
+            return Err(Error::io("write", &self.path)(error).without_effect());
+        }
         self.file.sync_data().map_err(Error::io("sync", &self.path))?;
         self.len += bytes.len() as u64;
         Ok(())

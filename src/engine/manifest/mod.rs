@@ -135,7 +135,8 @@ impl Manifest {
         Ok(this)
     }
 
-    /// Makes manifest `number` with a snapshot of `state`, and then the current one.
+    /// Makes manifest `number` with a snapshot of `state`, and then the current one. Where there is
+    /// no space for it, fails with [`Error::NoSpace`], and the current one is as before.
     fn start(
         fs: Arc<dyn Fs>,
         dir: &Path,
@@ -144,14 +145,11 @@ impl Manifest {
         roll_bytes_min: u64,
     ) -> Result<Self> {
         let path = dir.join(manifest_name(number));
-        let file = ManifestFile::create(&*fs, path, &state)?;
-        fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
         let temporary = dir.join(CURRENT_TEMPORARY);
-        remove_all(&*fs, dir, [CURRENT_TEMPORARY])?;
-        let current = fs.create(&temporary).map_err(Error::io("create", &temporary))?;
-        let line = format!("{}\n", manifest_name(number));
-        current.write_at(0, line.as_bytes()).map_err(Error::io("write", &temporary))?;
-        current.sync_data().map_err(Error::io("sync", &temporary))?;
+        let made = ManifestFile::create(&*fs, path, &state);
+        let file = made.map_err(Error::without_effect)?;
+        fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
+        name_in(&*fs, dir, &temporary, number).map_err(Error::without_effect)?;
         fs.rename(&temporary, &dir.join(CURRENT)).map_err(Error::io("rename", &temporary))?;
         fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
         let roll_bytes = roll_bytes_min.max(GROWTH_MAX * file.snapshot_bytes());
@@ -161,26 +159,35 @@ impl Manifest {
 
     /// Makes `edit` durable. Waits on the disk. After an error it is not known whether the edit
     /// holds, and every further edit is refused until the manifest is opened again; but an edit that
-    /// contradicts the state (a table that is not there, or twice) is refused without consequence.
+    /// contradicts the state (a table that is not there, or twice), or for which there is no space
+    /// ([`Error::NoSpace`]), is refused without consequence.
     pub fn apply(&mut self, edit: &Edit) -> Result<()> {
         if let Some(why) = &self.poison {
             return Err(Error::Poisoned(Arc::clone(why)));
         }
         let mut state = self.state.clone();
         state.apply(edit).map_err(|what| self.file.corruption(self.file.len(), what))?;
-        self.write(edit, state).inspect_err(|error| self.poison = Some(error.to_string().into()))
+        self.write(edit, state).inspect_err(|error| {
+            if !matches!(error, Error::NoSpace(_)) {
+                self.poison = Some(error.to_string().into());
+            }
+        })
     }
 
     fn write(&mut self, edit: &Edit, state: State) -> Result<()> {
         self.file.append(edit)?;
         self.state = state;
         if self.file.len() > self.roll_bytes {
-            self.roll()?;
+            match self.roll() {
+                // The edit holds; it is the next manifest that has to wait.
+                Err(Error::NoSpace(_)) => self.roll_bytes = 2 * self.file.len(),
+                result => result?,
+            }
         }
         Ok(())
     }
 
-    /// Goes on in a new manifest.
+    /// Goes on in a new manifest, or after [`Error::NoSpace`] in this one.
     fn roll(&mut self) -> Result<()> {
         let state = self.state.clone();
         let fs = Arc::clone(&self.fs);
@@ -194,6 +201,15 @@ impl Manifest {
     pub fn state(&self) -> &State {
         &self.state
     }
+}
+
+/// Makes the file that names manifest `number` once it is renamed to `CURRENT`.
+fn name_in(fs: &dyn Fs, dir: &Path, temporary: &Path, number: u64) -> Result<()> {
+    remove_all(fs, dir, [CURRENT_TEMPORARY])?;
+    let current = fs.create(temporary).map_err(Error::io("create", temporary))?;
+    let line = format!("{}\n", manifest_name(number));
+    current.write_at(0, line.as_bytes()).map_err(Error::io("write", temporary))?;
+    current.sync_data().map_err(Error::io("sync", temporary))
 }
 
 fn check_is_new(dir: &Path, names: &[String]) -> Result<()> {
