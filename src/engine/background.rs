@@ -174,7 +174,12 @@ fn note_failure(shared: &Shared, state: &mut State, choice: &Choice, error: &Err
             if damaged.is_empty() {
                 damaged = choice.inputs.iter().map(|(_, handle)| handle.id()).collect();
             }
-            damaged.into_iter().for_each(|id| state.compactions.avoid(id));
+            tracing::error!(
+                %error,
+                "a damaged table and all that it overlaps are left out of compaction, so writes \
+                 get slower and space is not given back; restore the data directory from a backup"
+            );
+            damaged.into_iter().for_each(|id| state.compactions.avoid(id, error));
         }
         _ => {}
     }

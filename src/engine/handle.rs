@@ -127,7 +127,7 @@ impl Engine {
     }
 
     /// Flushes, then compacts what is in tables by then into the deepest level in use. Blocks
-    /// the thread.
+    /// the thread. Fails with [`Error::Corruption`] where damaged tables are left out.
     pub fn compact_all(&self) -> Result<()> {
         self.flush_wait()?;
         let flushed = self.shared().state.lock().flushed;
@@ -137,7 +137,10 @@ impl Engine {
                 background::run(self.shared(), work)?;
             }
         }
-        Ok(())
+        let version = self.shared().tree().version.clone();
+        let state = self.shared().state.lock();
+        let damaged = state.compactions.avoided(&version).next();
+        damaged.map_or(Ok(()), |(_, error)| Err(error.clone()))
     }
 
     /// Tells that most records of `range` are dead by now (a keyspace was dropped): its tables are

@@ -1,5 +1,6 @@
 //! Numbers of the engine, for `INFO`.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::compaction;
@@ -75,6 +76,8 @@ pub struct Stats {
     pub poisoned: Option<String>,
     /// Why writes are refused until there is space on the disk, if they are.
     pub no_space: Option<String>,
+    /// Files of tables that were found damaged, and are left out of compaction.
+    pub damaged_tables: Vec<PathBuf>,
     /// The newest failure of a background job, until a job of the same kind succeeds.
     pub background_error: Option<String>,
 }
@@ -109,6 +112,7 @@ pub(super) fn collect(shared: &Shared) -> Stats {
         bytes: level.bytes(),
     };
     let state = shared.state.lock();
+    let damaged = state.compactions.avoided(&tree.version);
     Stats {
         levels: tree.version.levels.iter().map(level).collect(),
         memtable_bytes: tree.active.bytes(),
@@ -139,6 +143,7 @@ pub(super) fn collect(shared: &Shared) -> Stats {
         recovered_transactions: get(&counters.recovered_transactions),
         poisoned: shared.poisoned.get().map(|why| why.to_string()),
         no_space: shared.space.check().err().map(|error| error.to_string()),
+        damaged_tables: damaged.map(|(handle, _)| handle.table.path().to_owned()).collect(),
         background_error: state.background_error.as_ref().map(|(_, error)| error.clone()),
     }
 }

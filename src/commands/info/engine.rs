@@ -64,5 +64,9 @@ pub(super) fn lsm(picture: &Picture<'_>, out: &mut Fields) {
         ("write_delay_us", stats.stall_us),
         ("recovered_transactions", stats.recovered_transactions),
     ]);
+    let damaged: Vec<_> =
+        stats.damaged_tables.iter().map(|path| path.display().to_string()).collect();
+    let damaged = if damaged.is_empty() { "none".to_owned() } else { damaged.join(",") };
+    out.add("damaged_tables", damaged);
     out.add("background_error", stats.background_error.as_deref().unwrap_or("none"));
 }

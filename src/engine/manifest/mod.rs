@@ -123,6 +123,18 @@ impl Manifest {
         // An earlier process may have been stopped before it could make the rename durable.
         fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
         let path = dir.join(manifest_name(number));
+        match fs.file_bytes(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::Corruption {
+                    path,
+                    offset: 0,
+                    what: "CURRENT names this manifest, but the file is missing; restore it, or \
+                           the whole data directory, from a backup"
+                        .into(),
+                });
+            }
+            _ => {}
+        }
         let (file, state) = ManifestFile::open(&*fs, path)?;
         let roll_bytes = roll_bytes_min.max(GROWTH_MAX * file.snapshot_bytes());
         let dir = dir.to_owned();
@@ -216,16 +228,27 @@ fn check_is_new(dir: &Path, names: &[String]) -> Result<()> {
     // One that stopped before it made CURRENT has made the first manifest at most.
     let first = manifest_name(1);
     let is_foreign = |name: &&String| **name != first && !NEUTRAL_NAMES.contains(&name.as_str());
-    match names.iter().find(is_foreign) {
-        None => Ok(()),
-        Some(name) => Err(Error::Directory {
-            path: dir.to_owned(),
-            what: format!(
-                "this is not a SiltDB data directory: it has no {CURRENT}, but it is not empty \
-                 ({name}); choose an empty directory, or restore {CURRENT} if it was lost"
-            ),
-        }),
-    }
+    let Some(foreign) = names.iter().find(is_foreign) else { return Ok(()) };
+    let numbers = names.iter().filter_map(|name| parse_name(name));
+    let is_ours = |name: &String| name.ends_with(".sst") || name.ends_with(".wal");
+    let what = if let Some(newest) = numbers.max() {
+        format!(
+            "the file {CURRENT} is missing; restore it from a backup, or make it anew: it holds \
+             the name of the newest manifest, {}, and a newline",
+            manifest_name(newest)
+        )
+    } else if names.iter().any(is_ours) {
+        format!(
+            "the files {CURRENT} and {PREFIX}* are missing; without them the others are of no \
+             use: restore the data directory from a backup"
+        )
+    } else {
+        format!(
+            "this is not a SiltDB data directory: it has no {CURRENT}, but it is not empty \
+             ({foreign}); choose an empty directory"
+        )
+    };
+    Err(Error::Directory { path: dir.to_owned(), what })
 }
 
 fn remove_all(
@@ -250,7 +273,11 @@ fn manifest_name(number: u64) -> String {
 }
 
 fn parse_current(bytes: &[u8]) -> Option<u64> {
-    let name = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
+    parse_name(std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?)
+}
+
+/// The number in the name of a manifest; `None` for other files.
+fn parse_name(name: &str) -> Option<u64> {
     let number = name.strip_prefix(PREFIX)?.parse().ok()?;
     (manifest_name(number) == name).then_some(number)
 }

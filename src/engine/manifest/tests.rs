@@ -132,6 +132,31 @@ fn a_directory_that_is_not_ours_is_refused() {
 }
 
 #[test]
+fn what_is_missing_is_named_with_a_remedy() {
+    let fs = disk(0);
+    let (mut manifest, state) = open(&fs).unwrap();
+    while manifest.number < 3 {
+        manifest.apply(&Edit { last_seq: Some(7), ..Edit::default() }).unwrap();
+    }
+    fs.create(&path("0000000001.wal")).unwrap();
+    drop((manifest, state));
+    let lost = fs.kill(0);
+    lost.remove(&path("MANIFEST-000003")).unwrap();
+    let error = open(&lost).unwrap_err();
+    assert!(matches!(&error, Error::Corruption { path: named, .. }
+        if *named == path("MANIFEST-000003")));
+    assert!(error.to_string().contains("missing; restore"), "{error}");
+    lost.remove(&path("CURRENT")).unwrap();
+    let error = open(&lost).unwrap_err().to_string();
+    assert!(error.contains("CURRENT and MANIFEST-* are missing"), "{error}");
+    fs.remove(&path("CURRENT")).unwrap();
+    let error = open(&fs).unwrap_err().to_string();
+    assert!(error.contains("CURRENT is missing") && error.contains("MANIFEST-000003"), "{error}");
+    fs.create(&path("CURRENT")).unwrap().write_at(0, b"MANIFEST-000003\n").unwrap();
+    assert_eq!(open(&fs).unwrap().1.last_seq, 7);
+}
+
+#[test]
 fn a_lock_or_what_an_interrupted_creation_left_is_no_obstacle() {
     let fs = disk(0);
     for name in ["LOCK", "CURRENT.tmp", "MANIFEST-000001", "lost+found"] {

@@ -1,6 +1,6 @@
 //! Opening a store: lock, manifest, log tail.
 //!
-//! No table is read. What the log holds beyond the tables goes into memtables, which are flushed by
+//! No table is read, but each must be there in its size. What the log holds beyond the tables goes into memtables, which are flushed by
 //! the first background work; where they grow past their size they are flushed on the way, so the
 //! memory of an open is bounded like that of a run. Where the disk is full the flush is put off: the
 //! log holds no more than the memtables of a run did, so the store can be opened and read.
@@ -47,6 +47,7 @@ pub(super) fn open(
     make_dir(&*fs, &dir)?;
     let lock = take_lock(&*fs, &dir)?;
     let (manifest, found) = Manifest::open_or_create(fs.clone(), &dir, &BTreeMap::new())?;
+    check_tables(&*fs, &dir, &found)?;
     let files = table_files(&*fs, &dir)?;
     remove_orphans(&*fs, &dir, &found, &files)?;
 
@@ -214,7 +215,7 @@ fn table_files(fs: &dyn Fs, dir: &Path) -> Result<HashSet<u64>> {
 }
 
 /// Removes tables that the manifest does not name: outputs of jobs that did not end, and inputs of
-/// such that did. Fails where a table that it names is missing.
+/// such that did.
 fn remove_orphans(
     fs: &dyn Fs,
     dir: &Path,
@@ -222,17 +223,30 @@ fn remove_orphans(
     files: &HashSet<u64>,
 ) -> Result<()> {
     let named: HashSet<u64> = found.levels.iter().flatten().map(|info| info.id).collect();
-    if let Some(missing) = named.difference(files).min() {
-        return Err(Error::Corruption {
-            path: dir.join(table_file_name(*missing)),
-            offset: 0,
-            what: "the manifest names this table, but the file is missing; restore it from a \
-                   backup"
-                .into(),
-        });
-    }
     for orphan in files.difference(&named) {
         remove(fs, &dir.join(table_file_name(*orphan)))?;
+    }
+    Ok(())
+}
+
+/// Fails where a table that the manifest names is missing or of another size.
+fn check_tables(fs: &dyn Fs, dir: &Path, found: &manifest::State) -> Result<()> {
+    for info in found.levels.iter().flatten() {
+        let path = dir.join(table_file_name(info.id));
+        let (offset, what) = match fs.file_bytes(&path) {
+            Ok(bytes) if bytes == info.size => continue,
+            Ok(bytes) => (bytes.min(info.size), format!("it has {bytes} bytes")),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                (0, "the file is missing".to_owned())
+            }
+            Err(error) => return Err(Error::io("measure", &path)(error)),
+        };
+        let what = format!(
+            "{what}, but the manifest names it as a table of {} bytes; restore this file, or the \
+             whole data directory, from a backup",
+            info.size
+        );
+        return Err(Error::Corruption { path, offset, what });
     }
     Ok(())
 }

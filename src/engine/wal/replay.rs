@@ -179,10 +179,10 @@ fn unreadable(dir: &Path, stop: LogPosition, proof: &Path) -> Error {
 /// The log ends at `stop`, though it was durable up to `mark`.
 fn missing(fs: &dyn Fs, dir: &Path, stop: LogPosition, mark: LogPosition) -> Result<Error> {
     let path = segment_path(dir, mark.segment);
-    let size = match fs.open(&path) {
-        Ok(file) => Some(file.len().map_err(Error::io("measure", &path))?),
+    let size = match fs.file_bytes(&path) {
+        Ok(size) => Some(size),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(Error::io("open", &path)(error)),
+        Err(error) => return Err(Error::io("measure", &path)(error)),
     };
     let (path, offset, found) = match size {
         None => (path, 0, "this log segment is missing".to_owned()),

@@ -102,8 +102,7 @@ impl Segments {
                 fs.remove(&temporary).map_err(Error::io("remove", &temporary))?;
             } else if let Some(id) = parse_segment_name(&name) {
                 let path = dir.join(name);
-                let file = fs.open(&path).map_err(Error::io("open", &path))?;
-                let bytes = file.len().map_err(Error::io("measure", &path))?;
+                let bytes = fs.file_bytes(&path).map_err(Error::io("measure", &path))?;
                 live.insert(id, Occupied { path, bytes, user: Weak::new() });
             }
         }

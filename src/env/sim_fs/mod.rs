@@ -212,6 +212,12 @@ impl Fs for SimFs {
         Ok(disk.files.get(&id).map(|file| Bytes::from(file.seen.clone())).unwrap_or_default())
     }
 
+    fn file_bytes(&self, path: &Path) -> io::Result<u64> {
+        let disk = self.disk.lock();
+        let id = disk.named(path)?;
+        Ok(disk.files.get(&id).map_or(0, |file| file.seen.len() as u64))
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let mut disk = self.disk.lock();
         disk.begin()?;
