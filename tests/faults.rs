@@ -224,6 +224,22 @@ fn restarts_do_not_heap_up_log_segments() {
 }
 
 #[test]
+fn a_segment_is_made_ahead_for_each_that_is_begun() {
+    let fs = SimFs::new(5);
+    let mut store = Store::open(&fs).unwrap();
+    for number in 0..12 {
+        while store.engine.step().unwrap() {}
+        store.commit(&vec![(key(number), Some(value(number.into(), 9000)))], None).unwrap();
+        let mut batch = store.writer.take_batch().unwrap();
+        // The background may look between the two.
+        while store.engine.step().unwrap() {}
+        assert!(!batch.makes_file(), "{number}");
+        batch.try_write().unwrap();
+        store.writer.publish(batch.seq());
+    }
+}
+
+#[test]
 fn a_failed_flush_refuses_writes_and_keeps_nobody_waiting() {
     let fs = SimFs::new(6);
     let mut store = Store::open(&fs).unwrap();

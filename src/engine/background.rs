@@ -147,11 +147,11 @@ fn note_result(state: &mut State, name: &'static str, result: &Result<()>) {
     match result {
         Err(Error::Closed) => {}
         Err(error) => {
-            let text = error.to_string();
-            if state.background_error.as_ref().is_none_or(|(_, before)| *before != text) {
+            let failed_before = state.background_error.as_ref().is_some_and(|(it, _)| *it == name);
+            if !(failed_before && matches!(error, Error::NoSpace(_))) {
                 tracing::error!(%error, "background work failed");
             }
-            state.background_error = Some((name, text));
+            state.background_error = Some((name, error.to_string()));
         }
         Ok(()) => {
             state.background_error.take_if(|(failed, _)| *failed == name);

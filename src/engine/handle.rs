@@ -229,8 +229,9 @@ impl Engine {
     }
 
     /// Stops the background threads and waits for them; a running compaction is given up. What is
-    /// in the log stays there for the next open, which then knows where it must end. Reads go on. The lock of the directory is released
-    /// when the last `Engine` and the `Writer` (with its batches and syncers) are dropped.
+    /// in the log stays there for the next open, which then knows where it must end. Reads go on.
+    /// The lock of the directory is released when the last `Engine` and the `Writer` (with its
+    /// batches and syncers) are dropped.
     pub fn close(&self) {
         background::stop(self.shared());
         if let Err(error) = log_mark::close(self.shared()) {

@@ -87,7 +87,8 @@ impl Writer {
 
     /// A transaction over the newest state, unpublished changes included. Its reads go as far as
     /// `mode` allows. Fails with [`Error::Poisoned`] after a failure of the log or of a flush, with
-    /// [`Error::NoSpace`] while the disk is full, and with [`Error::Closed`] after [`super::Engine::close`].
+    /// [`Error::NoSpace`] while the disk is full, and with [`Error::Closed`] after
+    /// [`super::Engine::close`].
     pub fn begin(&self, mode: ReadMode) -> Result<Txn<'_>> {
         self.shared.check_writable()?;
         if self.shared.is_stopping() {
@@ -174,10 +175,6 @@ impl Writer {
         shared.log_segment.store(segment, Ordering::Relaxed);
         let placed = append.as_ref().map_or(segment, Append::segment);
         open.memtable.note_log(placed, bytes as u64);
-        if append.as_ref().is_ok_and(Append::rotated) {
-            state.prepare_log_segment = true;
-            shared.work.notify_all();
-        }
         state.batch_open = false;
         state.committed = self.seq;
         state.committed_root = self.root.clone();
@@ -269,9 +266,15 @@ impl Batch {
     /// Like [`Batch::write`]; but after [`Error::NoSpace`] nothing has changed, other writes are
     /// refused, and the same batch may be tried again instead of [`Writer::poison`].
     pub fn try_write(&mut self) -> Result<()> {
-        let written = self.append.as_mut().map_err(|error| error.clone())?.write();
+        let append = self.append.as_mut().map_err(|error| error.clone())?;
+        let written = append.write();
         space::note(&self.shared, Cause::Log, &written);
         let mut log = written?;
+        if append.rotated() {
+            // Not before: the spare segment is taken by the write.
+            self.shared.state.lock().prepare_log_segment = true;
+            self.shared.work.notify_all();
+        }
         log.clear(BUFFER_BYTES_MAX);
         let mut buffers = self.buffers.lock();
         if buffers.len() < BUFFERS_MAX {
@@ -281,13 +284,13 @@ impl Batch {
     }
 
     /// Makes durable what was written before this batch, which waits for space, and then waits a
-    /// while. Blocks the thread.
+    /// while. Blocks the thread. Fails where the log fails or the store is closed.
     pub fn wait_for_space(&self) -> Result<()> {
         self.shared.log.sync()?;
         let mut state = self.shared.state.lock();
         let shared = &self.shared;
         shared.stopped.wait_while_for(&mut state, |_| !shared.is_stopping(), SPACE_RETRY);
-        Ok(())
+        if shared.is_stopping() { Err(Error::Closed) } else { Ok(()) }
     }
 
     /// Whether the write has to make a file first: more than a copy to the page cache.

@@ -57,7 +57,8 @@ fn authenticated(session: &Session, command: &Command) -> Result<(), Error> {
     }
 }
 
-/// After a failed write of the log, or on a full disk, only reads go on; told here, so that no write waits for it.
+/// After a failed write of the log, or on a full disk, only reads go on; told here, so that no write
+/// waits for it.
 fn writable(state: &ServerState, command: &Command) -> Result<(), Error> {
     if !command.flags.has(Flags::WRITE) {
         return Ok(());

@@ -142,7 +142,7 @@ impl Manifest {
         let mut this =
             Self { fs, dir, number, file, roll_bytes, roll_bytes_min, state, poison: None };
         if is_old {
-            this.roll()?;
+            this.roll_if_space()?;
         }
         Ok(this)
     }
@@ -190,11 +190,16 @@ impl Manifest {
         self.file.append(edit)?;
         self.state = state;
         if self.file.len() > self.roll_bytes {
-            match self.roll() {
-                // The edit holds; it is the next manifest that has to wait.
-                Err(Error::NoSpace(_)) => self.roll_bytes = 2 * self.file.len(),
-                result => result?,
-            }
+            self.roll_if_space()?;
+        }
+        Ok(())
+    }
+
+    /// Goes on in a new manifest; where there is no space for it, in this one for a while.
+    fn roll_if_space(&mut self) -> Result<()> {
+        match self.roll() {
+            Err(Error::NoSpace(_)) => self.roll_bytes = 2 * self.file.len(),
+            result => result?,
         }
         Ok(())
     }

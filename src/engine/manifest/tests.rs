@@ -132,6 +132,36 @@ fn a_directory_that_is_not_ours_is_refused() {
 }
 
 #[test]
+fn an_edit_without_space_changes_nothing_and_can_be_tried_again() {
+    let fs = disk(0);
+    let (mut manifest, _) = open(&fs).unwrap();
+    for number in 0..40 {
+        let used = fs.used_bytes();
+        let mut more = 0;
+        loop {
+            // In the end enough for the edit, but not for a new manifest.
+            fs.set_capacity(Some(used + more));
+            match manifest.apply(&edit(number)) {
+                Ok(()) => break,
+                Err(Error::NoSpace(why)) => assert!(why.contains("MANIFEST"), "{why}"),
+                Err(error) => panic!("{error}"),
+            }
+            assert_eq!(fs.used_bytes(), used);
+            assert_eq!(manifest.state(), &state_after(number));
+            assert_eq!(open(&fs.crash(more)).unwrap().1, state_after(number));
+            more += 10;
+        }
+        assert!(more > 20, "{more}");
+        assert_eq!(open(&fs.crash(number)).unwrap().1, state_after(number + 1));
+    }
+    assert_eq!(manifest.number, 1, "no space for another");
+    fs.set_capacity(None);
+    (40..120).for_each(|number| manifest.apply(&edit(number)).unwrap());
+    assert!(manifest.number > 1);
+    assert_eq!(open(&fs.crash(7)).unwrap().1, state_after(120));
+}
+
+#[test]
 fn what_is_missing_is_named_with_a_remedy() {
     let fs = disk(0);
     let (mut manifest, state) = open(&fs).unwrap();

@@ -1,9 +1,10 @@
 //! Opening a store: lock, manifest, log tail.
 //!
-//! No table is read, but each must be there in its size. What the log holds beyond the tables goes into memtables, which are flushed by
-//! the first background work; where they grow past their size they are flushed on the way, so the
-//! memory of an open is bounded like that of a run. Where the disk is full the flush is put off: the
-//! log holds no more than the memtables of a run did, so the store can be opened and read.
+//! No table is read, but each must be there in its size. What the log holds beyond the tables goes
+//! into memtables, which are flushed by the first background work; where they grow past their size
+//! they are flushed on the way, so the memory of an open is bounded like that of a run. Where the
+//! disk is full the flush is put off: the log holds no more than the memtables of a run did, so the
+//! store can be opened and read.
 
 mod replay;
 
@@ -65,14 +66,7 @@ pub(super) fn open(
     let obsolete = Arc::new(Obsolete::default());
     let version = open_tables(&fs, &dir, std::mem::take(&mut replay.tables), &cache, &obsolete)?;
     let (seq, root) = (replay.seq, replay.root.clone());
-    let state = State {
-        committed: seq,
-        committed_root: root.clone(),
-        flushed: replay.flushed,
-        prepare_log_segment: true,
-        log_mark: LogMark::at(replay.manifest.state().log_mark),
-        ..State::default()
-    };
+    let state = first_state(&replay);
     let tree = Tree {
         active: Arc::new(Memtable::new()),
         sealed: std::mem::take(&mut replay.sealed),
@@ -112,6 +106,17 @@ pub(super) fn open(
     space::look(&shared);
     let writer = Writer::new(shared.clone(), wal, seq, root);
     Ok((shared, writer))
+}
+
+fn first_state(replay: &Replay<'_>) -> State {
+    State {
+        committed: replay.seq,
+        committed_root: replay.root.clone(),
+        flushed: replay.flushed,
+        prepare_log_segment: true,
+        log_mark: LogMark::at(replay.manifest.state().log_mark),
+        ..State::default()
+    }
 }
 
 /// Reads the log into `replay`, and answers where the next one starts.

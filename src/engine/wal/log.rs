@@ -189,7 +189,8 @@ impl Append {
         self.end
     }
 
-    /// Whether the record is the first of its segment: time to call [`Segments::prepare_next`].
+    /// Whether the record is the first of its segment: once it is written it is time to call
+    /// [`Segments::prepare_next`].
     #[must_use]
     pub fn rotated(&self) -> bool {
         self.rotated

@@ -22,7 +22,8 @@
 //! own size.
 //!
 //! **Segments** are made ahead of need, filled with zeros and synced, because syncing writes into
-//! blocks that were written before is the fastest and steadiest there is. Segments that nothing needs
+//! blocks that were written before is the fastest and steadiest there is. Where none is ready, the
+//! write of the first record makes one that is only reserved. Segments that nothing needs
 //! any more are renamed and used again with their old content; `segment` and `offset` tell that
 //! content from the new. A segment that no record was written to yet may hold anything.
 //!
