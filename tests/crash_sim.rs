@@ -1,16 +1,20 @@
 //! Power cuts on a simulated disk: at every operation of a run the power goes, and what was not
 //! synced is kept, lost or torn by chance. What was acknowledged as durable must be there, and
 //! every transaction must be there as a whole or not at all, in order.
+//!
+//! `SILTDB_CRASH_SEEDS` is the number of runs of each test (a few unless told).
 
 #![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
 
 #[path = "support/store.rs"]
 mod store;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use siltdb::engine::{Read, ReadMode};
-use siltdb::env::SimFs;
-use store::{Model, Store, Writes, apply, compare, key, value};
+use siltdb::engine::{KeepAll, Read, ReadMode};
+use siltdb::env::{SimClock, SimFs};
+use store::{Model, Store, Writes, apply, compare, key, tiny_options, value};
 
 const KEYS: u32 = 40;
 
@@ -61,10 +65,14 @@ fn run(
     mut enough: impl FnMut(Progress) -> bool,
 ) -> siltdb::engine::Result<()> {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut store = Store::open(fs)?;
+    let clock = SimClock::at_ms(1);
+    let open = || Store::open_with(fs, tiny_options(), Arc::new(KeepAll), clock.clone());
+    let mut store = open()?;
     let found = last_transaction(&store.engine.snapshot(ReadMode::Blocking));
     let mut progress = Progress { committed: found, durable: found };
     while !enough(progress) {
+        // Long enough now and then for the mark of the log to be moved.
+        clock.advance_ms(random.u64(0..800));
         match random.u32(0..100) {
             0..70 => {
                 store.make_room()?;
@@ -91,8 +99,11 @@ fn run(
                 progress.durable = progress.committed;
             }
             _ => {
+                if random.bool() {
+                    store.engine.close();
+                }
                 drop(store);
-                store = Store::open(fs)?;
+                store = open()?;
                 let found = last_transaction(&store.engine.snapshot(ReadMode::Blocking));
                 assert_eq!(found, progress.committed, "a clean reopen loses nothing");
                 // A replay makes durable what it found.
@@ -143,16 +154,23 @@ fn crash_everywhere(seed: u64, sync: bool) {
     }
 }
 
+/// `count` seeds from `first` on, or as many as `SILTDB_CRASH_SEEDS` says.
+fn seeds(first: u64, count: u64) -> std::ops::Range<u64> {
+    let count = std::env::var("SILTDB_CRASH_SEEDS")
+        .map_or(count, |count| count.parse().expect("SILTDB_CRASH_SEEDS is a number"));
+    first..first + count
+}
+
 #[test]
 fn synced_batches_survive_every_power_cut() {
-    for seed in 0..6 {
+    for seed in seeds(0, 6) {
         crash_everywhere(seed, true);
     }
 }
 
 #[test]
 fn without_syncs_a_power_cut_leaves_a_prefix() {
-    for seed in 100..105 {
+    for seed in seeds(100, 5) {
         crash_everywhere(seed, false);
     }
 }
@@ -161,7 +179,7 @@ fn without_syncs_a_power_cut_leaves_a_prefix() {
 /// cut there.
 #[test]
 fn a_power_cut_within_any_operation_is_survived() {
-    for seed in 200..203 {
+    for seed in seeds(200, 3) {
         let whole = SimFs::new(seed);
         run(&whole, seed, true, |progress| progress.committed >= 90).unwrap();
         let operations = whole.operations();

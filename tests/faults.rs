@@ -133,6 +133,70 @@ fn a_damaged_table_is_named_and_the_others_are_read() {
     assert!(damaged > 0 && damaged < KEYS as usize, "{damaged}");
 }
 
+/// A store with `count` tables in level 0, and the first of them.
+fn with_level0(fs: &SimFs, count: u32) -> (Store, std::path::PathBuf) {
+    let mut store = Store::open(fs).unwrap();
+    for number in 0..count {
+        store.commit(&vec![(key(1), Some(value(number.into(), 3000)))], None).unwrap();
+        store.make_durable().unwrap();
+        store.engine.flush_wait().unwrap();
+    }
+    let mut names = fs.shared().list("/db".as_ref()).unwrap();
+    names.retain(|name| name.ends_with(".sst"));
+    names.sort();
+    let path = std::path::Path::new("/db").join(&names[0]);
+    (store, path)
+}
+
+#[test]
+fn a_damaged_table_of_level_0_is_reported_and_left_alone() {
+    let fs = SimFs::new(3);
+    let (mut store, path) = with_level0(&fs, 2);
+    assert_eq!(store.engine.stats().levels[0].files, 2);
+    assert!(fs.flip_bits(&path, 700, 0x10));
+    assert!((0..20).any(|_| store.engine.step().is_err()));
+    for number in 0..4 {
+        while store.engine.step().unwrap() {}
+        store.commit(&vec![(key(1), Some(value(number, 3000)))], None).unwrap();
+        store.make_durable().unwrap();
+        store.engine.flush_wait().unwrap();
+    }
+    let stats = store.engine.stats();
+    assert_eq!(stats.compactions_failed, 1, "tried once");
+    assert_eq!(stats.damaged_tables, std::slice::from_ref(&path));
+    assert!(stats.background_error.unwrap().contains(path.to_str().unwrap()));
+    let error = store.engine.compact_all().unwrap_err();
+    assert!(matches!(&error, Error::Corruption { path: named, .. } if *named == path), "{error}");
+}
+
+#[test]
+fn a_table_that_is_missing_or_of_another_size_is_an_error_at_open() {
+    let fs = SimFs::new(3);
+    let (store, path) = with_level0(&fs, 1);
+    drop(store);
+    let bytes = fs.shared().file_bytes(&path).unwrap();
+    for len in [None, Some(0), Some(bytes - 1), Some(bytes + 1)] {
+        let fs = fs.kill(1);
+        match len {
+            None => fs.shared().remove(&path).unwrap(),
+            Some(len) => fs.shared().open(&path).unwrap().set_len(len).unwrap(),
+        }
+        match Store::open(&fs).err().unwrap() {
+            Error::Corruption { path: named, what, .. } => {
+                assert_eq!(named, path);
+                let found = len.map_or("missing".into(), |len| format!("{len} bytes"));
+                assert!(
+                    what.contains(&found) && what.contains(&format!("{bytes} bytes")),
+                    "{what}"
+                );
+                assert!(what.contains("backup"), "{what}");
+            }
+            other => panic!("{other}"),
+        }
+    }
+    Store::open(&fs).unwrap();
+}
+
 #[test]
 fn a_directory_in_use_is_refused() {
     let fs = SimFs::new(4);
@@ -157,6 +221,22 @@ fn restarts_do_not_heap_up_log_segments() {
     let names = fs.shared().list("/db".as_ref()).unwrap();
     let segments = names.iter().filter(|name| name.ends_with(".wal")).count();
     assert!(segments <= 6, "{names:?}");
+}
+
+#[test]
+fn a_segment_is_made_ahead_for_each_that_is_begun() {
+    let fs = SimFs::new(5);
+    let mut store = Store::open(&fs).unwrap();
+    for number in 0..12 {
+        while store.engine.step().unwrap() {}
+        store.commit(&vec![(key(number), Some(value(number.into(), 9000)))], None).unwrap();
+        let mut batch = store.writer.take_batch().unwrap();
+        // The background may look between the two.
+        while store.engine.step().unwrap() {}
+        assert!(!batch.makes_file(), "{number}");
+        batch.try_write().unwrap();
+        store.writer.publish(batch.seq());
+    }
 }
 
 #[test]

@@ -139,8 +139,12 @@ impl std::fmt::Display for Error {
                  note that when switching between policies at runtime LRU and LFU data will take \
                  some time to adjust."
             }
-            Self::Engine(engine::Error::Poisoned(why)) => {
+            Self::Engine(engine::Error::NoSpace(why)) => {
                 return write!(f, "MISCONF Errors writing to the AOF file: {why}");
+            }
+            Self::Engine(engine::Error::Poisoned(why)) => {
+                let remedy = "reads go on, writes are refused until the server is restarted";
+                return write!(f, "MISCONF Errors writing to the AOF file: {why}; {remedy}");
             }
             Self::Engine(error) => return write!(f, "ERR {error}"),
             Self::Text(text) => text,
@@ -186,6 +190,15 @@ mod tests {
             assert_eq!(error.to_string(), text);
         }
         let refused = Error::Engine(engine::Error::Poisoned("disk full".into())).to_string();
-        assert_eq!(refused, "MISCONF Errors writing to the AOF file: disk full");
+        assert_eq!(
+            refused,
+            "MISCONF Errors writing to the AOF file: disk full; reads go on, writes are refused \
+             until the server is restarted"
+        );
+        let full = Error::Engine(engine::Error::NoSpace("No space left on device".into()));
+        assert_eq!(
+            full.to_string(),
+            "MISCONF Errors writing to the AOF file: No space left on device"
+        );
     }
 }

@@ -124,7 +124,10 @@ mod tests {
         assert!(judge.is_dead(&key, b"").unwrap());
         let mut store = Store::default();
         let record = Bytes::copy_from_slice(&key::generation(0, 5));
-        store.commit(Changes { writes: [(record, Some(Bytes::new()))].into(), root: None });
+        store.commit(Changes {
+            writes: std::iter::once((record, Some(Bytes::new()))).collect(),
+            root: None,
+        });
         let mut judge = RecordFilter.judge(Box::new(store));
         assert!(!judge.is_dead(&key, b"").unwrap());
         assert!(!judge.is_dead(&Bytes::from_static(b"?"), b"").unwrap());

@@ -1,7 +1,8 @@
 //! The background: which work is due, and the threads that do it.
 //!
-//! One thread flushes, prepares log segments, trims rows and removes files; the others compact, so that a
-//! long compaction never keeps a flush waiting. Without threads [`super::Engine::step`] does all of it.
+//! One thread flushes, prepares and marks the log, trims rows and removes files; the others compact,
+//! so that a long compaction never keeps a flush waiting. Without threads [`super::Engine::step`]
+//! does all of it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,20 +12,24 @@ use parking_lot::MutexGuard;
 
 use super::compaction::{self, Choice};
 use super::shared::{Shared, State};
+use super::space::{self, Cause};
 use super::tree::Sealed;
 use super::version::Version;
-use super::{Error, Result, SeqNo, admission, flush};
+use super::wal::LogPosition;
+use super::{Error, Result, SeqNo, admission, flush, log_mark};
 
 /// How often a thread looks for work that nobody announces: files and memtables that the last
 /// reader let go, records that expired.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long compaction rests after a failure (a full disk, say).
 const REST: Duration = Duration::from_secs(5);
+/// How long a flush rests that found the disk full.
+const FLUSH_REST: Duration = Duration::from_secs(1);
 
 /// Which work a thread takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Flush, log segments, removal of files.
+    /// Flush, log segments and mark, removal of files.
     Flush,
     /// Compaction.
     Compact,
@@ -36,9 +41,24 @@ pub(super) enum Role {
 pub(super) enum Work {
     Flush(Arc<Sealed>),
     PrepareLogSegment,
+    MarkLog(LogPosition),
     Sweep(Vec<Arc<Sealed>>),
     TrimRows { flushed: SeqNo },
     Compact { job: u64, version: Arc<Version>, choice: Choice },
+}
+
+impl Work {
+    /// What kind of work it is.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Flush(_) => "flush",
+            Self::PrepareLogSegment => "prepare",
+            Self::MarkLog(_) => "mark",
+            Self::Sweep(_) => "sweep",
+            Self::TrimRows { .. } => "trim",
+            Self::Compact { .. } => "compact",
+        }
+    }
 }
 
 /// The most urgent work for `role`, noted as running. The caller passes it to [`run`].
@@ -51,8 +71,12 @@ pub(super) fn choose(shared: &Shared, state: &mut State, role: Role) -> Option<W
         if shared.tree().rows.is_over() {
             return Some(Work::TrimRows { flushed: state.flushed });
         }
-        if std::mem::take(&mut state.prepare_log_segment) {
+        // While writes are refused nobody needs a segment, and its space may be needed more.
+        if shared.space.check().is_ok() && std::mem::take(&mut state.prepare_log_segment) {
             return Some(Work::PrepareLogSegment);
+        }
+        if let Some(at) = log_mark::choose(shared, state) {
+            return Some(Work::MarkLog(at));
         }
         let unused = take_unused(state);
         if !unused.is_empty() || (!state.sweep_running && !shared.obsolete.is_empty()) {
@@ -88,6 +112,7 @@ pub(super) fn run(shared: &Shared, mut work: Work) -> Result<()> {
     let result = match &mut work {
         Work::Flush(sealed) => flush::run(shared, sealed),
         Work::PrepareLogSegment => shared.segments.prepare_next(&shared.stop),
+        Work::MarkLog(at) => log_mark::run(shared, *at),
         Work::Sweep(memtables) => {
             memtables.clear();
             sweep(shared)
@@ -98,13 +123,19 @@ pub(super) fn run(shared: &Shared, mut work: Work) -> Result<()> {
         }
         Work::Compact { version, choice, .. } => compaction::run(shared, version, choice),
     };
-    if let (Err(error), Work::Flush(_)) = (&result, &work) {
-        shared.poison(error);
+    if let Work::Flush(_) = &work {
+        space::note(shared, Cause::Flush, &result);
+        if let Err(error) = &result {
+            shared.poison_unless_undone(error);
+        }
     }
     let mut state = shared.state.lock();
     match &work {
-        Work::Flush(_) => state.flush_running = false,
-        Work::PrepareLogSegment | Work::TrimRows { .. } => {}
+        Work::Flush(_) => {
+            state.flush_running = false;
+            state.flush_failure = result.as_ref().err().cloned();
+        }
+        Work::PrepareLogSegment | Work::MarkLog(_) | Work::TrimRows { .. } => {}
         Work::Sweep(_) => state.sweep_running = false,
         Work::Compact { job, choice, .. } => {
             state.compactions.end(*job);
@@ -113,17 +144,29 @@ pub(super) fn run(shared: &Shared, mut work: Work) -> Result<()> {
             }
         }
     }
-    if let Err(error) = &result
-        && !matches!(error, Error::Closed)
-    {
-        tracing::error!(%error, "background work failed");
-        state.background_error = Some(error.to_string());
-    }
+    note_result(&mut state, work.name(), &result);
     shared.wake(&state);
     drop(state);
     // Dropping a version or a memtable can take long; no lock is held here.
     drop(work);
     result
+}
+
+/// Keeps the newest failure until the same kind of work succeeds.
+fn note_result(state: &mut State, name: &'static str, result: &Result<()>) {
+    match result {
+        Err(Error::Closed) => {}
+        Err(error) => {
+            let failed_before = state.background_error.as_ref().is_some_and(|(it, _)| *it == name);
+            if !(failed_before && matches!(error, Error::NoSpace(_))) {
+                tracing::error!(%error, "background work failed");
+            }
+            state.background_error = Some((name, error.to_string()));
+        }
+        Ok(()) => {
+            state.background_error.take_if(|(failed, _)| *failed == name);
+        }
+    }
 }
 
 /// A damaged input is left alone from now on; other failures may pass.
@@ -141,7 +184,12 @@ fn note_failure(shared: &Shared, state: &mut State, choice: &Choice, error: &Err
             if damaged.is_empty() {
                 damaged = choice.inputs.iter().map(|(_, handle)| handle.id()).collect();
             }
-            damaged.into_iter().for_each(|id| state.compactions.avoid(id));
+            tracing::error!(
+                %error,
+                "a damaged table and all that it overlaps are left out of compaction, so writes \
+                 get slower and space is not given back; restore the data directory from a backup"
+            );
+            damaged.into_iter().for_each(|id| state.compactions.avoid(id, error));
         }
         _ => {}
     }
@@ -196,23 +244,29 @@ fn work(shared: &Shared, role: Role) {
     let _guard = PanicGuard(shared);
     let mut state = shared.state.lock();
     while !shared.is_stopping() {
+        if role != Role::Compact {
+            MutexGuard::unlocked(&mut state, || space::look(shared));
+        }
         let Some(work) = choose(shared, &mut state, role) else {
             shared.work.wait_for(&mut state, LOOK_EVERY);
             continue;
         };
         let is_optional = matches!(work, Work::Compact { .. } | Work::Sweep(_));
-        let failed = MutexGuard::unlocked(&mut state, || run(shared, work).is_err());
-        if failed && is_optional {
-            rest(shared, &mut state);
-        } else if failed && shared.check_writable().is_err() {
-            // A flush that failed is not tried again: what it left is unknown.
+        let is_flush = matches!(work, Work::Flush(_));
+        let result = MutexGuard::unlocked(&mut state, || run(shared, work));
+        if result.is_err() && is_optional {
+            rest(shared, &mut state, REST);
+        } else if result.is_err() && shared.check_poison().is_err() {
+            // A flush that failed for good is not tried again: what it left is unknown.
             shared.stopped.wait_while(&mut state, |_| !shared.is_stopping());
+        } else if result.is_err() && is_flush {
+            rest(shared, &mut state, FLUSH_REST);
         }
     }
 }
 
-fn rest(shared: &Shared, state: &mut MutexGuard<'_, State>) {
-    shared.stopped.wait_while_for(state, |_| !shared.is_stopping(), REST);
+fn rest(shared: &Shared, state: &mut MutexGuard<'_, State>, time: Duration) {
+    shared.stopped.wait_while_for(state, |_| !shared.is_stopping(), time);
 }
 
 /// Stops the background threads and waits for them.

@@ -6,7 +6,7 @@
 //! u8      1 where a root record follows the transactions, else 0
 //! then per transaction:
 //!   varint  number of writes
-//!   then per write, keys ascending:
+//!   then per write, each key once:
 //!     u8      1 put, 0 delete
 //!     slice   key
 //!     slice   value (put only)

@@ -38,6 +38,9 @@ pub enum Error {
         /// Why, and what can be done about it.
         what: String,
     },
+    /// The disk is full. What was tried has had no effect and can be tried again; writes are
+    /// refused until there is space. Says what was tried and what can be done.
+    NoSpace(Arc<str>),
     /// An earlier append or sync of the write-ahead log failed; no write is accepted until restart.
     Poisoned(Arc<str>),
     /// A stated maximum was exceeded (key, value, transaction size).
@@ -52,6 +55,21 @@ impl Error {
         let path = path.to_owned();
         move |source| Self::Io { operation, path, source: Arc::new(source) }
     }
+
+    /// For a failure that had no effect: one for want of space becomes [`Error::NoSpace`].
+    pub(super) fn without_effect(self) -> Self {
+        let Self::Io { operation, path, source } = &self else { return self };
+        let what = match source.kind() {
+            std::io::ErrorKind::StorageFull => "No space left on device",
+            std::io::ErrorKind::QuotaExceeded => "Disk quota exceeded",
+            _ => return self,
+        };
+        let path = path.display();
+        let why = format!(
+            "{what}: {operation} {path}; free some space there, writes then come back by themselves"
+        );
+        Self::NoSpace(why.into())
+    }
 }
 
 impl std::fmt::Display for Error {
@@ -65,6 +83,7 @@ impl std::fmt::Display for Error {
                 write!(f, "{} is damaged at offset {offset}: {what}", path.display())
             }
             Self::Directory { path, what } => write!(f, "{}: {what}", path.display()),
+            Self::NoSpace(why) => write!(f, "{why}"),
             Self::Poisoned(why) => write!(f, "writes are refused since an earlier failure: {why}"),
             Self::Limit(what) => write!(f, "{what}"),
             Self::Closed => write!(f, "the engine is closed"),

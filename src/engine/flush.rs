@@ -4,7 +4,7 @@
 //! not become durable ahead of the log. The same manifest edit names the table, the root record as of
 //! the memtable's end, and the oldest log segment that is still needed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,6 +12,7 @@ use super::manifest::Edit;
 use super::memtable::Memtable;
 use super::shared::{Shared, State};
 use super::tree::{Sealed, Tree};
+use super::version::Handle;
 use super::{Error, Filter, Result, TableBuilder, TableInfo, TableOptions};
 use crate::env::Fs;
 
@@ -25,19 +26,34 @@ pub(super) fn choose(shared: &Shared, state: &State) -> Option<Arc<Sealed>> {
     (oldest.last_seq <= published.seq).then(|| oldest.clone())
 }
 
-/// Flushes the oldest sealed memtable. After a failure the memtable stays, and the caller ends all
-/// writes: memory would only grow.
+/// Flushes the oldest sealed memtable. After a failure the memtable stays. With
+/// [`Error::NoSpace`] nothing else has changed and the flush can be tried again; after any other the
+/// caller ends all writes: memory would only grow.
 pub(super) fn run(shared: &Shared, sealed: &Arc<Sealed>) -> Result<()> {
-    let mut added = Vec::new();
-    if !sealed.memtable.is_empty() {
-        let id = shared.new_table_id();
-        let path = shared.table_path(id);
-        let info = write_table(&*shared.fs, path, id, &sealed.memtable, &*shared.filter)?;
-        shared.fs.sync_dir(&shared.options.dir).map_err(Error::io("sync", &shared.options.dir))?;
-        let handle = shared.handle(info);
-        handle.table.load()?;
-        added.push((0, handle));
+    let table = match sealed.memtable.is_empty() {
+        true => None,
+        false => Some(make_table(shared, sealed)?),
+    };
+    let path = table.as_ref().map(|handle| handle.table.path().to_owned());
+    let result = install(shared, sealed, table);
+    if let (Err(Error::NoSpace(_)), Some(path)) = (&result, &path) {
+        remove_unfinished(&*shared.fs, path);
     }
+    result
+}
+
+fn make_table(shared: &Shared, sealed: &Sealed) -> Result<Arc<Handle>> {
+    let id = shared.new_table_id();
+    let path = shared.table_path(id);
+    let info = write_table(&*shared.fs, path, id, &sealed.memtable, &*shared.filter)?;
+    shared.fs.sync_dir(&shared.options.dir).map_err(Error::io("sync", &shared.options.dir))?;
+    let handle = shared.handle(info);
+    handle.table.load()?;
+    Ok(handle)
+}
+
+fn install(shared: &Shared, sealed: &Arc<Sealed>, table: Option<Arc<Handle>>) -> Result<()> {
+    let added: Vec<_> = table.into_iter().map(|handle| (0, handle)).collect();
     let segment = needed_after(shared, sealed);
     let edit = Edit {
         added: added.iter().map(|(level, handle)| (*level, handle.info().clone())).collect(),
@@ -62,7 +78,7 @@ pub(super) fn run(shared: &Shared, sealed: &Arc<Sealed>) -> Result<()> {
     // A segment that stays too long only takes space; the next flush tries again.
     if let Err(error) = shared.segments.retire_below(segment) {
         tracing::warn!(%error, "log segments not retired");
-        shared.state.lock().background_error = Some(error.to_string());
+        shared.state.lock().background_error = Some(("retire", error.to_string()));
     }
     Ok(())
 }
@@ -80,7 +96,8 @@ fn needed_after(shared: &Shared, sealed: &Arc<Sealed>) -> u64 {
 }
 
 /// Writes the newest version of each key of `memtable` to a new table, synced. The caller syncs
-/// the directory. Leaves no file behind where it fails.
+/// the directory. Leaves no file behind where it fails, so that it can be tried again under another
+/// id where that was for want of space ([`Error::NoSpace`]).
 pub(super) fn write_table(
     fs: &dyn Fs,
     path: PathBuf,
@@ -88,7 +105,8 @@ pub(super) fn write_table(
     memtable: &Memtable,
     filter: &dyn Filter,
 ) -> Result<TableInfo> {
-    let file = fs.create(&path).map_err(Error::io("create", &path))?;
+    let created = fs.create(&path).map_err(Error::io("create", &path));
+    let file = created.map_err(Error::without_effect)?;
     let mut builder = TableBuilder::new(file, path.clone(), id, TableOptions::default(), filter);
     let mut write = || {
         for entry in memtable.newest()? {
@@ -97,10 +115,15 @@ pub(super) fn write_table(
         Ok(())
     };
     let result = write().and_then(|()| builder.finish());
-    if result.is_err()
-        && let Err(error) = fs.remove(&path)
-    {
+    if result.is_err() {
+        remove_unfinished(fs, &path);
+    }
+    result.map_err(Error::without_effect)
+}
+
+/// What cannot be removed now is removed by the next open.
+pub(super) fn remove_unfinished(fs: &dyn Fs, path: &Path) {
+    if let Err(error) = fs.remove(path) {
         tracing::warn!(path = %path.display(), %error, "unfinished table not removed");
     }
-    result
 }

@@ -10,7 +10,7 @@ use super::shared::Shared;
 use super::version::lies_within;
 use super::{
     Error, Filter, KeyRange, Options, ReadMode, Result, SeqNo, Snapshot, Stats, Writer, check,
-    recover, stats,
+    log_mark, recover, space, stats,
 };
 use crate::env::{Clock, Fs};
 
@@ -66,7 +66,14 @@ impl Engine {
         Snapshot::new(shared.published.load_full(), mode, shared.options.resident_steps)
     }
 
-    /// Why writes are refused, once a failure of the log, a flush or the manifest has ended them.
+    /// Fails with what a write would be refused with: [`Error::Poisoned`] once a failure of the log, a
+    /// flush or the manifest has ended writes, [`Error::NoSpace`] while the disk is full.
+    pub fn check_writable(&self) -> Result<()> {
+        self.owner.shared.check_writable()
+    }
+
+    /// Why writes are refused for good, once a failure of the log, a flush or the manifest has ended
+    /// them.
     #[must_use]
     pub fn write_failure(&self) -> Option<Arc<str>> {
         self.owner.shared.poisoned.get().cloned()
@@ -92,11 +99,13 @@ impl Engine {
     /// Seals the active memtable and waits until all that was committed before is in tables.
     /// Blocks the thread: until the writer has closed its open batch and published, too.
     /// Without background threads it does the work itself, and fails with [`Error::WouldBlock`]
-    /// where the writer has an open or unpublished batch.
+    /// where the writer has an open or unpublished batch. With [`Error::NoSpace`] it goes on later.
     pub fn flush_wait(&self) -> Result<()> {
         let shared = self.shared();
         let target = {
             let mut state = shared.state.lock();
+            // Whether there is space is for the next flush to say.
+            state.flush_failure = None;
             self.request_seal(&mut state);
             state.committed
         };
@@ -119,7 +128,7 @@ impl Engine {
     }
 
     /// Flushes, then compacts what is in tables by then into the deepest level in use. Blocks
-    /// the thread.
+    /// the thread. Fails with [`Error::Corruption`] where damaged tables are left out.
     pub fn compact_all(&self) -> Result<()> {
         self.flush_wait()?;
         let flushed = self.shared().state.lock().flushed;
@@ -129,7 +138,10 @@ impl Engine {
                 background::run(self.shared(), work)?;
             }
         }
-        Ok(())
+        let version = self.shared().tree().version.clone();
+        let state = self.shared().state.lock();
+        let damaged = state.compactions.avoided(&version).next();
+        damaged.map_or(Ok(()), |(_, error)| Err(error.clone()))
     }
 
     /// Tells that most records of `range` are dead by now (a keyspace was dropped): its tables are
@@ -181,6 +193,7 @@ impl Engine {
     }
 
     fn step_as(&self, role: Role) -> Result<bool> {
+        space::look(self.shared());
         let work = background::choose(self.shared(), &mut self.shared().state.lock(), role);
         work.map_or(Ok(false), |work| background::run(self.shared(), work).map(|()| true))
     }
@@ -189,7 +202,10 @@ impl Engine {
     fn wait_until(&self, role: Role, done: impl Fn(&Shared) -> bool) -> Result<()> {
         let shared = self.shared();
         while !done(shared) {
-            shared.check_writable()?;
+            shared.check_poison()?;
+            if let Some(error) = &shared.state.lock().flush_failure {
+                return Err(error.clone());
+            }
             if shared.is_stopping() {
                 return Err(Error::Closed);
             }
@@ -202,7 +218,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits until [`Writer::must_wait`] no longer holds (or never will: closed, failed).
+    /// Waits until [`Writer::must_wait`] no longer holds (or writes are refused: closed, failed).
     pub async fn writable(&self) {
         let shared = self.shared();
         let mut flushed = shared.flushed.subscribe();
@@ -214,10 +230,14 @@ impl Engine {
     }
 
     /// Stops the background threads and waits for them; a running compaction is given up. What is
-    /// in the log stays there for the next open. Reads go on. The lock of the directory is released
-    /// when the last `Engine` and the `Writer` (with its batches and syncers) are dropped.
+    /// in the log stays there for the next open, which then knows where it must end. Reads go on.
+    /// The lock of the directory is released when the last `Engine` and the `Writer` (with its
+    /// batches and syncers) are dropped.
     pub fn close(&self) {
         background::stop(self.shared());
+        if let Err(error) = log_mark::close(self.shared()) {
+            tracing::warn!(%error, "the end of the log could not be marked");
+        }
     }
 
     /// Walks the whole store: every table's checksums, levels without overlap, newer records above

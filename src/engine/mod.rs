@@ -15,6 +15,7 @@ mod filter;
 mod flush;
 mod handle;
 mod key_hash;
+mod log_mark;
 pub mod manifest;
 mod memtable;
 mod merge;
@@ -25,6 +26,7 @@ mod recover;
 mod rows;
 mod shared;
 mod snapshot;
+mod space;
 mod sstable;
 mod stats;
 mod table_info;
@@ -50,7 +52,7 @@ pub use sstable::{
 };
 pub use stats::{LevelStats, Stats};
 pub use table_info::TableInfo;
-pub use txn::{Changes, Txn};
+pub use txn::{Changes, Txn, Writes};
 pub use writer::{Batch, KEY_BYTES_MAX, ROOT_BYTES_MAX, Syncer, VALUE_BYTES_MAX, Writer};
 
 /// Position in the one order of all transactions; each committed transaction takes the next.

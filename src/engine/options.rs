@@ -28,6 +28,8 @@ pub struct Options {
     pub fanout: u64,
     /// Tables in level 0 at which they are compacted into level 1.
     pub l0_trigger: usize,
+    /// Bytes of the disk below which writes are refused; what is left is for flush and compaction.
+    pub space_reserve_bytes: u64,
     /// Threads for flush (one) and compaction (the others, at least one). 0: none, background
     /// work is done by [`super::Engine::step`] only.
     pub background_threads: usize,
@@ -46,17 +48,19 @@ impl Options {
     #[must_use]
     pub fn for_budget(dir: impl Into<PathBuf>, maxmemory: u64) -> Self {
         let memtable_bytes = (maxmemory / 8).clamp(MIB, 256 * MIB);
+        let segment_bytes = memtable_bytes.clamp(4 * MIB, 64 * MIB);
         Self {
             dir: dir.into(),
             memtable_bytes,
             sealed_max: 2,
             block_cache_bytes: cache_share(maxmemory, memtable_bytes),
             row_cache_bytes: (maxmemory / 8).max(MIB),
-            segment_bytes: memtable_bytes.clamp(4 * MIB, 64 * MIB),
+            segment_bytes,
             table_bytes: (maxmemory / 8).clamp(2 * MIB, 64 * MIB),
             level1_bytes: (4 * memtable_bytes).max(64 * MIB),
             fanout: 10,
             l0_trigger: 4,
+            space_reserve_bytes: (segment_bytes + memtable_bytes).min(256 * MIB),
             background_threads: 2,
             compaction_rate: 64 * MIB,
             resident_steps: 2000,

@@ -19,7 +19,7 @@ use super::memtable::Entry;
 use super::{BuildKeyHasher, Found, SeqNo};
 
 /// A shard that grows is moved as a whole, and a trim locks one at a time: many and small.
-const SHARDS: usize = 2048;
+const SHARDS: usize = 512;
 /// Larger rows stay no longer than their memtable: a block of a table is as good for them.
 const KEPT_ROW_BYTES_MAX: usize = 2 << 10;
 /// What a row costs beside its key and value.

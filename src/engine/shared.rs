@@ -19,12 +19,14 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::compaction::Running;
+use super::log_mark::LogMark;
 use super::manifest::{Edit, Manifest};
 use super::memtable::Memtable;
+use super::space::Space;
 use super::stats::Counters;
 use super::tree::{Published, Sealed, Tree};
 use super::version::{Handle, Obsolete, Version};
-use super::wal::Segments;
+use super::wal::{self, Segments};
 use super::{BlockCache, Error, Filter, Options, Result, SeqNo, Table, TableInfo, table_file_name};
 use crate::env::{Clock, DirectoryLock, Fs};
 
@@ -51,12 +53,15 @@ pub(super) struct Shared {
     pub(super) flushed: watch::Sender<u64>,
     pub(super) obsolete: Arc<Obsolete>,
     pub(super) segments: Segments,
+    /// Tells how far the log is durable.
+    pub(super) log: wal::Syncer,
     /// The log's segment after the newest append.
     pub(super) log_segment: AtomicU64,
     pub(super) next_table_id: AtomicU64,
     pub(super) counters: Counters,
     pub(super) stop: AtomicBool,
     pub(super) poisoned: OnceLock<Arc<str>>,
+    pub(super) space: Space,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(super) lock: Box<dyn DirectoryLock>,
 }
@@ -77,10 +82,14 @@ pub(super) struct State {
     pub(super) compactions: Running,
     pub(super) prepare_log_segment: bool,
     pub(super) sweep_running: bool,
+    pub(super) log_mark: LogMark,
     /// Flushed memtables that a reader may still hold. Dropping one takes long, so it is done by
     /// a background thread when nobody else has it.
     pub(super) retired: Vec<Arc<Sealed>>,
-    pub(super) background_error: Option<String>,
+    /// The newest failure of a flush for want of space, until one succeeds.
+    pub(super) flush_failure: Option<Error>,
+    /// The newest failure in the background, and what kind of work it was; until the same succeeds.
+    pub(super) background_error: Option<(&'static str, String)>,
 }
 
 impl Shared {
@@ -120,7 +129,7 @@ impl Shared {
 
     /// Whether writes have to wait for a flush. Not where no flush will come: then they are refused.
     pub(super) fn is_full(&self) -> bool {
-        if self.poisoned.get().is_some() || self.is_stopping() {
+        if self.check_writable().is_err() || self.is_stopping() {
             return false;
         }
         let published = self.published.load();
@@ -129,7 +138,8 @@ impl Shared {
     }
 
     /// Makes `edit` durable and then installs the version with its tables; `more` changes the rest
-    /// of the tree at the same moment.
+    /// of the tree at the same moment. Where that fails nobody knows what the manifest says, so
+    /// writes end and the new files stay; but not with [`Error::NoSpace`], when nothing has changed.
     pub(super) fn install_version(
         &self,
         edit: &Edit,
@@ -141,7 +151,7 @@ impl Shared {
         let old = self.tree().version.clone();
         let version = Arc::new(old.with(&removed, added));
         debug_assert!(version.broken_invariant().is_none(), "{:?}", version.broken_invariant());
-        manifest.apply(edit)?;
+        manifest.apply(edit).inspect_err(|error| self.poison_unless_undone(error))?;
         let mut state = self.state.lock();
         let before = self.tree();
         let tree = more(&mut state, &before, version);
@@ -183,6 +193,13 @@ impl Shared {
         self.wake(&state);
     }
 
+    /// Ends all writes, unless `error` says that nothing has changed.
+    pub(super) fn poison_unless_undone(&self, error: &Error) {
+        if !matches!(error, Error::NoSpace(_)) {
+            self.poison(error);
+        }
+    }
+
     /// Wakes everybody who waits for a change.
     pub(super) fn wake(&self, _state: &MutexGuard<'_, State>) {
         self.work.notify_all();
@@ -190,8 +207,14 @@ impl Shared {
         self.flushed.send_modify(|count| *count += 1);
     }
 
-    /// Fails with `Poisoned` where writes are refused.
+    /// Fails with `Poisoned` or `NoSpace` where writes are refused.
     pub(super) fn check_writable(&self) -> Result<()> {
+        self.check_poison()?;
+        self.space.check()
+    }
+
+    /// Fails with `Poisoned` where writes are refused for good.
+    pub(super) fn check_poison(&self) -> Result<()> {
         match self.poisoned.get() {
             Some(why) => Err(Error::Poisoned(why.clone())),
             None => Ok(()),

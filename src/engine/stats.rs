@@ -1,5 +1,6 @@
 //! Numbers of the engine, for `INFO`.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::compaction;
@@ -77,9 +78,13 @@ pub struct Stats {
     pub wal_disk_bytes: u64,
     /// Transactions found in the log when the store was opened.
     pub recovered_transactions: u64,
-    /// Why writes are refused, if they are.
+    /// Why writes are refused until the store is opened again, if they are.
     pub poisoned: Option<String>,
-    /// The newest failure of a background job, if any.
+    /// Why writes are refused until there is space on the disk, if they are.
+    pub no_space: Option<String>,
+    /// Files of tables that were found damaged, and are left out of compaction.
+    pub damaged_tables: Vec<PathBuf>,
+    /// The newest failure of a background job, until a job of the same kind succeeds.
     pub background_error: Option<String>,
 }
 
@@ -113,6 +118,7 @@ pub(super) fn collect(shared: &Shared) -> Stats {
         bytes: level.bytes(),
     };
     let state = shared.state.lock();
+    let damaged = state.compactions.avoided(&tree.version);
     Stats {
         levels: tree.version.levels.iter().map(level).collect(),
         memtable_bytes: tree.active.bytes(),
@@ -145,6 +151,8 @@ pub(super) fn collect(shared: &Shared) -> Stats {
         wal_disk_bytes: shared.segments.live_bytes(),
         recovered_transactions: get(&counters.recovered_transactions),
         poisoned: shared.poisoned.get().map(|why| why.to_string()),
-        background_error: state.background_error.clone(),
+        no_space: shared.space.check().err().map(|error| error.to_string()),
+        damaged_tables: damaged.map(|(handle, _)| handle.table.path().to_owned()).collect(),
+        background_error: state.background_error.as_ref().map(|(_, error)| error.clone()),
     }
 }

@@ -18,6 +18,7 @@ use super::memtable::{Entry, Memtable};
 use super::rows::Rows;
 use super::shared::Shared;
 use super::snapshot::Head;
+use super::space::{self, Cause};
 use super::tree::Published;
 use super::wal::{self, Append, LogBatch, Wal};
 use super::{Changes, Error, ReadMode, Result, SeqNo, Txn, admission};
@@ -35,6 +36,9 @@ pub const ROOT_BYTES_MAX: usize = 64 << 10;
 /// A memtable is also sealed when its batches take this many times its size in the log, because
 /// root records take place there and none in a memtable: it bounds the log and its replay.
 const LOG_PER_MEMTABLE: u64 = 4;
+
+/// How long a batch that found the disk full waits before it is tried again.
+const SPACE_RETRY: Duration = Duration::from_millis(500);
 
 /// Buffers kept for reuse, and how much of each is kept.
 const BUFFERS_MAX: usize = 4;
@@ -87,8 +91,9 @@ impl Writer {
     }
 
     /// A transaction over the newest state, unpublished changes included. Its reads go as far as
-    /// `mode` allows. Fails with [`Error::Poisoned`] after a failure of the log or of a flush, and
-    /// with [`Error::Closed`] after [`super::Engine::close`].
+    /// `mode` allows. Fails with [`Error::Poisoned`] after a failure of the log or of a flush, with
+    /// [`Error::NoSpace`] while the disk is full, and with [`Error::Closed`] after
+    /// [`super::Engine::close`].
     pub fn begin(&self, mode: ReadMode) -> Result<Txn<'_>> {
         self.shared.check_writable()?;
         if self.shared.is_stopping() {
@@ -101,18 +106,18 @@ impl Writer {
 
     /// Checks the stated maxima of `changes`: key, value, all together, and root record.
     pub fn check_limits(changes: &Changes) -> Result<()> {
+        let mut written = 0;
         for (key, value) in &changes.writes {
+            let value_len = value.as_ref().map_or(0, Bytes::len);
             if key.len() > KEY_BYTES_MAX {
                 return Err(Error::Limit("a key is longer than 1 MiB"));
             }
-            if value.as_ref().is_some_and(|value| value.len() > VALUE_BYTES_MAX) {
+            if value_len > VALUE_BYTES_MAX {
                 return Err(Error::Limit("a value is longer than 512 MiB"));
             }
+            written += key.len() + value_len;
         }
-        let written = |(key, value): (&Bytes, &Option<Bytes>)| {
-            key.len() + value.as_ref().map_or(0, Bytes::len)
-        };
-        if changes.writes.iter().map(written).sum::<usize>() > TXN_BYTES_MAX {
+        if written > TXN_BYTES_MAX {
             return Err(Error::Limit("a command changes more than 1 GiB"));
         }
         if changes.root.as_ref().is_some_and(|root| root.len() > ROOT_BYTES_MAX) {
@@ -165,7 +170,7 @@ impl Writer {
     }
 
     /// Closes the open batch; `None` where nothing was committed since the last one. Makes no
-    /// I/O that waits.
+    /// I/O.
     pub fn take_batch(&mut self) -> Option<Batch> {
         let open = self.open.take()?;
         let root = open.root_changed.then_some(&self.root[..]);
@@ -183,10 +188,6 @@ impl Writer {
         shared.log_segment.store(segment, Ordering::Relaxed);
         let placed = append.as_ref().map_or(segment, Append::segment);
         open.memtable.note_log(placed, bytes as u64);
-        if append.as_ref().is_ok_and(Append::rotated) {
-            state.prepare_log_segment = true;
-            shared.work.notify_all();
-        }
         state.batch_open = false;
         state.committed = self.seq;
         state.committed_root = self.root.clone();
@@ -197,7 +198,8 @@ impl Writer {
         if (is_large || state.seal_requested) && has_room {
             shared.seal(&mut state);
         }
-        Some(Batch { append, seq: self.seq, bytes, buffers: self.buffers.clone() })
+        let (shared, buffers) = (self.shared.clone(), self.buffers.clone());
+        Some(Batch { append, seq: self.seq, bytes, shared, buffers })
     }
 
     /// A handle that syncs the log, for another thread.
@@ -262,6 +264,7 @@ pub struct Batch {
     append: Result<Append>,
     seq: SeqNo,
     bytes: usize,
+    shared: Arc<Shared>,
     buffers: Buffers,
 }
 
@@ -269,14 +272,44 @@ impl Batch {
     /// Writes the batch to the log (to the page cache), on any thread; batches are written in
     /// their order. Durable after a [`Syncer::sync`] that starts when this one has returned.
     /// After a failure call [`Writer::poison`].
-    pub fn write(self) -> Result<()> {
-        let mut log = self.append?.write()?;
+    pub fn write(mut self) -> Result<()> {
+        self.try_write()
+    }
+
+    /// Like [`Batch::write`]; but after [`Error::NoSpace`] nothing has changed, other writes are
+    /// refused, and the same batch may be tried again instead of [`Writer::poison`].
+    pub fn try_write(&mut self) -> Result<()> {
+        let append = self.append.as_mut().map_err(|error| error.clone())?;
+        let written = append.write();
+        space::note(&self.shared, Cause::Log, &written);
+        let mut log = written?;
+        if append.rotated() {
+            // Not before: the spare segment is taken by the write.
+            self.shared.state.lock().prepare_log_segment = true;
+            self.shared.work.notify_all();
+        }
         log.clear(BUFFER_BYTES_MAX);
         let mut buffers = self.buffers.lock();
         if buffers.len() < BUFFERS_MAX {
             buffers.push(log);
         }
         Ok(())
+    }
+
+    /// Makes durable what was written before this batch, which waits for space, and then waits a
+    /// while. Blocks the thread. Fails where the log fails or the store is closed.
+    pub fn wait_for_space(&self) -> Result<()> {
+        self.shared.log.sync()?;
+        let mut state = self.shared.state.lock();
+        let shared = &self.shared;
+        shared.stopped.wait_while_for(&mut state, |_| !shared.is_stopping(), SPACE_RETRY);
+        if shared.is_stopping() { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Whether the write has to make a file first: more than a copy to the page cache.
+    #[must_use]
+    pub fn makes_file(&self) -> bool {
+        self.append.as_ref().is_ok_and(Append::makes_file)
     }
 
     /// Sequence number of its last transaction.

@@ -18,6 +18,8 @@ pub trait Fs: Send + Sync + std::fmt::Debug {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Reads a whole file.
     fn read(&self, path: &Path) -> io::Result<Bytes>;
+    /// Length of a file in bytes.
+    fn file_bytes(&self, path: &Path) -> io::Result<u64>;
     /// Names (not paths) of the directory's entries, in no order.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// Creates a directory and its parents.

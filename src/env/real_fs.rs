@@ -43,6 +43,10 @@ impl Fs for RealFs {
         fs::read(path).map(Bytes::from)
     }
 
+    fn file_bytes(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(dir)? {
@@ -229,6 +233,7 @@ mod tests {
         let file = RealFs.create(&path).unwrap();
         file.allocate(8192).unwrap();
         assert_eq!(file.len().unwrap(), 8192);
+        assert_eq!(RealFs.file_bytes(&path).unwrap(), 8192);
         file.write_at(100, b"hello").unwrap();
         file.start_writeback(0, 4096).unwrap();
         file.sync_data().unwrap();

@@ -46,18 +46,24 @@ impl Drop for SocketPath {
     }
 }
 
-/// Opens every listening socket of the settings. Fails where none could be opened, or one that was
-/// asked for without a leading `-` could not (as `bind` of redis.conf has it).
+/// Opens the TCP sockets of the settings, before the data directory is touched. Fails where one that
+/// was asked for without a leading `-` could not be opened (as `bind` of redis.conf has it), and
+/// where the settings name no socket at all.
 pub(crate) fn listen(settings: &Settings) -> io::Result<Vec<Listener>> {
-    let mut listeners = listen_tcp(settings)?;
-    if !settings.unixsocket.is_empty() {
-        let path = Path::new(&settings.unixsocket);
-        listeners.push(listen_unix(path, settings.unixsocketperm)?);
-    }
-    if listeners.is_empty() {
+    let listeners = listen_tcp(settings)?;
+    if listeners.is_empty() && settings.unixsocket.is_empty() {
         return Err(io::Error::other("configured to not listen anywhere"));
     }
     Ok(listeners)
+}
+
+/// Opens the unix socket of the settings, if they name one. It takes the place of what another
+/// server on the same data left behind, so only whoever has the lock of the data may do it.
+pub(crate) fn listen_local(settings: &Settings) -> io::Result<Option<Listener>> {
+    if settings.unixsocket.is_empty() {
+        return Ok(None);
+    }
+    listen_unix(Path::new(&settings.unixsocket), settings.unixsocketperm).map(Some)
 }
 
 /// Opens a socket on `port` of each `bind` address; none where the port is 0. Fails where an address

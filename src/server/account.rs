@@ -70,10 +70,10 @@ pub(crate) fn edit(state: &ServerState, outcome: &EditOutcome) {
 }
 
 /// The one place where an error becomes a reply; engine failures are logged here, but
-/// for the refusals after a failure of the log, which was logged itself.
+/// for the refusals after a failure of the log or on a full disk, which was logged itself.
 pub(crate) fn error_reply(state: &ServerState, error: &Error) -> Reply {
     if let Error::Engine(engine_error) = error
-        && !matches!(engine_error, engine::Error::Poisoned(_))
+        && !matches!(engine_error, engine::Error::Poisoned(_) | engine::Error::NoSpace(_))
     {
         tracing::warn!(error = %engine_error, "a command failed in the engine");
     }

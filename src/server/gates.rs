@@ -57,15 +57,15 @@ fn authenticated(session: &Session, command: &Command) -> Result<(), Error> {
     }
 }
 
-/// After a failed write of the log only reads go on; told here, so that no write waits for it.
+/// After a failed write of the log, or on a full disk, only reads go on; told here, so that no write
+/// waits for it.
 fn writable(state: &ServerState, command: &Command) -> Result<(), Error> {
     if !command.flags.has(Flags::WRITE) {
         return Ok(());
     }
-    match state.engine().ok().and_then(|engine| engine.write_failure()) {
-        None => Ok(()),
-        Some(why) => Err(Error::Engine(crate::engine::Error::Poisoned(why))),
-    }
+    // While the directory is opened again the writer tells.
+    let Ok(engine) = state.engine() else { return Ok(()) };
+    engine.check_writable().map_err(Error::Engine)
 }
 
 fn unknown_command(request: &Request) -> Error {

@@ -2,11 +2,15 @@
 //!
 //! Operations are carried out in the order they were sent, and answered in that order. The queue
 //! is bounded; the writer has at most one batch and one sync under way, so it never fills.
+//!
+//! A batch that finds the disk full is kept and tried again until there is space: whoever waits for
+//! it is answered then, and new writes are refused meanwhile. Only the end of the server ends that.
 
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use crate::commands::ShutdownPhase;
 use crate::engine::{Batch, Error, Result, Syncer};
 
 /// Operations that may be queued; the writer never has more than two under way.
@@ -57,13 +61,15 @@ pub(crate) struct LogThread {
 }
 
 impl LogThread {
-    /// Starts the thread. Completions arrive in order.
-    pub(crate) fn start() -> std::io::Result<(Self, mpsc::Receiver<Completion>)> {
+    /// Starts the thread. Completions arrive in order. It waits for no space once `phase` is closing.
+    pub(crate) fn start(
+        phase: watch::Receiver<ShutdownPhase>,
+    ) -> std::io::Result<(Self, mpsc::Receiver<Completion>)> {
         let (operations, queue) = sync_channel::<Operation>(QUEUE_MAX);
         let (done, completions) = mpsc::channel(QUEUE_MAX);
         std::thread::Builder::new().name("siltdb-log".into()).spawn(move || {
             while let Ok(operation) = queue.recv() {
-                if done.blocking_send(carry_out(operation)).is_err() {
+                if done.blocking_send(carry_out(operation, &phase)).is_err() {
                     return;
                 }
             }
@@ -80,12 +86,95 @@ impl LogThread {
     }
 }
 
-fn carry_out(operation: Operation) -> Completion {
-    match operation {
-        Operation::Write(batch) => Completion { kind: Kind::Batch, result: batch.write() },
-        Operation::WriteSync(batch, syncer) => {
-            Completion { kind: Kind::Batch, result: batch.write().and_then(|()| syncer.sync()) }
+fn carry_out(operation: Operation, phase: &watch::Receiver<ShutdownPhase>) -> Completion {
+    let kind = operation.kind();
+    let result = match operation {
+        Operation::Write(batch) => write(batch, phase),
+        Operation::WriteSync(batch, syncer) => write(batch, phase).and_then(|()| syncer.sync()),
+        Operation::Sync(syncer) => syncer.sync(),
+    };
+    Completion { kind, result }
+}
+
+/// Writes the batch, as soon as there is space for it.
+fn write(mut batch: Batch, phase: &watch::Receiver<ShutdownPhase>) -> Result<()> {
+    loop {
+        match batch.try_write() {
+            Err(Error::NoSpace(_)) if *phase.borrow() != ShutdownPhase::Closing => {
+                batch.wait_for_space()?;
+            }
+            result => return result,
         }
-        Operation::Sync(syncer) => Completion { kind: Kind::Sync, result: syncer.sync() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::engine::{Engine, KeepAll, Options, Read, ReadMode, Writer};
+    use crate::env::{SimClock, SimFs};
+
+    fn open(fs: &SimFs) -> (Engine, Writer) {
+        let options = Options {
+            background_threads: 0,
+            space_reserve_bytes: 0,
+            ..Options::for_budget(Path::new("/db"), 8 << 20)
+        };
+        let clock = Arc::new(SimClock::at_ms(1));
+        Engine::open(fs.shared(), clock, options, Arc::new(KeepAll)).unwrap()
+    }
+
+    fn batch(writer: &mut Writer) -> Batch {
+        let mut txn = writer.begin(ReadMode::Blocking).unwrap();
+        txn.put(Bytes::from_static(b"key"), Bytes::from_static(b"value"));
+        let changes = txn.into_changes();
+        writer.commit(changes);
+        writer.take_batch().unwrap()
+    }
+
+    /// A full disk, and a batch on its thread that waits for space.
+    fn waiting(
+        fs: &SimFs,
+    ) -> (Engine, Writer, watch::Sender<ShutdownPhase>, LogThread, Completions) {
+        let (engine, mut writer) = open(fs);
+        fs.set_capacity(Some(fs.used_bytes()));
+        let phase = watch::Sender::new(ShutdownPhase::Running);
+        let (thread, mut completions) = LogThread::start(phase.subscribe()).unwrap();
+        let batch = batch(&mut writer);
+        thread.send(Operation::WriteSync(batch, writer.syncer())).unwrap();
+        while engine.check_writable().is_ok() {
+            std::thread::yield_now();
+        }
+        assert!(completions.try_recv().is_err());
+        (engine, writer, phase, thread, completions)
+    }
+
+    type Completions = mpsc::Receiver<Completion>;
+
+    #[test]
+    fn a_batch_waits_for_space_and_is_then_written() {
+        let fs = SimFs::new(1);
+        let (engine, mut writer, _phase, _thread, mut completions) = waiting(&fs);
+        fs.set_capacity(None);
+        completions.blocking_recv().unwrap().result.unwrap();
+        engine.check_writable().unwrap();
+        writer.publish(1);
+        drop((engine, writer));
+        let found = open(&fs.crash(1)).0.snapshot(ReadMode::Blocking).get(b"key").unwrap();
+        assert_eq!(found.unwrap(), "value");
+    }
+
+    #[test]
+    fn the_end_of_the_server_ends_the_wait_for_space() {
+        let fs = SimFs::new(1);
+        let (_engine, _writer, phase, _thread, mut completions) = waiting(&fs);
+        phase.send_replace(ShutdownPhase::Closing);
+        let result = completions.blocking_recv().unwrap().result;
+        assert!(matches!(result, Err(Error::NoSpace(_))));
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::accept::Listener;
 use super::listeners::Listeners;
 use super::logging::{self, Level};
 use super::message;
@@ -46,10 +47,15 @@ pub fn run(parsed: Parsed) -> io::Result<()> {
         );
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let (engine, writer) =
-        open_engine(&settings, Arc::clone(&clock)).map_err(|e| io::Error::other(e.to_string()))?;
     let runtime = runtime(settings.io_threads)?;
-    let served = runtime.block_on(serve(config, level, clock, engine, writer));
+    // A server that cannot listen leaves no data directory behind.
+    let sockets = {
+        let _context = runtime.enter();
+        accept::listen(&settings)?
+    };
+    let store =
+        open_engine(&settings, Arc::clone(&clock)).map_err(|e| io::Error::other(e.to_string()))?;
+    let served = runtime.block_on(serve(config, level, clock, store, sockets));
     runtime.shutdown_timeout(Duration::from_millis(100));
     served
 }
@@ -99,11 +105,11 @@ async fn serve(
     config: Config,
     level: Level,
     clock: Arc<dyn Clock>,
-    engine: Engine,
-    writer: Writer,
+    (engine, writer): (Engine, Writer),
+    mut sockets: Vec<Listener>,
 ) -> io::Result<()> {
     let settings = config.load_full();
-    let sockets = accept::listen(&settings)?;
+    sockets.extend(accept::listen_local(&settings)?);
     let _pidfile = PidFile::write(RealFs::shared(), &settings.pidfile);
     let (control, requests) = mpsc::channel(CONTROL_MAX);
     let (messages, inbox) = mpsc::channel(message::QUEUE_MAX);

@@ -4,7 +4,7 @@
 //! While one batch is under way to the disk the next is gathered and run; at most one batch is
 //! under way. With `appendfsync always` the log thread writes and syncs; otherwise a small batch
 //! is written in place (a copy to the page cache) and a large one by the log thread, and a sync
-//! follows every second (`everysec`).
+//! follows every second (`everysec`). One for which a file has to be made goes to the log thread.
 //!
 //! Nothing is answered before its promise holds. After a failed write or sync every waiting and
 //! later write gets the error; reads go on.
@@ -105,7 +105,7 @@ impl WriterTask {
         inbox: mpsc::Receiver<Message>,
         control: mpsc::Receiver<Control>,
     ) -> std::io::Result<Self> {
-        let (log, completions) = LogThread::start()?;
+        let (log, completions) = LogThread::start(state.shutdown.subscribe())?;
         Ok(Self {
             state,
             writer: Owned(Some(writer)),
@@ -268,7 +268,7 @@ impl WriterTask {
             Ok(false) => Expired::All,
             Err(engine::Error::WouldBlock) => Expired::Warm(self.marks.clone()),
             // Logged when it happened.
-            Err(engine::Error::Poisoned(_)) => Expired::All,
+            Err(engine::Error::Poisoned(_) | engine::Error::NoSpace(_)) => Expired::All,
             Err(error) => {
                 tracing::warn!(%error, "active expiry");
                 Expired::All
@@ -332,7 +332,7 @@ impl WriterTask {
         let policy = self.state.config.load().appendfsync;
         if policy == AppendFsync::Always {
             self.send(Operation::WriteSync(batch, self.writer.syncer()));
-        } else if batch.bytes() > INLINE_WRITE_MAX {
+        } else if batch.bytes() > INLINE_WRITE_MAX || batch.makes_file() {
             self.unsynced = true;
             self.send(Operation::Write(batch));
         } else {
@@ -342,9 +342,12 @@ impl WriterTask {
         self.admit();
     }
 
-    fn write_inline(&mut self, batch: Batch) {
-        let result = batch.write();
-        self.complete(Completion { kind: Kind::Batch, result });
+    fn write_inline(&mut self, mut batch: Batch) {
+        match batch.try_write() {
+            // The log thread waits until there is space.
+            Err(engine::Error::NoSpace(_)) => self.send(Operation::Write(batch)),
+            result => self.complete(Completion { kind: Kind::Batch, result }),
+        }
     }
 
     fn send(&mut self, operation: Operation) {

@@ -13,7 +13,10 @@ pub(super) fn siltdb(picture: &Picture<'_>, out: &mut Fields) {
     out.add("siltdb_version", env!("CARGO_PKG_VERSION"));
     out.add("durability", durability);
     out.add("data_directory", &picture.settings.dir);
-    let refused = picture.engine.as_ref().and_then(|stats| stats.poisoned.as_deref());
+    let refused = picture
+        .engine
+        .as_ref()
+        .and_then(|stats| stats.poisoned.as_deref().or(stats.no_space.as_deref()));
     out.add("writes_refused", refused.unwrap_or("no"));
     out.all(&[
         ("writer_queue_full", metrics.writer_queue_full.get()),
@@ -64,5 +67,9 @@ pub(super) fn lsm(picture: &Picture<'_>, out: &mut Fields) {
         ("write_delay_us", stats.stall_us),
         ("recovered_transactions", stats.recovered_transactions),
     ]);
+    let damaged: Vec<_> =
+        stats.damaged_tables.iter().map(|path| path.display().to_string()).collect();
+    let damaged = if damaged.is_empty() { "none".to_owned() } else { damaged.join(",") };
+    out.add("damaged_tables", damaged);
     out.add("background_error", stats.background_error.as_deref().unwrap_or("none"));
 }

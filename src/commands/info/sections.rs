@@ -132,8 +132,9 @@ fn percent(part: u64, whole: u64) -> String {
 pub(super) fn persistence(picture: &Picture<'_>, out: &mut Fields) {
     let state = picture.state;
     let engine = picture.engine.as_ref();
-    let broken = engine.is_some_and(|stats| stats.poisoned.is_some());
-    let background_failed = engine.is_some_and(|stats| stats.background_error.is_some());
+    let broken = engine.is_some_and(|stats| stats.poisoned.is_some() || stats.no_space.is_some());
+    let background_failed = engine
+        .is_some_and(|stats| stats.background_error.is_some() || !stats.damaged_tables.is_empty());
     let status = |failed| if failed { "err" } else { "ok" };
     out.add("loading", u8::from(engine.is_none()));
     out.add("async_loading", 0);

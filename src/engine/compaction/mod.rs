@@ -13,23 +13,24 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 pub(super) use choose::{Choice, Reason, choose, choose_from};
 pub(super) use run::run;
 
-use super::Options;
-use super::version::{LEVELS, Version};
+use super::version::{Handle, LEVELS, Version};
+use super::{Error, Options};
 
 /// The compactions that run, and what is known of tables beyond their facts.
 #[derive(Debug, Default)]
 pub(super) struct Running {
     jobs: Vec<Footprint>,
     next_job: u64,
-    /// Tables found damaged; they are left where they are.
-    avoid: HashSet<u64>,
+    /// Tables found damaged, with what was found; they are left where they are.
+    avoid: BTreeMap<u64, Error>,
     /// Tables that a rewrite for their expired records left as they are.
     settled: HashSet<u64>,
     /// Tables that somebody thinks full of dead records.
@@ -72,9 +73,18 @@ impl Running {
         self.jobs.len()
     }
 
-    /// Never picks table `id` again.
-    pub(super) fn avoid(&mut self, id: u64) {
-        self.avoid.insert(id);
+    /// Never picks table `id` again, for this damage.
+    pub(super) fn avoid(&mut self, id: u64, error: &Error) {
+        self.avoid.insert(id, error.clone());
+    }
+
+    /// The tables of `version` that are not picked, with what was found.
+    pub(super) fn avoided<'a>(
+        &'a self,
+        version: &'a Version,
+    ) -> impl Iterator<Item = (&'a Arc<Handle>, &'a Error)> {
+        let found = |handle: &'a Arc<Handle>| Some((handle, self.avoid.get(&handle.id())?));
+        version.tables().filter_map(move |(_, handle)| found(handle))
     }
 
     /// Does not pick table `id` for its expired records again.
@@ -88,7 +98,7 @@ impl Running {
     }
 
     fn is_free(&self, id: u64) -> bool {
-        !self.avoid.contains(&id) && self.jobs.iter().all(|job| !job.inputs.contains(&id))
+        !self.avoid.contains_key(&id) && self.jobs.iter().all(|job| !job.inputs.contains(&id))
     }
 
     fn runs_from(&self, level: usize) -> bool {

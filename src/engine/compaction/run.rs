@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use super::super::flush::remove_unfinished;
 use super::super::manifest::Edit;
 use super::super::shared::Shared;
 use super::super::snapshot::Snapshot;
@@ -29,7 +30,10 @@ pub(in super::super) fn run(shared: &Shared, version: &Version, choice: &Choice)
         return move_down(shared, choice);
     }
     let mut output = Output::new(shared, version, choice);
-    let result = merge(shared, version, choice, &mut output).and_then(|()| output.close());
+    let result = merge(shared, version, choice, &mut output)
+        .and_then(|()| output.finish_table())
+        .map_err(Error::without_effect)
+        .and_then(|()| output.close());
     let infos = match result {
         Ok(infos) => infos,
         Err(error) => {
@@ -52,7 +56,12 @@ pub(in super::super) fn run(shared: &Shared, version: &Version, choice: &Choice)
         output.discard();
         return Err(error);
     }
-    install(shared, &edit, &added)?;
+    if let Err(error) = install(shared, &edit, &added) {
+        if matches!(error, Error::NoSpace(_)) {
+            output.discard();
+        }
+        return Err(error);
+    }
     shared.counters.compaction_bytes_written.fetch_add(written, Ordering::Relaxed);
     if choice.reason == Reason::Expired && choice.from == choice.to {
         let mut state = shared.state.lock();
@@ -73,15 +82,10 @@ fn move_down(shared: &Shared, choice: &Choice) -> Result<()> {
     install(shared, &edit, &added)
 }
 
-/// After a failed edit nobody knows what the manifest says, so the outputs stay; the next open
-/// removes what is not named.
+/// After a failed edit nobody knows what the manifest says, so the outputs stay, unless there was no
+/// space for it; the next open removes what is not named.
 fn install(shared: &Shared, edit: &Edit, added: &[(usize, Arc<Handle>)]) -> Result<()> {
-    let result = shared
-        .install_version(edit, added, |_, before, version| Tree { version, ..before.clone() });
-    if let Err(error) = &result {
-        shared.poison(error);
-    }
-    result?;
+    shared.install_version(edit, added, |_, before, version| Tree { version, ..before.clone() })?;
     shared.counters.compactions.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }
@@ -216,9 +220,8 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Makes all tables durable, names included.
+    /// Makes the names of all tables durable, too.
     fn close(&mut self) -> Result<Vec<TableInfo>> {
-        self.finish_table()?;
         let dir = &self.shared.options.dir;
         self.shared.fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
         Ok(std::mem::take(&mut self.done))
@@ -228,9 +231,7 @@ impl<'a> Output<'a> {
     fn discard(&mut self) {
         self.builder = None;
         for path in self.created.drain(..) {
-            if let Err(error) = self.shared.fs.remove(&path) {
-                tracing::warn!(path = %path.display(), %error, "unfinished table not removed");
-            }
+            remove_unfinished(&*self.shared.fs, &path);
         }
     }
 }

@@ -135,7 +135,7 @@ fn what_runs_is_not_disturbed() {
 fn a_damaged_table_is_left_where_it_is() {
     let version = version("1: 1 a-c 120 \n 1: 2 e-g 120");
     let mut running = Running::default();
-    running.avoid(1);
+    running.avoid(1, &crate::engine::Error::Closed);
     let choice = choose(&version, &options(), &running, 0);
     assert_eq!(print(choice.as_ref()), "move 1:2 to 2 (Size)");
     assert_eq!(choice.unwrap().reason, Reason::Size);

@@ -13,6 +13,7 @@
 //! | 5   | last seq      | v sequence number                                                       |
 //! | 6   | root          | s root record                                                           |
 //! | 7   | option        | s name (UTF-8), s value; in snapshots only                              |
+//! | 8   | log mark      | v segment, v offset; since format 2                                     |
 //!
 //! Tags are permanent; a new one takes a new version of the format.
 
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::engine::coding::{Reader, put_slice, put_u8, put_varint};
+use crate::engine::wal::LogPosition;
 use crate::engine::{SeqNo, TableInfo};
 
 const TAG_REMOVED: u8 = 1;
@@ -30,6 +32,7 @@ const TAG_NEXT_TABLE_ID: u8 = 4;
 const TAG_LAST_SEQ: u8 = 5;
 const TAG_ROOT: u8 = 6;
 const TAG_OPTION: u8 = 7;
+const TAG_LOG_MARK: u8 = 8;
 
 /// One atomic change of the [`State`](super::State). `None` leaves a value as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,6 +43,8 @@ pub struct Edit {
     pub added: Vec<(usize, TableInfo)>,
     /// Oldest log segment that is still needed.
     pub log_segment: Option<u64>,
+    /// The log is durable up to here; see [`crate::engine::wal`].
+    pub log_mark: Option<LogPosition>,
     /// Id for the next table; it never goes back.
     pub next_table_id: Option<u64>,
     /// Newest sequence number in any table.
@@ -71,6 +76,11 @@ impl Edit {
                 put_varint(out, number);
             }
         }
+        if let Some(mark) = self.log_mark {
+            put_u8(out, TAG_LOG_MARK);
+            put_varint(out, mark.segment);
+            put_varint(out, mark.offset);
+        }
         if let Some(root) = &self.root {
             put_u8(out, TAG_ROOT);
             put_slice(out, root);
@@ -90,6 +100,10 @@ impl Edit {
                 TAG_LOG_SEGMENT => edit.log_segment = Some(reader.varint()?),
                 TAG_NEXT_TABLE_ID => edit.next_table_id = Some(reader.varint()?),
                 TAG_LAST_SEQ => edit.last_seq = Some(reader.varint()?),
+                TAG_LOG_MARK => {
+                    let (segment, offset) = (reader.varint()?, reader.varint()?);
+                    edit.log_mark = Some(LogPosition { segment, offset });
+                }
                 TAG_ROOT => edit.root = Some(Bytes::copy_from_slice(reader.slice()?)),
                 TAG_OPTION => {
                     let name = std::str::from_utf8(reader.slice()?).ok()?;

@@ -11,7 +11,9 @@ use crate::env::{File, Fs};
 
 const MAGIC: &[u8; 8] = b"SILTDBMF";
 /// Format of the whole data directory.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The oldest format that is read.
+const VERSION_MIN: u32 = 1;
 const FILE_HEADER_BYTES: usize = 16;
 const RECORD_HEADER_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
@@ -23,6 +25,7 @@ pub(super) struct ManifestFile {
     file: Arc<dyn File>,
     len: u64,
     snapshot_bytes: u64,
+    version: u32,
 }
 
 impl ManifestFile {
@@ -50,7 +53,7 @@ impl ManifestFile {
         file.write_at(0, &bytes).map_err(Error::io("write", &path))?;
         file.sync_data().map_err(Error::io("sync", &path))?;
         let len = bytes.len() as u64;
-        Ok(Self { path, file, len, snapshot_bytes: len })
+        Ok(Self { path, file, len, snapshot_bytes: len, version: VERSION })
     }
 
     /// Reads the manifest at `path` and cuts an unfinished append. What was read is durable on
@@ -58,8 +61,9 @@ impl ManifestFile {
     pub(super) fn open(fs: &dyn Fs, path: PathBuf) -> Result<(Self, State)> {
         let bytes = fs.read(&path).map_err(Error::io("read", &path))?;
         let file = fs.open(&path).map_err(Error::io("open", &path))?;
-        check_file_header(&path, &bytes)?;
-        let mut this = Self { path, file, len: FILE_HEADER_BYTES as u64, snapshot_bytes: 0 };
+        let version = check_file_header(&path, &bytes)?;
+        let len = FILE_HEADER_BYTES as u64;
+        let mut this = Self { path, file, len, snapshot_bytes: 0, version };
         let mut state = State::default();
         let mut offset = FILE_HEADER_BYTES;
         while let Some(body) = record_at(&bytes, offset) {
@@ -100,16 +104,26 @@ impl ManifestFile {
         self.file.sync_data().map_err(Error::io("sync", &self.path))
     }
 
-    /// Appends `edit` and syncs it.
+    /// Appends `edit` and syncs it. After [`Error::NoSpace`] the manifest is as before; after any
+    /// other failure nobody knows.
     pub(super) fn append(&mut self, edit: &Edit) -> Result<()> {
         let mut body = Vec::new();
         edit.encode(&mut body);
         let mut bytes = Vec::new();
         put_record(&mut bytes, self.len, &body)?;
-        self.file.write_at(self.len, &bytes).map_err(Error::io("write", &self.path))?;
+        if let Err(error) = self.file.write_at(self.len, &bytes) {
+            // A part of it may be there: not all, so it is no edit. The next one takes its place.
+            self.file.set_len(self.len).map_err(Error::io("cut", &self.path))?;
+            return Err(Error::io("write", &self.path)(error).without_effect());
+        }
         self.file.sync_data().map_err(Error::io("sync", &self.path))?;
         self.len += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Whether it is of an earlier format.
+    pub(super) fn is_old(&self) -> bool {
+        self.version < VERSION
     }
 
     /// Bytes of the header and all records.
@@ -128,7 +142,8 @@ impl ManifestFile {
     }
 }
 
-fn check_file_header(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Answers the format.
+fn check_file_header(path: &Path, bytes: &[u8]) -> Result<u32> {
     let damaged = |what: &str| Error::Corruption {
         path: path.to_owned(),
         offset: 0,
@@ -142,15 +157,15 @@ fn check_file_header(path: &Path, bytes: &[u8]) -> Result<()> {
     if magic != MAGIC || crc32fast::hash(&bytes[..FILE_HEADER_BYTES - CRC_BYTES]) != crc {
         return Err(damaged("the header of the manifest cannot be read"));
     }
-    if version == VERSION {
-        return Ok(());
+    if (VERSION_MIN..=VERSION).contains(&version) {
+        return Ok(version);
     }
     let age = if version > VERSION { "newer" } else { "older" };
     Err(Error::Directory {
         path: path.parent().unwrap_or(path).to_owned(),
         what: format!(
             "the data was written by a {age} version of SiltDB (format {version}; this version \
-             reads format {VERSION}); use that version, or another data directory"
+             reads up to format {VERSION}); use that version, or another data directory"
         ),
     })
 }

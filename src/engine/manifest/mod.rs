@@ -6,7 +6,7 @@
 //! | offset | size | name    | meaning                                  |
 //! |--------|------|---------|------------------------------------------|
 //! | 0      | 8    | magic   | `SILTDBMF`                               |
-//! | 8      | 4    | version | format of the whole data directory, 1    |
+//! | 8      | 4    | version | format of the whole data directory, 2    |
 //! | 12     | 4    | crc     | crc32 of the bytes from offset 0 to 12   |
 //!
 //! Records follow one another to the end of the file; the first is a snapshot of the whole state:
@@ -18,7 +18,7 @@
 //! | 8      | 8    | offset | offset of the record in the file, so that one is known when found  |
 //! | 16     | len  | body   | an edit, see `edit.rs`                                             |
 //!
-//! All numbers are little-endian.
+//! All numbers are little-endian. Format 1, which had no log mark, is read and goes on as format 2.
 //!
 //! **Order.** An edit is appended and synced before anybody acts on it, and the next one only then.
 //! When a manifest has grown to several times its snapshot, the next number begins with a new
@@ -123,13 +123,32 @@ impl Manifest {
         // An earlier process may have been stopped before it could make the rename durable.
         fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
         let path = dir.join(manifest_name(number));
+        match fs.file_bytes(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::Corruption {
+                    path,
+                    offset: 0,
+                    what: "CURRENT names this manifest, but the file is missing; restore it, or \
+                           the whole data directory, from a backup"
+                        .into(),
+                });
+            }
+            _ => {}
+        }
         let (file, state) = ManifestFile::open(&*fs, path)?;
         let roll_bytes = roll_bytes_min.max(GROWTH_MAX * file.snapshot_bytes());
         let dir = dir.to_owned();
-        Ok(Self { fs, dir, number, file, roll_bytes, roll_bytes_min, state, poison: None })
+        let is_old = file.is_old();
+        let mut this =
+            Self { fs, dir, number, file, roll_bytes, roll_bytes_min, state, poison: None };
+        if is_old {
+            this.roll_if_space()?;
+        }
+        Ok(this)
     }
 
-    /// Makes manifest `number` with a snapshot of `state`, and then the current one.
+    /// Makes manifest `number` with a snapshot of `state`, and then the current one. Where there is
+    /// no space for it, fails with [`Error::NoSpace`], and the current one is as before.
     fn start(
         fs: Arc<dyn Fs>,
         dir: &Path,
@@ -138,14 +157,11 @@ impl Manifest {
         roll_bytes_min: u64,
     ) -> Result<Self> {
         let path = dir.join(manifest_name(number));
-        let file = ManifestFile::create(&*fs, path, &state)?;
-        fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
         let temporary = dir.join(CURRENT_TEMPORARY);
-        remove_all(&*fs, dir, [CURRENT_TEMPORARY])?;
-        let current = fs.create(&temporary).map_err(Error::io("create", &temporary))?;
-        let line = format!("{}\n", manifest_name(number));
-        current.write_at(0, line.as_bytes()).map_err(Error::io("write", &temporary))?;
-        current.sync_data().map_err(Error::io("sync", &temporary))?;
+        let made = ManifestFile::create(&*fs, path, &state);
+        let file = made.map_err(Error::without_effect)?;
+        fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
+        name_in(&*fs, dir, &temporary, number).map_err(Error::without_effect)?;
         fs.rename(&temporary, &dir.join(CURRENT)).map_err(Error::io("rename", &temporary))?;
         fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
         let roll_bytes = roll_bytes_min.max(GROWTH_MAX * file.snapshot_bytes());
@@ -155,26 +171,40 @@ impl Manifest {
 
     /// Makes `edit` durable. Waits on the disk. After an error it is not known whether the edit
     /// holds, and every further edit is refused until the manifest is opened again; but an edit that
-    /// contradicts the state (a table that is not there, or twice) is refused without consequence.
+    /// contradicts the state (a table that is not there, or twice), or for which there is no space
+    /// ([`Error::NoSpace`]), is refused without consequence.
     pub fn apply(&mut self, edit: &Edit) -> Result<()> {
         if let Some(why) = &self.poison {
             return Err(Error::Poisoned(Arc::clone(why)));
         }
         let mut state = self.state.clone();
         state.apply(edit).map_err(|what| self.file.corruption(self.file.len(), what))?;
-        self.write(edit, state).inspect_err(|error| self.poison = Some(error.to_string().into()))
+        self.write(edit, state).inspect_err(|error| {
+            if !matches!(error, Error::NoSpace(_)) {
+                self.poison = Some(error.to_string().into());
+            }
+        })
     }
 
     fn write(&mut self, edit: &Edit, state: State) -> Result<()> {
         self.file.append(edit)?;
         self.state = state;
         if self.file.len() > self.roll_bytes {
-            self.roll()?;
+            self.roll_if_space()?;
         }
         Ok(())
     }
 
-    /// Goes on in a new manifest.
+    /// Goes on in a new manifest; where there is no space for it, in this one for a while.
+    fn roll_if_space(&mut self) -> Result<()> {
+        match self.roll() {
+            Err(Error::NoSpace(_)) => self.roll_bytes = 2 * self.file.len(),
+            result => result?,
+        }
+        Ok(())
+    }
+
+    /// Goes on in a new manifest, or after [`Error::NoSpace`] in this one.
     fn roll(&mut self) -> Result<()> {
         let state = self.state.clone();
         let fs = Arc::clone(&self.fs);
@@ -190,20 +220,40 @@ impl Manifest {
     }
 }
 
+/// Makes the file that names manifest `number` once it is renamed to `CURRENT`.
+fn name_in(fs: &dyn Fs, dir: &Path, temporary: &Path, number: u64) -> Result<()> {
+    remove_all(fs, dir, [CURRENT_TEMPORARY])?;
+    let current = fs.create(temporary).map_err(Error::io("create", temporary))?;
+    let line = format!("{}\n", manifest_name(number));
+    current.write_at(0, line.as_bytes()).map_err(Error::io("write", temporary))?;
+    current.sync_data().map_err(Error::io("sync", temporary))
+}
+
 fn check_is_new(dir: &Path, names: &[String]) -> Result<()> {
     // One that stopped before it made CURRENT has made the first manifest at most.
     let first = manifest_name(1);
     let is_foreign = |name: &&String| **name != first && !NEUTRAL_NAMES.contains(&name.as_str());
-    match names.iter().find(is_foreign) {
-        None => Ok(()),
-        Some(name) => Err(Error::Directory {
-            path: dir.to_owned(),
-            what: format!(
-                "this is not a SiltDB data directory: it has no {CURRENT}, but it is not empty \
-                 ({name}); choose an empty directory, or restore {CURRENT} if it was lost"
-            ),
-        }),
-    }
+    let Some(foreign) = names.iter().find(is_foreign) else { return Ok(()) };
+    let numbers = names.iter().filter_map(|name| parse_name(name));
+    let is_ours = |name: &String| name.ends_with(".sst") || name.ends_with(".wal");
+    let what = if let Some(newest) = numbers.max() {
+        format!(
+            "the file {CURRENT} is missing; restore it from a backup, or make it anew: it holds \
+             the name of the newest manifest, {}, and a newline",
+            manifest_name(newest)
+        )
+    } else if names.iter().any(is_ours) {
+        format!(
+            "the files {CURRENT} and {PREFIX}* are missing; without them the others are of no \
+             use: restore the data directory from a backup"
+        )
+    } else {
+        format!(
+            "this is not a SiltDB data directory: it has no {CURRENT}, but it is not empty \
+             ({foreign}); choose an empty directory"
+        )
+    };
+    Err(Error::Directory { path: dir.to_owned(), what })
 }
 
 fn remove_all(
@@ -228,7 +278,11 @@ fn manifest_name(number: u64) -> String {
 }
 
 fn parse_current(bytes: &[u8]) -> Option<u64> {
-    let name = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
+    parse_name(std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?)
+}
+
+/// The number in the name of a manifest; `None` for other files.
+fn parse_name(name: &str) -> Option<u64> {
     let number = name.strip_prefix(PREFIX)?.parse().ok()?;
     (manifest_name(number) == name).then_some(number)
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use bytes::Bytes;
 
 use super::Edit;
+use crate::engine::wal::LogPosition;
 use crate::engine::{SeqNo, TableInfo};
 
 /// Levels are numbered below this.
@@ -18,6 +19,8 @@ pub struct State {
     pub levels: Vec<Vec<TableInfo>>,
     /// Oldest log segment that is still needed; 1 in a new directory.
     pub log_segment: u64,
+    /// The log was durable up to here when this was written; the default in a new directory.
+    pub log_mark: LogPosition,
     /// Id for the next table, larger than that of any; 1 in a new directory.
     pub next_table_id: u64,
     /// Newest sequence number in any table.
@@ -33,6 +36,7 @@ impl Default for State {
         Self {
             levels: Vec::new(),
             log_segment: 1,
+            log_mark: LogPosition::default(),
             next_table_id: 1,
             last_seq: 0,
             root: Bytes::new(),
@@ -71,6 +75,9 @@ impl State {
         if let Some(segment) = edit.log_segment {
             self.log_segment = segment;
         }
+        if let Some(mark) = edit.log_mark {
+            self.log_mark = mark;
+        }
         if let Some(id) = edit.next_table_id {
             self.next_table_id = self.next_table_id.max(id);
         }
@@ -91,6 +98,7 @@ impl State {
             removed: Vec::new(),
             added: tables.map(|(level, table)| (level, table.clone())).collect(),
             log_segment: Some(self.log_segment),
+            log_mark: Some(self.log_mark),
             next_table_id: Some(self.next_table_id),
             last_seq: Some(self.last_seq),
             root: Some(self.root.clone()),

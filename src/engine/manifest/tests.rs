@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::TableInfo;
+use crate::engine::wal::LogPosition;
 use crate::env::SimFs;
 
 const DIR: &str = "/db";
@@ -51,6 +52,7 @@ fn edit(number: u64) -> Edit {
             .chain((number > 0).then(|| (1, table(number))))
             .collect(),
         log_segment: Some(number + 5),
+        log_mark: number.is_multiple_of(4).then_some(LogPosition { segment: number, offset: 72 }),
         next_table_id: number.is_multiple_of(2).then_some(number + 10),
         last_seq: Some(number * 7),
         root: number.is_multiple_of(3).then(|| Bytes::from(format!("root {number}"))),
@@ -130,6 +132,61 @@ fn a_directory_that_is_not_ours_is_refused() {
 }
 
 #[test]
+fn an_edit_without_space_changes_nothing_and_can_be_tried_again() {
+    let fs = disk(0);
+    let (mut manifest, _) = open(&fs).unwrap();
+    for number in 0..40 {
+        let used = fs.used_bytes();
+        let mut more = 0;
+        loop {
+            // In the end enough for the edit, but not for a new manifest.
+            fs.set_capacity(Some(used + more));
+            match manifest.apply(&edit(number)) {
+                Ok(()) => break,
+                Err(Error::NoSpace(why)) => assert!(why.contains("MANIFEST"), "{why}"),
+                Err(error) => panic!("{error}"),
+            }
+            assert_eq!(fs.used_bytes(), used);
+            assert_eq!(manifest.state(), &state_after(number));
+            assert_eq!(open(&fs.crash(more)).unwrap().1, state_after(number));
+            more += 10;
+        }
+        assert!(more > 20, "{more}");
+        assert_eq!(open(&fs.crash(number)).unwrap().1, state_after(number + 1));
+    }
+    assert_eq!(manifest.number, 1, "no space for another");
+    fs.set_capacity(None);
+    (40..120).for_each(|number| manifest.apply(&edit(number)).unwrap());
+    assert!(manifest.number > 1);
+    assert_eq!(open(&fs.crash(7)).unwrap().1, state_after(120));
+}
+
+#[test]
+fn what_is_missing_is_named_with_a_remedy() {
+    let fs = disk(0);
+    let (mut manifest, state) = open(&fs).unwrap();
+    while manifest.number < 3 {
+        manifest.apply(&Edit { last_seq: Some(7), ..Edit::default() }).unwrap();
+    }
+    fs.create(&path("0000000001.wal")).unwrap();
+    drop((manifest, state));
+    let lost = fs.kill(0);
+    lost.remove(&path("MANIFEST-000003")).unwrap();
+    let error = open(&lost).unwrap_err();
+    assert!(matches!(&error, Error::Corruption { path: named, .. }
+        if *named == path("MANIFEST-000003")));
+    assert!(error.to_string().contains("missing; restore"), "{error}");
+    lost.remove(&path("CURRENT")).unwrap();
+    let error = open(&lost).unwrap_err().to_string();
+    assert!(error.contains("CURRENT and MANIFEST-* are missing"), "{error}");
+    fs.remove(&path("CURRENT")).unwrap();
+    let error = open(&fs).unwrap_err().to_string();
+    assert!(error.contains("CURRENT is missing") && error.contains("MANIFEST-000003"), "{error}");
+    fs.create(&path("CURRENT")).unwrap().write_at(0, b"MANIFEST-000003\n").unwrap();
+    assert_eq!(open(&fs).unwrap().1.last_seq, 7);
+}
+
+#[test]
 fn a_lock_or_what_an_interrupted_creation_left_is_no_obstacle() {
     let fs = disk(0);
     for name in ["LOCK", "CURRENT.tmp", "MANIFEST-000001", "lost+found"] {
@@ -143,12 +200,27 @@ fn a_newer_format_is_refused_by_name() {
     let fs = disk(0);
     open(&fs).unwrap();
     let file = fs.open(&path("MANIFEST-000001")).unwrap();
-    let mut header = b"SILTDBMF\x02\0\0\0".to_vec();
+    let mut header = b"SILTDBMF\x03\0\0\0".to_vec();
     header.extend(crc32fast::hash(&header).to_le_bytes());
     file.write_at(0, &header).unwrap();
     let error = open(&fs).unwrap_err();
     assert!(matches!(error, Error::Directory { .. }));
     assert!(error.to_string().contains("written by a newer version"), "{error}");
+}
+
+#[test]
+fn an_older_format_is_read_and_goes_on_as_the_newest() {
+    let fs = disk(0);
+    open(&fs).unwrap().0.apply(&edit(0)).unwrap();
+    let file = fs.open(&path("MANIFEST-000001")).unwrap();
+    let mut header = b"SILTDBMF\x01\0\0\0".to_vec();
+    header.extend(crc32fast::hash(&header).to_le_bytes());
+    file.write_at(0, &header).unwrap();
+    let (mut manifest, state) = open(&fs).unwrap();
+    assert_eq!((manifest.number, state), (2, state_after(1)));
+    manifest.apply(&edit(1)).unwrap();
+    assert_eq!(open(&fs).unwrap().1, state_after(2));
+    assert_eq!(fs.read(&path("MANIFEST-000002")).unwrap()[8], 2);
 }
 
 #[test]
@@ -269,13 +341,15 @@ proptest! {
         removed in proptest::collection::vec((0usize..40, any::<u64>()), 0..5),
         ids in proptest::collection::vec((0usize..40, 0u64..1 << 40), 0..5),
         log_segment: Option<u64>,
+        log_mark: Option<(u64, u64)>,
         next_table_id: Option<u64>,
         last_seq: Option<u64>,
         root: Option<Vec<u8>>,
     ) {
         let added = ids.into_iter().map(|(level, id)| (level, table(id))).collect();
         let root = root.map(Bytes::from);
-        let edit = Edit { removed, added, log_segment, next_table_id, last_seq, root };
+        let log_mark = log_mark.map(|(segment, offset)| LogPosition { segment, offset });
+        let edit = Edit { removed, added, log_segment, log_mark, next_table_id, last_seq, root };
         let mut body = Vec::new();
         edit.encode(&mut body);
         prop_assert_eq!(Edit::decode(&body, &mut BTreeMap::new()), Some(edit));

@@ -8,37 +8,82 @@ const CHUNK_ENTRIES: usize = 4096;
 const SHORT_RUN: usize = 32;
 
 /// Entries in the order in which they came.
+///
+/// With each goes what its key has in the eight bytes behind the prefix that all keys share: put
+/// down while the key is in the processor's cache, it spares the sort from looking at most keys.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    chunks: Vec<Vec<Entry>>,
+    chunks: Vec<Chunk>,
+    /// How many bytes all keys have in common.
+    shared: usize,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    entries: Vec<Entry>,
+    heads: Vec<u64>,
+    /// Bytes of a key before its head.
+    skip: usize,
+}
+
+impl Chunk {
+    /// Takes the heads from behind `skip` bytes.
+    fn set_skip(&mut self, skip: usize) {
+        if self.skip != skip {
+            self.skip = skip;
+            let Self { entries, heads, .. } = self;
+            heads.clear();
+            heads.extend(entries.iter().map(|entry| head_behind(entry, skip)));
+        }
+    }
 }
 
 impl Backlog {
     pub(super) fn push(&mut self, entry: Entry) {
-        match self.chunks.last_mut() {
-            Some(chunk) if chunk.len() < CHUNK_ENTRIES => chunk.push(entry),
-            _ => {
-                let mut chunk = Vec::with_capacity(CHUNK_ENTRIES);
-                chunk.push(entry);
-                self.chunks.push(chunk);
+        match self.chunks.first().and_then(|chunk| chunk.entries.first()) {
+            None => self.shared = entry.key().len(),
+            Some(first) => {
+                let prefix = first.key().get(..self.shared).unwrap_or_default();
+                self.shared = common_len(entry.key(), prefix, 0);
             }
+        }
+        if self.chunks.last().is_none_or(|chunk| chunk.entries.len() >= CHUNK_ENTRIES) {
+            self.chunks.push(Chunk {
+                entries: Vec::with_capacity(CHUNK_ENTRIES),
+                heads: Vec::with_capacity(CHUNK_ENTRIES),
+                skip: self.shared,
+            });
+        }
+        if let Some(chunk) = self.chunks.last_mut() {
+            chunk.set_skip(self.shared);
+            chunk.heads.push(head_behind(&entry, self.shared));
+            chunk.entries.push(entry);
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        let last = self.chunks.last().map_or(0, Vec::len);
+        let last = self.chunks.last().map_or(0, |chunk| chunk.entries.len());
         self.chunks.len().saturating_sub(1) * CHUNK_ENTRIES + last
     }
 
     /// The entries in their order: by key, then from the newest to the oldest.
-    pub(super) fn into_sorted(self) -> impl Iterator<Item = Entry> {
-        let entries: Vec<Entry> = self.chunks.into_iter().flatten().collect();
-        let mut order: Vec<Head> =
-            (0..).take(entries.len()).map(|number| Head { bytes: 0, number }).collect();
-        sort(&mut order, &entries, 0);
+    pub(super) fn into_sorted(mut self) -> impl Iterator<Item = Entry> {
+        let mut order = Vec::with_capacity(self.len());
+        let mut entries = Vec::with_capacity(self.len());
+        for mut chunk in std::mem::take(&mut self.chunks) {
+            chunk.set_skip(self.shared);
+            let heads = chunk.heads.into_iter().zip((0..).skip(entries.len()));
+            order.extend(heads.map(|(bytes, number)| Head { bytes, number }));
+            entries.append(&mut chunk.entries);
+        }
+        sort_by_heads(&mut order, &entries, self.shared);
         let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
         order.into_iter().filter_map(move |head| entries.get_mut(head.number as usize)?.take())
     }
+}
+
+fn head_behind(entry: &Entry, skip: usize) -> u64 {
+    super::head(entry.key().get(skip..).unwrap_or_default())
 }
 
 /// An entry by its number, and eight bytes of its key as a number that compares as they do.
@@ -67,9 +112,13 @@ fn sort(run: &mut [Head], entries: &[Entry], skip: usize) {
         return run.sort_unstable_by_key(|head| std::cmp::Reverse(entry(head).seq));
     }
     for head in run.iter_mut() {
-        head.bytes =
-            super::head(entries[head.number as usize].key().get(shared..).unwrap_or_default());
+        head.bytes = head_behind(&entries[head.number as usize], shared);
     }
+    sort_by_heads(run, entries, shared);
+}
+
+/// Sorts a run whose keys have `shared` bytes in common and whose heads are those behind.
+fn sort_by_heads(run: &mut [Head], entries: &[Entry], shared: usize) {
     run.sort_unstable_by_key(|head| head.bytes);
     for equal in run.chunk_by_mut(|a, b| a.bytes == b.bytes) {
         if equal.len() > 1 {
@@ -81,9 +130,14 @@ fn sort(run: &mut [Head], entries: &[Entry], skip: usize) {
 /// Sorts a run whose keys agree in eight bytes from `shared` on, or end there.
 fn sort_equal(run: &mut [Head], entries: &[Entry], shared: usize) {
     let entry = |head: &Head| &entries[head.number as usize];
+    let lengths = || run.iter().map(|head| entry(head).key().len());
+    let (shortest, longest) = (lengths().min().unwrap_or(0), lengths().max().unwrap_or(0));
     // Zeros stand for bytes behind the end too: only where no key ends are the eight in common.
-    if run.iter().all(|head| entry(head).key().len() >= shared + 8) {
+    if shortest >= shared + 8 {
         sort(run, entries, shared + 8);
+    } else if shortest == longest {
+        // One key: the newest first. Sequence numbers grow with the numbers.
+        run.sort_unstable_by_key(|head| std::cmp::Reverse(head.number));
     } else {
         run.sort_unstable_by(|a, b| entry(a).place().cmp(&entry(b).place()));
     }

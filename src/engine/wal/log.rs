@@ -1,11 +1,11 @@
 //! The writing end of the log.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::segments::Segment;
 use super::{LogBatch, LogPosition, LogStart, Segments, Syncer, WalOptions};
-use crate::engine::Result;
+use crate::engine::{Error, Result};
 use crate::env::Fs;
 
 /// The log, owned by the one writer. Placing a record ([`Wal::append`]), writing it
@@ -15,17 +15,43 @@ use crate::env::Fs;
 pub struct Wal {
     segments: Segments,
     syncer: Syncer,
-    active: Arc<Segment>,
+    /// The segment of the newest record; none before the first.
+    active: Option<Arc<Place>>,
     /// Where the next record goes in `active`.
     offset: u64,
     /// End of the newest record.
     end: LogPosition,
+    /// Number of the next segment: they are taken one by one, in the order of their numbers.
+    next_segment: u64,
+}
+
+/// A segment by its number. Its file is taken when its first record is written.
+#[derive(Debug)]
+struct Place {
+    id: u64,
+    /// Bytes that records may fill.
+    capacity: u64,
+    segment: OnceLock<Arc<Segment>>,
+}
+
+impl Place {
+    /// The segment. Records are written one after the other, so nobody else takes one meanwhile.
+    fn segment(&self, segments: &Segments) -> Result<&Arc<Segment>> {
+        if let Some(segment) = self.segment.get() {
+            return Ok(segment);
+        }
+        let taken = segments.take(self.capacity)?;
+        if taken.id != self.id {
+            return Err(Error::Poisoned("the segments of the log are out of order".into()));
+        }
+        Ok(self.segment.get_or_init(|| taken))
+    }
 }
 
 impl Wal {
-    /// Starts a log with a fresh segment in `dir`, which must exist. `start` comes from the replay
-    /// of what is there. Its segments stay until they are retired. The fresh segment's name is
-    /// durable on return.
+    /// Starts a log in `dir`, which must exist. `start` comes from the replay of what is there. Its
+    /// segments stay until they are retired. Makes no file: that takes space, which a store need
+    /// not have to be opened and read.
     pub fn create(
         fs: Arc<dyn Fs>,
         dir: &Path,
@@ -33,30 +59,31 @@ impl Wal {
         start: LogStart,
     ) -> Result<Self> {
         let segments = Segments::open(fs, dir, options, start.segment)?;
-        let active = segments.take(0)?;
-        active.sync(segments.fs())?;
         let syncer = Syncer::new(segments.clone(), start.previous);
-        Ok(Self { segments, syncer, active, offset: 0, end: start.previous })
+        let (end, next_segment) = (start.previous, start.segment);
+        Ok(Self { segments, syncer, active: None, offset: 0, end, next_segment })
     }
 
     /// Gives the record its place behind all others, in the next segment where it does not fit in
-    /// this one. Waits for no data, but makes a file where no spare segment is ready. A failure
-    /// poisons the log, unless it is that the record is too large.
+    /// this one. Touches no file. Fails where the record is too large, and after a failure of the
+    /// log.
     pub fn append(&mut self, batch: LogBatch) -> Result<Append> {
         let size = batch.size()?;
         self.syncer.check()?;
-        let rotated = self.offset + size > self.active.capacity;
-        if rotated {
-            self.active = self.segments.take(size).map_err(|error| self.syncer.poison(error))?;
-            self.offset = 0;
-        }
-        let position = LogPosition { segment: self.active.id, offset: self.offset };
+        let fits = |place: &&Arc<Place>| self.offset + size <= place.capacity;
+        let (place, rotated) = match self.active.as_ref().filter(fits) {
+            Some(place) => (place.clone(), false),
+            None => (self.next_place(size), true),
+        };
+        let position = LogPosition { segment: place.id, offset: self.offset };
         self.offset += size;
         let previous = self.end;
-        self.end = LogPosition { segment: self.active.id, offset: self.offset };
+        self.end = LogPosition { segment: place.id, offset: self.offset };
         Ok(Append {
             batch,
-            segment: Arc::clone(&self.active),
+            is_finished: false,
+            place,
+            segments: self.segments.clone(),
             syncer: self.syncer.clone(),
             position,
             previous,
@@ -65,10 +92,18 @@ impl Wal {
         })
     }
 
+    fn next_place(&mut self, bytes: u64) -> Arc<Place> {
+        let capacity = self.segments.capacity_for(bytes);
+        let place = Place { id: self.next_segment, capacity, segment: OnceLock::new() };
+        self.next_segment += 1;
+        self.offset = 0;
+        self.active.insert(Arc::new(place)).clone()
+    }
+
     /// Number of the segment that the newest record is in, or the first record will be.
     #[must_use]
     pub fn active_segment(&self) -> u64 {
-        self.active.id
+        self.active.as_ref().map_or(self.next_segment, |place| place.id)
     }
 
     /// End of the newest record, written or not.
@@ -96,7 +131,10 @@ impl Wal {
 #[must_use]
 pub struct Append {
     batch: LogBatch,
-    segment: Arc<Segment>,
+    /// Whether `batch` is the whole record.
+    is_finished: bool,
+    place: Arc<Place>,
+    segments: Segments,
     syncer: Syncer,
     position: LogPosition,
     previous: LogPosition,
@@ -106,24 +144,43 @@ pub struct Append {
 
 impl Append {
     /// Writes the record to the page cache, from where a sync makes it durable, and hands back the
-    /// batch to be cleared and used again. A failure poisons the log.
-    pub fn write(mut self) -> Result<LogBatch> {
+    /// batch to be cleared and used again. Makes the segment's file where this is its first record
+    /// and no spare is ready.
+    ///
+    /// Where the disk is full, fails with [`Error::NoSpace`]: nothing comes behind a record before
+    /// it is written, and none of it was synced, so the same bytes can be written to the same place
+    /// again, any number of times. Any other failure poisons the log.
+    pub fn write(&mut self) -> Result<LogBatch> {
         let durable = self.syncer.begin_write(self.previous)?;
-        let capacity = self.segment.capacity;
-        let bytes = self.batch.finish(self.position, self.previous, durable, capacity);
-        let written = self.segment.file.write_at(self.position.offset, bytes);
-        if let Err(error) = written {
-            let error = crate::engine::Error::io("write", &self.segment.path)(error);
-            return Err(self.syncer.poison(error));
+        match self.try_write(durable).map_err(Error::without_effect) {
+            Ok(()) => Ok(self.batch.take()),
+            Err(error @ Error::NoSpace(_)) => Err(error),
+            Err(error) => Err(self.syncer.poison(error)),
         }
-        self.syncer.end_write(&self.segment, self.end);
-        Ok(self.batch)
+    }
+
+    fn try_write(&mut self, durable: LogPosition) -> Result<()> {
+        let segment = self.place.segment(&self.segments)?;
+        if !self.is_finished {
+            self.batch.finish(self.position, self.previous, durable, self.place.capacity);
+            self.is_finished = true;
+        }
+        let written = segment.file.write_at(self.position.offset, self.batch.bytes());
+        written.map_err(Error::io("write", &segment.path))?;
+        self.syncer.end_write(segment, self.end);
+        Ok(())
+    }
+
+    /// Whether the write would have to make a file.
+    #[must_use]
+    pub fn makes_file(&self) -> bool {
+        self.place.segment.get().is_none() && self.segments.needs_spare()
     }
 
     /// Number of the segment that the record is in.
     #[must_use]
     pub fn segment(&self) -> u64 {
-        self.segment.id
+        self.place.id
     }
 
     /// Durable once [`Syncer::durable`] has reached this.
@@ -132,7 +189,8 @@ impl Append {
         self.end
     }
 
-    /// Whether the record is the first of its segment: time to call [`Segments::prepare_next`].
+    /// Whether the record is the first of its segment: once it is written it is time to call
+    /// [`Segments::prepare_next`].
     #[must_use]
     pub fn rotated(&self) -> bool {
         self.rotated

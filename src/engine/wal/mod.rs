@@ -22,7 +22,8 @@
 //! own size.
 //!
 //! **Segments** are made ahead of need, filled with zeros and synced, because syncing writes into
-//! blocks that were written before is the fastest and steadiest there is. Segments that nothing needs
+//! blocks that were written before is the fastest and steadiest there is. Where none is ready, the
+//! write of the first record makes one that is only reserved. Segments that nothing needs
 //! any more are renamed and used again with their old content; `segment` and `offset` tell that
 //! content from the new. A segment that no record was written to yet may hold anything.
 //!
@@ -33,8 +34,15 @@
 //! **A damaged tail.** A replay stops at the first place where no record continues the log. If any
 //! whole record behind it says that this place was durable, the log is damaged and the replay fails.
 //! Otherwise the rest was never known to be durable, so nobody was told so: it is cut and reported.
-//! (Damage to the very last records, with no whole record behind them, cannot be told from that.)
 //! Cutting shortens the segment and removes later ones, durably, before the log goes on.
+//!
+//! **The mark.** Where the end of the log itself is gone (its last segment removed, emptied or cut
+//! from outside) no record is left to prove that there was more. So the manifest carries a mark: a
+//! place up to which the log was durable *before* the mark was written. After any power cut the log
+//! therefore reaches its mark, and a replay that ends before it is an error, never a torn tail. The
+//! mark is not written with each sync, so what was synced after it, and is damaged or removed with
+//! no whole record behind it, cannot be told from a torn tail; `log_mark.rs` says when it is moved.
+//! A segment of which no record is durable has no mark, and whether it is there proves nothing.
 
 mod log;
 mod record;
@@ -44,7 +52,7 @@ mod syncer;
 
 pub use log::{Append, Wal};
 pub use record::LogBatch;
-pub use replay::{Replay, TornTail, replay};
+pub use replay::{ACCEPT_LOSS, Expected, Replay, TornTail, replay};
 pub use segments::Segments;
 pub use syncer::Syncer;
 

@@ -128,7 +128,7 @@ impl LogBatch {
     }
 
     /// Turns the buffer into the record for its place, with zeros behind it up to the end of its
-    /// last page, and answers its bytes. The zeros cost no I/O, since whole pages go to the disk,
+    /// last page. To be done once. The zeros cost no I/O, since whole pages go to the disk,
     /// and save some: to change a part of a page that is not in memory it would be read first.
     pub(super) fn finish(
         &mut self,
@@ -136,7 +136,7 @@ impl LogBatch {
         previous: LogPosition,
         durable: LogPosition,
         capacity: u64,
-    ) -> &[u8] {
+    ) {
         let end = self.bytes.len();
         let len = u32::try_from(end - HEADER_BYTES).expect("size() has checked the limit");
         let mut header = Header { crc: 0, len, position, previous, durable };
@@ -153,6 +153,15 @@ impl LogBatch {
         let page_end = record_end.next_multiple_of(PAGE_BYTES).min(capacity).max(record_end);
         let zeros = page_end - position.offset - end as u64;
         self.bytes.resize(end + usize::try_from(zeros).expect("at most a page"), 0);
+    }
+
+    /// The finished record, and zeros.
+    pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Takes the buffer out, to be cleared and used again.
+    pub(super) fn take(&mut self) -> Self {
+        Self { bytes: std::mem::take(&mut self.bytes) }
     }
 }

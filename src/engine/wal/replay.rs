@@ -12,8 +12,22 @@ use crate::engine::coding::put_u64;
 use crate::engine::{Error, Result};
 use crate::env::{File, Fs};
 
+/// A file of this name in the data directory accepts that the log lost records, once.
+pub const ACCEPT_LOSS: &str = "ACCEPT-LOG-LOSS";
+
 /// How much of a segment is read at a time.
 const WINDOW_BYTES: u64 = 256 << 10;
+
+/// What is known of the log before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    /// The oldest segment that is needed; what is in older ones is in tables.
+    pub from_segment: u64,
+    /// The log was durable up to here. Says nothing where it lies before `from_segment`.
+    pub mark: LogPosition,
+    /// Whether to cut the log where records are missing that were durable, rather than fail.
+    pub accept_loss: bool,
+}
 
 /// What a replay found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +42,15 @@ pub struct Replay {
     pub next: LogStart,
 }
 
-/// An unfinished end of the log. It was never known to be durable.
+impl Replay {
+    /// End of the last record, durable; the default where there is no record.
+    #[must_use]
+    pub fn end(&self) -> LogPosition {
+        self.next.previous
+    }
+}
+
+/// An unfinished end of the log. It was never known to be durable, unless a loss was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TornTail {
     /// The segment that was cut.
@@ -42,17 +64,20 @@ pub struct TornTail {
 /// Calls `apply(segment, payload)` for every record from segment `from_segment` on, in order, then
 /// cuts an unfinished end. What was applied is durable on return, whether or not it was before.
 ///
-/// Fails with [`Error::Corruption`] where a record is missing that was known to be durable; by then
-/// those before it have been applied. An error of `apply` ends the replay and is handed on.
+/// Fails with [`Error::Corruption`] where a record is missing that was known to be durable, unless
+/// that is accepted; by then those before it have been applied. An error of `apply` ends the replay
+/// and is handed on.
 pub fn replay(
     fs: &Arc<dyn Fs>,
     dir: &Path,
-    from_segment: u64,
+    expected: Expected,
     apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
 ) -> Result<Replay> {
-    let from_segment = from_segment.max(LogStart::default().segment);
+    let from_segment = expected.from_segment.max(LogStart::default().segment);
     let ids = list_segments(&**fs, dir, from_segment)?;
     let next_segment = ids.last().map_or(from_segment, |last| last + 1);
+    // Where a loss is accepted, the number of a lost segment is not used again.
+    let next_segment = next_segment.max(expected.mark.segment + 1);
     let mut end = None;
     let mut durable = LogPosition::default();
     let mut ends = Vec::with_capacity(ids.len());
@@ -83,7 +108,22 @@ pub fn replay(
         SegmentReader::open(&**fs, dir, end.segment)?.make_durable(durable, end)?;
     }
     let stop = end.unwrap_or(LogPosition { segment: from_segment, offset: 0 });
-    let torn = inspect_rest(&**fs, dir, &ids, stop)?;
+    let rest = inspect_rest(&**fs, dir, &ids, stop)?;
+    let mark = Some(expected.mark).filter(|mark| mark.segment >= from_segment && *mark > stop);
+    let damage = match (rest.proof, mark) {
+        (Some(proof), _) => Some(unreadable(dir, stop, &proof)),
+        (None, Some(mark)) => Some(missing(&**fs, dir, stop, mark)?),
+        (None, None) => None,
+    };
+    if let Some(error) = damage {
+        if !expected.accept_loss {
+            return Err(error);
+        }
+        tracing::warn!(%error, "accepted: the log goes on without these records");
+    }
+    let path = segment_path(dir, stop.segment);
+    let torn = TornTail { path, offset: stop.offset, bytes_lost: rest.bytes };
+    let torn = (rest.bytes > 0).then_some(torn);
     if let Some(torn) = &torn {
         cut(&**fs, dir, &ids, stop, torn)?;
     }
@@ -108,35 +148,68 @@ fn payload_of<'a>(record: &'a [u8], header: &Header) -> &'a [u8] {
 
 /// Looks at all that lies behind the last record that continues the log: nothing, a tail that was
 /// not finished, or proof that records are missing.
-fn inspect_rest(
-    fs: &dyn Fs,
-    dir: &Path,
-    ids: &[u64],
-    stop: LogPosition,
-) -> Result<Option<TornTail>> {
-    let mut bytes_lost = 0;
+fn inspect_rest(fs: &dyn Fs, dir: &Path, ids: &[u64], stop: LogPosition) -> Result<Rest> {
+    let mut rest = Rest::default();
     for &id in ids.iter().filter(|&&id| id >= stop.segment) {
         let mut reader = SegmentReader::open(fs, dir, id)?;
         let start = if id == stop.segment { stop.offset } else { 0 };
         let leftover = reader.inspect(start)?;
-        if leftover.durable > stop {
-            return Err(Error::Corruption {
-                path: segment_path(dir, stop.segment),
-                offset: stop.offset,
-                what: format!(
-                    "the record here cannot be read, though {} proves that it was safely \
-                     written; restore the data directory from a backup or a replica. To go on \
-                     without this record and all later ones, cut this file to {} bytes and \
-                     move away the log segments behind it",
-                    reader.path.display(),
-                    stop.offset
-                ),
-            });
+        if leftover.durable > stop && rest.proof.is_none() {
+            rest.proof = Some(reader.path);
         }
-        bytes_lost += leftover.end.map_or(0, |end| end - start);
+        rest.bytes += leftover.end.map_or(0, |end| end - start);
     }
-    let torn = TornTail { path: segment_path(dir, stop.segment), offset: stop.offset, bytes_lost };
-    Ok((bytes_lost > 0).then_some(torn))
+    Ok(rest)
+}
+
+fn unreadable(dir: &Path, stop: LogPosition, proof: &Path) -> Error {
+    Error::Corruption {
+        path: segment_path(dir, stop.segment),
+        offset: stop.offset,
+        what: format!(
+            "the record here, or in the next segment, cannot be read, though {} proves that it \
+             was safely written; \
+             restore the data directory from a backup. {}",
+            proof.display(),
+            how_to_accept(dir)
+        ),
+    }
+}
+
+/// The log ends at `stop`, though it was durable up to `mark`.
+fn missing(fs: &dyn Fs, dir: &Path, stop: LogPosition, mark: LogPosition) -> Result<Error> {
+    let path = segment_path(dir, mark.segment);
+    let size = match fs.file_bytes(&path) {
+        Ok(size) => Some(size),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(Error::io("measure", &path)(error)),
+    };
+    let (path, offset, found) = match size {
+        None => (path, 0, "this log segment is missing".to_owned()),
+        Some(size) if size < mark.offset => {
+            (path, size, format!("this log segment ends here, after {size} bytes"))
+        }
+        Some(_) => {
+            let path = segment_path(dir, stop.segment);
+            (path, stop.offset, "the log ends here".to_owned())
+        }
+    };
+    let what = format!(
+        "{found}, though {} was safely written up to offset {}: it was removed, cut or overwritten \
+         from outside; put the file back, or restore the data directory from a backup. {}",
+        segment_path(dir, mark.segment).display(),
+        mark.offset,
+        how_to_accept(dir)
+    );
+    Ok(Error::Corruption { path, offset, what })
+}
+
+fn how_to_accept(dir: &Path) -> String {
+    format!(
+        "To go on without the writes that are missing here and all later ones, make an empty file \
+         {} and start again",
+        dir.join(ACCEPT_LOSS).display()
+    )
 }
 
 /// Removes what lies behind `stop`, so that no later replay can meet it.
@@ -151,6 +224,15 @@ fn cut(fs: &dyn Fs, dir: &Path, ids: &[u64], stop: LogPosition, torn: &TornTail)
         file.sync_data().map_err(Error::io("sync", &torn.path))?;
     }
     Ok(())
+}
+
+/// What was found behind the end of the log.
+#[derive(Debug, Default)]
+struct Rest {
+    /// Bytes of records that could be recognised.
+    bytes: u64,
+    /// The first segment with a whole record that proves that records are missing.
+    proof: Option<PathBuf>,
 }
 
 /// What was found behind the end of the log in one segment.

@@ -28,6 +28,14 @@ pub(super) struct Segment {
 }
 
 impl Segment {
+    /// The same, with room for `capacity`.
+    fn enlarged(&self, capacity: u64) -> Result<Self> {
+        reserve(&*self.file, &self.path, capacity)?;
+        let name_is_durable = AtomicBool::new(self.name_is_durable.load(Ordering::Acquire));
+        let (path, file) = (self.path.clone(), Arc::clone(&self.file));
+        Ok(Self { id: self.id, path, file, capacity, name_is_durable })
+    }
+
     /// Makes the segment's records durable, and its name.
     pub(super) fn sync(&self, fs: &dyn Fs) -> Result<()> {
         self.file.sync_data().map_err(Error::io("sync", &self.path))?;
@@ -59,7 +67,7 @@ struct Shared {
 #[derive(Debug)]
 struct Pool {
     next_id: u64,
-    /// The one that was taken last.
+    /// The one that was taken last, or will be taken first.
     active_id: u64,
     /// Ready to be filled, oldest first.
     spares: VecDeque<Arc<Segment>>,
@@ -94,14 +102,13 @@ impl Segments {
                 fs.remove(&temporary).map_err(Error::io("remove", &temporary))?;
             } else if let Some(id) = parse_segment_name(&name) {
                 let path = dir.join(name);
-                let file = fs.open(&path).map_err(Error::io("open", &path))?;
-                let bytes = file.len().map_err(Error::io("measure", &path))?;
+                let bytes = fs.file_bytes(&path).map_err(Error::io("measure", &path))?;
                 live.insert(id, Occupied { path, bytes, user: Weak::new() });
             }
         }
         let pool = Pool {
             next_id,
-            active_id: 0,
+            active_id: next_id,
             spares: VecDeque::new(),
             live,
             retired: Vec::new(),
@@ -115,38 +122,23 @@ impl Segments {
         &*self.shared.fs
     }
 
-    /// The next segment, with room for `bytes`: a spare if there is one, else a new file that is
-    /// only reserved, not filled. Waits for no data.
-    pub(super) fn take(&self, bytes: u64) -> Result<Arc<Segment>> {
-        let capacity = bytes.max(self.shared.options.segment_bytes);
+    /// The capacity of a segment that begins with a record of `bytes`.
+    pub(super) fn capacity_for(&self, bytes: u64) -> u64 {
+        bytes.max(self.shared.options.segment_bytes)
+    }
+
+    /// The next segment, with the number behind that of the last: a spare if there is one, else a
+    /// new file that is only reserved, not filled. Waits for no data. A failure has no effect.
+    pub(super) fn take(&self, capacity: u64) -> Result<Arc<Segment>> {
         let mut pool = self.shared.pool.lock();
-        let segment = match pool.spares.pop_front() {
-            Some(spare) if spare.capacity >= capacity => spare,
-            Some(spare) => {
-                reserve(&*spare.file, &spare.path, capacity)?;
-                Arc::new(Segment {
-                    id: spare.id,
-                    path: spare.path.clone(),
-                    file: Arc::clone(&spare.file),
-                    capacity,
-                    name_is_durable: AtomicBool::new(spare.name_is_durable.load(Ordering::Acquire)),
-                })
-            }
-            None => {
-                let path = segment_path(&self.shared.dir, pool.next_id);
-                let file = self.shared.fs.create(&path).map_err(Error::io("create", &path))?;
-                reserve(&*file, &path, capacity)?;
-                let segment = Segment {
-                    id: pool.next_id,
-                    path,
-                    file,
-                    capacity,
-                    name_is_durable: AtomicBool::new(false),
-                };
-                pool.next_id += 1;
-                Arc::new(segment)
-            }
+        let segment = match pool.spares.front() {
+            Some(spare) if spare.capacity >= capacity => spare.clone(),
+            Some(spare) => Arc::new(spare.enlarged(capacity)?),
+            None => Arc::new(self.create(pool.next_id, capacity)?),
         };
+        if pool.spares.pop_front().is_none() {
+            pool.next_id += 1;
+        }
         let occupied = Occupied {
             path: segment.path.clone(),
             bytes: segment.capacity,
@@ -155,6 +147,14 @@ impl Segments {
         pool.live.insert(segment.id, occupied);
         pool.active_id = segment.id;
         Ok(segment)
+    }
+
+    fn create(&self, id: u64, capacity: u64) -> Result<Segment> {
+        let Shared { fs, dir, .. } = &*self.shared;
+        let path = segment_path(dir, id);
+        let file = fs.create(&path).map_err(Error::io("create", &path))?;
+        reserve(&*file, &path, capacity).inspect_err(|_| remove_unfinished(&**fs, &path))?;
+        Ok(Segment { id, path, file, capacity, name_is_durable: AtomicBool::new(false) })
     }
 
     /// Retires the segments before `segment`: their records are in tables, and the manifest says
@@ -203,7 +203,9 @@ impl Segments {
         let Shared { fs, dir, options, pool } = &*self.shared;
         let source = retired.unwrap_or_else(|| dir.join(TEMPORARY_NAME));
         let file = if source.ends_with(TEMPORARY_NAME) {
-            self.fill_new(&source, stop)?
+            // Where the disk is full, what was filled takes space that others need.
+            let filled = self.fill_new(&source, stop).map_err(Error::without_effect);
+            filled.inspect_err(|_| remove_unfinished(&**fs, &source))?
         } else {
             fs.open(&source).map_err(Error::io("open", &source))?
         };
@@ -242,7 +244,6 @@ impl Segments {
         let zeros = vec![0; ZEROS_BYTES];
         let mut offset = 0;
         while offset < bytes {
-            // What is left of the file is removed when it is begun anew, or at the next open.
             if stop.load(Ordering::Acquire) {
                 return Err(Error::Closed);
             }
@@ -277,6 +278,13 @@ impl Pool {
             old.bytes != options.segment_bytes || kept > options.recycle_max
         };
         self.retired.extract_if(.., fits).map(|old| old.path).collect()
+    }
+}
+
+/// What cannot be removed is removed when it is begun anew, or by the next open.
+fn remove_unfinished(fs: &dyn Fs, path: &Path) {
+    if let Err(error) = fs.remove(path) {
+        tracing::warn!(path = %path.display(), %error, "unfinished log segment not removed");
     }
 }
 

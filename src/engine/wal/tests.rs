@@ -12,6 +12,8 @@ use crate::env::{Fs, RealFs, SimFs};
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
 const DIR: &str = "/log";
+const NOTHING_KNOWN: Expected =
+    Expected { from_segment: 1, mark: LogPosition { segment: 0, offset: 0 }, accept_loss: false };
 const SMALL: WalOptions = WalOptions { segment_bytes: 1024, recycle_max: 2 };
 
 fn disk(seed: u64) -> SimFs {
@@ -47,8 +49,12 @@ fn payload(number: u64) -> Vec<u8> {
 }
 
 fn read(fs: &SimFs, from: u64) -> Result<(Vec<Vec<u8>>, Replay)> {
+    read_expecting(fs, Expected { from_segment: from, ..NOTHING_KNOWN })
+}
+
+fn read_expecting(fs: &SimFs, expected: Expected) -> Result<(Vec<Vec<u8>>, Replay)> {
     let mut found = Vec::new();
-    let replay = replay(&fs.shared(), Path::new(DIR), from, &mut |_, payload| {
+    let replay = replay(&fs.shared(), Path::new(DIR), expected, &mut |_, payload| {
         found.push(payload.to_vec());
         Ok(())
     })?;
@@ -156,6 +162,8 @@ fn after_a_failed_write_or_sync_everything_is_refused() {
         let fs = disk(0);
         let mut wal = open(&fs, LogStart::default());
         let syncer = wal.syncer();
+        put(&mut wal, b"w").unwrap();
+        syncer.sync().unwrap();
         fs.fail_once_after(fail_after);
         let result = put(&mut wal, b"x").and_then(|()| syncer.sync());
         assert!(matches!(result, Err(Error::Io { .. })));
@@ -198,15 +206,74 @@ fn retired_segments_are_used_again_and_their_old_records_are_not_seen() {
 fn a_segment_in_use_is_not_recycled() {
     let fs = disk(0);
     let mut wal = open(&fs, LogStart::default());
-    let pending = wal.append(batch(&[1; 900])).unwrap();
-    let next = wal.append(batch(&[2; 900])).unwrap();
+    put(&mut wal, &[1; 900]).unwrap();
+    put(&mut wal, &[2; 900]).unwrap();
     wal.segments().retire_below(2).unwrap();
     wal.segments().prepare_next(&RUNNING).unwrap();
-    assert!(fs.open(&segment(1)).is_ok(), "kept under its name");
-    pending.write().unwrap();
-    next.write().unwrap();
+    assert!(fs.open(&segment(1)).is_ok(), "not synced yet, so kept under its name");
+    wal.syncer().sync().unwrap();
+    put(&mut wal, &[3; 900]).unwrap();
+    wal.segments().prepare_next(&RUNNING).unwrap();
+    assert!(fs.open(&segment(1)).is_err(), "used again");
     let (found, _) = read(&fs, 2).unwrap();
-    assert_eq!(found, [[2; 900]]);
+    assert_eq!(found, [[2; 900], [3; 900]]);
+}
+
+#[test]
+fn an_append_to_a_full_disk_is_tried_again_until_there_is_space() {
+    let fs = disk(0);
+    let mut wal = open(&fs, LogStart::default());
+    put(&mut wal, &payload(0)).unwrap();
+    wal.syncer().sync().unwrap();
+    // No new segment, then one that cannot be reserved, then a spare that is too small.
+    for (number, more) in [(1, 0), (2, 1500), (3, 3000)] {
+        wal.segments().prepare_next(&RUNNING).unwrap();
+        fs.set_capacity(Some(fs.used_bytes() + more));
+        let mut bytes = payload(number);
+        bytes.resize(5000, 1);
+        let before = fs.list(Path::new(DIR)).unwrap();
+        let mut append = wal.append(batch(&bytes)).unwrap();
+        for _ in 0..3 {
+            let Err(Error::NoSpace(why)) = append.write() else { panic!("the disk is full") };
+            assert!(why.contains("No space left on device") && why.contains("/log/"), "{why}");
+            assert_eq!(fs.list(Path::new(DIR)).unwrap(), before);
+            // What was written before can still be made durable.
+            wal.syncer().sync().unwrap();
+            assert_eq!(read(&fs.crash(number), 1).unwrap().0.len() as u64, number);
+        }
+        fs.set_capacity(None);
+        append.write().unwrap();
+        wal.syncer().sync().unwrap();
+    }
+    put(&mut wal, b"and on").unwrap();
+    let (found, replay) = read(&fs, 1).unwrap();
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>()[1..], [5000, 5000, 5000, 6]);
+    assert_eq!(replay.torn, None);
+}
+
+#[test]
+fn a_write_that_ran_out_of_space_half_way_is_written_again() {
+    let fs = disk(0);
+    let mut wal = open(&fs, LogStart::default());
+    put(&mut wal, &[1; 100]).unwrap();
+    wal.syncer().sync().unwrap();
+    // As where a file system cannot reserve space: the file is shorter than its capacity.
+    fs.open(&segment(1)).unwrap().set_len(wal.end().offset).unwrap();
+    let mut append = wal.append(batch(&[2; 500])).unwrap();
+    for more in [0, 1, 30, 300] {
+        fs.set_capacity(Some(fs.used_bytes() + more));
+        assert!(matches!(append.write(), Err(Error::NoSpace(_))));
+        for seed in 0..20 {
+            assert_eq!(read(&fs.crash(seed), 1).unwrap().0, [[1; 100]]);
+        }
+    }
+    fs.set_capacity(None);
+    append.write().unwrap();
+    wal.syncer().sync().unwrap();
+    put(&mut wal, &[3; 100]).unwrap();
+    let (found, replay) = read(&fs, 1).unwrap();
+    assert_eq!(found, [vec![1; 100], vec![2; 500], vec![3; 100]]);
+    assert_eq!(replay.torn, None);
 }
 
 #[test]
@@ -288,7 +355,8 @@ fn what_a_replay_has_applied_is_durable() {
 fn the_error_of_apply_ends_the_replay() {
     let fs = disk(0);
     put(&mut open(&fs, LogStart::default()), b"x").unwrap();
-    let result = replay(&fs.shared(), Path::new(DIR), 1, &mut |_, _| Err(Error::Closed));
+    let result =
+        replay(&fs.shared(), Path::new(DIR), NOTHING_KNOWN, &mut |_, _| Err(Error::Closed));
     assert!(matches!(result, Err(Error::Closed)));
 }
 
@@ -411,7 +479,7 @@ fn a_cut_or_a_flipped_bit_anywhere_never_makes_a_wrong_record() {
 /// Whatever is found must be what was written; damage is an error (`None`) or the end.
 fn check_prefix(fs: &SimFs) -> Option<u64> {
     let mut number = 0;
-    let result = replay(&fs.shared(), Path::new(DIR), 1, &mut |_, found| {
+    let result = replay(&fs.shared(), Path::new(DIR), NOTHING_KNOWN, &mut |_, found| {
         assert_eq!(found, payload(number));
         number += 1;
         Ok(())
@@ -440,7 +508,7 @@ fn the_log_works_on_the_real_file_system() {
     assert_eq!(syncer.sync().unwrap(), wal.end());
     assert_eq!(syncer.durable(), wal.end());
     let mut number = 0;
-    let replay = replay(&fs, dir.path(), 1, &mut |_, found| {
+    let replay = replay(&fs, dir.path(), NOTHING_KNOWN, &mut |_, found| {
         assert_eq!(found, payload(number));
         number += 1;
         Ok(())

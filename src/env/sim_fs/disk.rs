@@ -24,6 +24,8 @@ pub(super) struct Disk {
     pub(super) operations: u64,
     pub(super) faults: Faults,
     pub(super) nowait_blocks: bool,
+    /// Bytes that all files together may have.
+    pub(super) capacity: Option<u64>,
     pub(super) rng: Rng,
 }
 
@@ -71,6 +73,18 @@ impl Disk {
         if fails { Err(io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
     }
 
+    /// Bytes that files may still grow by.
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.capacity.map_or(ENDLESS, |capacity| capacity.saturating_sub(self.used_bytes()))
+    }
+
+    /// Bytes of all files that have a name or an open handle.
+    pub(super) fn used_bytes(&self) -> u64 {
+        let named: BTreeSet<FileId> = self.names.values().copied().collect();
+        let used = self.files.iter().filter(|(id, file)| file.handles > 0 || named.contains(id));
+        used.map(|(_, file)| file.seen.len() as u64).sum()
+    }
+
     pub(super) fn named(&self, path: &Path) -> io::Result<FileId> {
         self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -95,6 +109,10 @@ impl Disk {
 
 /// "Input/output error" on Linux, macOS and the BSDs.
 const EIO: i32 = 5;
+/// "No space left on device" there.
+pub(super) const ENOSPC: i32 = 28;
+/// Free space of a disk without a capacity.
+const ENDLESS: u64 = 1 << 40;
 
 impl NameChange {
     pub(super) fn apply(&self, names: &mut BTreeMap<PathBuf, FileId>) {

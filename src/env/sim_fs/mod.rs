@@ -18,7 +18,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 use parking_lot::Mutex;
 
-use self::disk::{Change, Disk, Faults, FileId, FileState, NameChange};
+use self::disk::{Change, Disk, ENOSPC, Faults, FileId, FileState, NameChange};
 use super::fs::{DirectoryLock, File, Fs};
 
 /// A file system in memory. Clones share the same disk.
@@ -42,6 +42,7 @@ impl SimFs {
             operations: 0,
             faults: Faults::default(),
             nowait_blocks: false,
+            capacity: None,
             rng: Rng::with_seed(seed),
         })
     }
@@ -111,6 +112,7 @@ impl SimFs {
             operations: 0,
             faults: Faults::default(),
             nowait_blocks: disk.nowait_blocks,
+            capacity: disk.capacity,
             rng,
         })
     }
@@ -145,6 +147,19 @@ impl SimFs {
     /// Ends all faults. What they did stays.
     pub fn heal(&self) {
         self.disk.lock().faults = Faults::default();
+    }
+
+    /// Lets all files together have `bytes` at most from now on: what would make one longer than that
+    /// fails with `ENOSPC`, a write after as much of it as fits. Names take no space, and a file
+    /// that was removed gives its space back with its last handle.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.disk.lock().capacity = bytes;
+    }
+
+    /// Bytes that all files together have.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.disk.lock().used_bytes()
     }
 
     /// Whether every [`File::read_at_nowait`] answers `WouldBlock`, as if nothing were cached.
@@ -195,6 +210,12 @@ impl Fs for SimFs {
         disk.begin()?;
         let id = disk.named(path)?;
         Ok(disk.files.get(&id).map(|file| Bytes::from(file.seen.clone())).unwrap_or_default())
+    }
+
+    fn file_bytes(&self, path: &Path) -> io::Result<u64> {
+        let disk = self.disk.lock();
+        let id = disk.named(path)?;
+        Ok(disk.files.get(&id).map_or(0, |file| file.seen.len() as u64))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -265,7 +286,7 @@ impl Fs for SimFs {
         let mut disk = self.disk.lock();
         disk.begin()?;
         disk.check_directory(Some(dir))?;
-        Ok(1 << 40)
+        Ok(disk.free_bytes())
     }
 }
 
@@ -298,6 +319,27 @@ impl SimFile {
         let bytes = file.seen.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?;
         buf.copy_from_slice(bytes);
         Ok(())
+    }
+
+    /// Makes the file `end` bytes long at least by `change`; where there is no space for that, runs
+    /// `part` with the length up to which there is.
+    fn grow(
+        &self,
+        end: usize,
+        change: impl FnOnce(&mut FileState),
+        part: impl FnOnce(&mut FileState, usize),
+        failed: impl FnOnce(&mut FileState, &mut Rng),
+    ) -> io::Result<()> {
+        let room = {
+            let disk = self.disk.lock();
+            let now = disk.files.get(&self.id).map_or(0, |file| file.seen.len());
+            now.saturating_add(usize::try_from(disk.free_bytes()).unwrap_or(usize::MAX))
+        };
+        if end <= room {
+            return self.change(change, failed);
+        }
+        self.change(|file| part(file, room), failed)?;
+        Err(io::Error::from_raw_os_error(ENOSPC))
     }
 
     /// Runs `change` on the file; where the operation has to fail, runs `failed` in its place.
@@ -348,8 +390,14 @@ impl File for SimFile {
 
     fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
         let offset = length(offset);
-        self.change(
+        self.grow(
+            offset + buf.len(),
             |file| file.change(Change::Write { offset, bytes: buf.to_vec() }),
+            |file, room| {
+                if let Some(bytes) = room.checked_sub(offset).map(|fits| buf[..fits].to_vec()) {
+                    file.change(Change::Write { offset, bytes });
+                }
+            },
             |file, rng| {
                 let bytes = buf[..rng.usize(0..=buf.len())].to_vec();
                 file.change(Change::Write { offset, bytes });
@@ -371,7 +419,7 @@ impl File for SimFile {
                 file.change(Change::SetLen(len));
             }
         };
-        self.change(extend, |_, _| {})
+        self.grow(len, extend, |_, _| {}, |_, _| {})
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -382,7 +430,7 @@ impl File for SimFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let len = length(len);
-        self.change(|file| file.change(Change::SetLen(len)), |_, _| {})
+        self.grow(len, |file| file.change(Change::SetLen(len)), |_, _| {}, |_, _| {})
     }
 
     fn start_writeback(&self, _offset: u64, _len: u64) -> io::Result<()> {

@@ -1,8 +1,10 @@
 //! A transaction: a view of the newest state, and the changes on top of it.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
+
+pub use self::writes::Writes;
+
+mod writes;
 
 use super::snapshot::{Head, range_is_empty};
 use super::{Direction, KeyRange, Pair, Read, Result, Scan, SeqNo};
@@ -10,8 +12,8 @@ use super::{Direction, KeyRange, Pair, Read, Result, Scan, SeqNo};
 /// What a transaction does when it is committed.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// New value per key; `None` deletes.
-    pub writes: BTreeMap<Bytes, Option<Bytes>>,
+    /// New value per key.
+    pub writes: Writes,
     /// The new root record, where it changes.
     pub root: Option<Bytes>,
 }
@@ -67,12 +69,12 @@ impl<'a> Txn<'a> {
 
     /// Sets `key` to `value`.
     pub fn put(&mut self, key: Bytes, value: Bytes) {
-        self.changes.writes.insert(key, Some(value));
+        self.changes.writes.set(key, Some(value));
     }
 
     /// Deletes `key`, whether or not it exists.
     pub fn delete(&mut self, key: Bytes) {
-        self.changes.writes.insert(key, None);
+        self.changes.writes.set(key, None);
     }
 
     /// Replaces the root record (at most 64 KiB).
@@ -102,7 +104,7 @@ impl std::fmt::Debug for Txn<'_> {
 impl Read for Txn<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         match self.changes.writes.get(key) {
-            Some(change) => Ok(change.clone()),
+            Some(change) => Ok(change.cloned()),
             None => self.base.view().get(key),
         }
     }
@@ -112,11 +114,8 @@ impl Read for Txn<'_> {
         if self.changes.writes.is_empty() || range_is_empty(&range) {
             return base;
         }
-        let own = self.changes.writes.range(range);
-        match direction {
-            Direction::Forward => Box::new(Overlay::new(base, own, direction)),
-            Direction::Reverse => Box::new(Overlay::new(base, own.rev(), direction)),
-        }
+        let own = self.changes.writes.in_order(&range, direction);
+        Box::new(Overlay { base: base.peekable(), own: own.into_iter().peekable(), direction })
     }
 
     fn root(&self) -> &[u8] {
@@ -125,30 +124,24 @@ impl Read for Txn<'_> {
 }
 
 /// Merges the transaction's own changes over the pairs below it.
-struct Overlay<'a, I: Iterator<Item = (&'a Bytes, &'a Option<Bytes>)>> {
+struct Overlay<'a> {
     base: std::iter::Peekable<Scan<'a>>,
-    own: std::iter::Peekable<I>,
+    own: std::iter::Peekable<std::vec::IntoIter<&'a (Bytes, Option<Bytes>)>>,
     direction: Direction,
 }
 
-impl<'a, I: Iterator<Item = (&'a Bytes, &'a Option<Bytes>)>> Overlay<'a, I> {
-    fn new(base: Scan<'a>, own: I, direction: Direction) -> Self {
-        Self { base: base.peekable(), own: own.peekable(), direction }
-    }
-}
-
-impl<'a, I: Iterator<Item = (&'a Bytes, &'a Option<Bytes>)>> Iterator for Overlay<'a, I> {
+impl Iterator for Overlay<'_> {
     type Item = Result<Pair>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let Some((own_key, _)) = self.own.peek() else { return self.base.next() };
+            let Some(&(own_key, _)) = self.own.peek() else { return self.base.next() };
             let order = match self.base.peek() {
                 None => std::cmp::Ordering::Greater,
                 Some(Err(_)) => return self.base.next(),
                 Some(Ok((base_key, _))) => match self.direction {
                     Direction::Forward => base_key.cmp(own_key),
-                    Direction::Reverse => (*own_key).cmp(base_key),
+                    Direction::Reverse => own_key.cmp(base_key),
                 },
             };
             match order {

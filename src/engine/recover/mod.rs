@@ -1,0 +1,259 @@
+//! Opening a store: lock, manifest, log tail.
+//!
+//! No table is read, but each must be there in its size. What the log holds beyond the tables goes
+//! into memtables, which are flushed by the first background work; where they grow past their size
+//! they are flushed on the way, so the memory of an open is bounded like that of a run. Where the
+//! disk is full the flush is put off: the log holds no more than the memtables of a run did, so the
+//! store can be opened and read.
+
+mod replay;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
+
+use self::replay::Replay;
+use super::log_mark::LogMark;
+use super::manifest::{self, Edit, Manifest};
+use super::memtable::Memtable;
+use super::shared::{Shared, State};
+use super::space::Space;
+use super::stats::Counters;
+use super::tree::{Published, Tree};
+use super::version::{Handle, Obsolete, Version};
+use super::wal::{self, Wal, WalOptions};
+use super::{
+    BlockCache, Error, Filter, Options, Result, Table, TableInfo, Writer, space, table_file_name,
+};
+use crate::env::{Clock, DirectoryLock, Fs};
+
+/// The file whose lock says that a process uses the directory.
+const LOCK_FILE: &str = "LOCK";
+/// Retired log segments kept for reuse.
+const LOG_RECYCLE_MAX: usize = 2;
+
+/// Opens or makes the store in `options.dir`. Starts no thread.
+pub(super) fn open(
+    fs: Arc<dyn Fs>,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    filter: Arc<dyn Filter>,
+) -> Result<(Arc<Shared>, Writer)> {
+    let dir = options.dir.clone();
+    make_dir(&*fs, &dir)?;
+    let lock = take_lock(&*fs, &dir)?;
+    let (manifest, found) = Manifest::open_or_create(fs.clone(), &dir, &BTreeMap::new())?;
+    check_tables(&*fs, &dir, &found)?;
+    let files = table_files(&*fs, &dir)?;
+    remove_orphans(&*fs, &dir, &found, &files)?;
+
+    let mut replay = Replay::new(&fs, &options, &*filter, manifest, &found, &files)?;
+    let start = replay_log(&fs, &dir, &found, &mut replay)?;
+    let wal_options =
+        WalOptions { segment_bytes: options.segment_bytes, recycle_max: LOG_RECYCLE_MAX };
+    let wal = Wal::create(fs.clone(), &dir, wal_options, start)?;
+    replay.seal();
+    if replay.sealed.is_empty() {
+        retire_log(&mut replay.manifest, &wal)?;
+    }
+
+    let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
+    let obsolete = Arc::new(Obsolete::default());
+    let version = open_tables(&fs, &dir, std::mem::take(&mut replay.tables), &cache, &obsolete)?;
+    let (seq, root) = (replay.seq, replay.root.clone());
+    let state = first_state(&replay);
+    let tree = Tree {
+        rows: replay.rows.clone(),
+        flushes: replay.rows.flushes(),
+        active: Arc::new(Memtable::new()),
+        sealed: std::mem::take(&mut replay.sealed),
+        version: Arc::new(version),
+    };
+    let published = Published { tree: Arc::new(tree), seq, root: root.clone() };
+    let counters = Counters {
+        recovered_transactions: AtomicU64::new(replay.transactions),
+        ..Counters::default()
+    };
+    let shared = Arc::new(Shared {
+        memtable_bytes: AtomicU64::new(options.memtable_bytes),
+        next_table_id: AtomicU64::new(replay.next_table_id),
+        log_segment: AtomicU64::new(wal.active_segment()),
+        segments: wal.segments(),
+        log: wal.syncer(),
+        manifest: Mutex::new(replay.manifest),
+        published: ArcSwap::from_pointee(published),
+        state: Mutex::new(state),
+        work: Condvar::new(),
+        progress: Condvar::new(),
+        stopped: Condvar::new(),
+        flushed: watch::Sender::new(0),
+        stop: AtomicBool::new(false),
+        poisoned: OnceLock::new(),
+        space: Space::new(options.space_reserve_bytes, options.segment_bytes),
+        threads: Mutex::default(),
+        fs,
+        clock,
+        filter,
+        options,
+        cache,
+        obsolete,
+        counters,
+        lock,
+    });
+    space::look(&shared);
+    let writer = Writer::new(shared.clone(), wal, seq, root);
+    Ok((shared, writer))
+}
+
+fn first_state(replay: &Replay<'_>) -> State {
+    State {
+        committed: replay.seq,
+        committed_root: replay.root.clone(),
+        flushed: replay.flushed,
+        prepare_log_segment: true,
+        log_mark: LogMark::at(replay.manifest.state().log_mark),
+        ..State::default()
+    }
+}
+
+/// Reads the log into `replay`, and answers where the next one starts.
+fn replay_log(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    found: &manifest::State,
+    replay: &mut Replay<'_>,
+) -> Result<wal::LogStart> {
+    let accept_loss = names(&**fs, dir)?.iter().any(|name| name == wal::ACCEPT_LOSS);
+    let expected =
+        wal::Expected { from_segment: found.log_segment, mark: found.log_mark, accept_loss };
+    let mut apply = |segment: u64, payload: &[u8]| replay.apply(segment, payload);
+    let log = wal::replay(fs, dir, expected, &mut apply)?;
+    if let Some(torn) = &log.torn {
+        tracing::warn!(path = %torn.path.display(), offset = torn.offset, bytes = torn.bytes_lost,
+            "the log ended in an unfinished record, which was never acknowledged as durable");
+    }
+    if accept_loss {
+        // What is lost must not be expected again, and a later loss not be accepted unasked.
+        replay.manifest.apply(&Edit { log_mark: Some(log.end()), ..Edit::default() })?;
+        remove(&**fs, &dir.join(wal::ACCEPT_LOSS))?;
+        fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
+    }
+    Ok(log.next)
+}
+
+/// Everything in the log is in tables: none of it is needed.
+fn retire_log(manifest: &mut Manifest, wal: &Wal) -> Result<()> {
+    let segment = wal.active_segment();
+    match manifest.apply(&Edit { log_segment: Some(segment), ..Edit::default() }) {
+        Ok(()) => wal.segments().retire_below(segment),
+        Err(error @ Error::NoSpace(_)) => {
+            tracing::warn!(%error, "the log is kept, though it is in tables");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn open_tables(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    tables: Vec<(usize, TableInfo)>,
+    cache: &Arc<BlockCache>,
+    obsolete: &Arc<Obsolete>,
+) -> Result<Version> {
+    let version = Version::new(tables.into_iter().map(|(level, info)| {
+        let path = dir.join(table_file_name(info.id));
+        let table = Table::open(fs.clone(), path, info, cache.clone());
+        (level, Handle::new(table, obsolete.clone()))
+    }));
+    match version.broken_invariant() {
+        None => Ok(version),
+        Some((handle, what)) => {
+            Err(Error::Corruption { path: handle.table.path().to_owned(), offset: 0, what })
+        }
+    }
+}
+
+fn make_dir(fs: &dyn Fs, dir: &Path) -> Result<()> {
+    if fs.list(dir).is_ok() {
+        return Ok(());
+    }
+    fs.create_dir_all(dir).map_err(Error::io("create", dir))?;
+    let parent = match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Ok(()),
+    };
+    fs.sync_dir(parent).map_err(Error::io("sync", parent))
+}
+
+fn take_lock(fs: &dyn Fs, dir: &Path) -> Result<Box<dyn DirectoryLock>> {
+    let path = dir.join(LOCK_FILE);
+    fs.lock(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => Error::Directory {
+            path: dir.to_owned(),
+            what: "in use by another process; stop it, or give another directory".into(),
+        },
+        _ => Error::io("lock", &path)(error),
+    })
+}
+
+fn names(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>> {
+    fs.list(dir).map_err(Error::io("list", dir))
+}
+
+fn remove(fs: &dyn Fs, path: &Path) -> Result<()> {
+    fs.remove(path).map_err(Error::io("remove", path))
+}
+
+/// Ids of the table files in `dir`.
+fn table_files(fs: &dyn Fs, dir: &Path) -> Result<HashSet<u64>> {
+    let names = names(fs, dir)?;
+    let ids = names.iter().filter_map(|name| {
+        let id = name.strip_suffix(".sst")?.parse().ok()?;
+        (table_file_name(id) == *name).then_some(id)
+    });
+    Ok(ids.collect())
+}
+
+/// Removes tables that the manifest does not name: outputs of jobs that did not end, and inputs of
+/// such that did.
+fn remove_orphans(
+    fs: &dyn Fs,
+    dir: &Path,
+    found: &manifest::State,
+    files: &HashSet<u64>,
+) -> Result<()> {
+    let named: HashSet<u64> = found.levels.iter().flatten().map(|info| info.id).collect();
+    for orphan in files.difference(&named) {
+        remove(fs, &dir.join(table_file_name(*orphan)))?;
+    }
+    Ok(())
+}
+
+/// Fails where a table that the manifest names is missing or of another size.
+fn check_tables(fs: &dyn Fs, dir: &Path, found: &manifest::State) -> Result<()> {
+    for info in found.levels.iter().flatten() {
+        let path = dir.join(table_file_name(info.id));
+        let (offset, what) = match fs.file_bytes(&path) {
+            Ok(bytes) if bytes == info.size => continue,
+            Ok(bytes) => (bytes.min(info.size), format!("it has {bytes} bytes")),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                (0, "the file is missing".to_owned())
+            }
+            Err(error) => return Err(Error::io("measure", &path)(error)),
+        };
+        let what = format!(
+            "{what}, but the manifest names it as a table of {} bytes; restore this file, or the \
+             whole data directory, from a backup",
+            info.size
+        );
+        return Err(Error::Corruption { path, offset, what });
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! The writes of a transaction: one per key.
+
+use std::collections::HashMap;
+use std::ops::RangeBounds;
+
+use bytes::Bytes;
+
+use super::super::{BuildKeyHasher, Direction, KeyRange};
+
+/// From so many writes on they are found by a hash map; fewer are looked through.
+const INDEXED: usize = 16;
+
+/// New value per key, in the order in which the keys were first written; `None` deletes.
+#[derive(Debug, Default)]
+pub struct Writes {
+    list: Vec<(Bytes, Option<Bytes>)>,
+    /// Where each key is in `list`, once there are many.
+    index: Option<Box<Index>>,
+}
+
+type Index = HashMap<Bytes, usize, BuildKeyHasher>;
+
+impl Writes {
+    /// Sets the new value of `key`.
+    pub fn set(&mut self, key: Bytes, value: Option<Bytes>) {
+        if let Some((_, before)) = self.place(&key).and_then(|at| self.list.get_mut(at)) {
+            *before = value;
+            return;
+        }
+        if let Some(index) = &mut self.index {
+            index.insert(key.clone(), self.list.len());
+        }
+        self.list.push((key, value));
+        if self.index.is_none() && self.list.len() >= INDEXED {
+            let mut index = Index::with_hasher(BuildKeyHasher::random());
+            index.extend(self.list.iter().map(|(key, _)| key.clone()).zip(0..));
+            self.index = Some(Box::new(index));
+        }
+    }
+
+    /// The new value of `key`, where it has one.
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<Option<&Bytes>> {
+        self.list.get(self.place(key)?).map(|(_, value)| value.as_ref())
+    }
+
+    fn place(&self, key: &[u8]) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.get(key).copied(),
+            None => self.list.iter().position(|(other, _)| other == key),
+        }
+    }
+
+    /// Number of keys.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether nothing is written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// All writes, in the order in which the keys were first written.
+    pub fn iter(&self) -> std::slice::Iter<'_, (Bytes, Option<Bytes>)> {
+        self.list.iter()
+    }
+
+    /// The writes within `range`, by key.
+    pub(super) fn in_order(
+        &self,
+        range: &KeyRange,
+        direction: Direction,
+    ) -> Vec<&(Bytes, Option<Bytes>)> {
+        let mut found: Vec<_> = self.iter().filter(|(key, _)| range.contains(key)).collect();
+        found.sort_unstable_by(|(a, _), (b, _)| match direction {
+            Direction::Forward => a.cmp(b),
+            Direction::Reverse => b.cmp(a),
+        });
+        found
+    }
+}
+
+impl<'a> IntoIterator for &'a Writes {
+    type Item = &'a (Bytes, Option<Bytes>);
+    type IntoIter = std::slice::Iter<'a, (Bytes, Option<Bytes>)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl IntoIterator for Writes {
+    type Item = (Bytes, Option<Bytes>);
+    type IntoIter = std::vec::IntoIter<(Bytes, Option<Bytes>)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.into_iter()
+    }
+}
+
+impl FromIterator<(Bytes, Option<Bytes>)> for Writes {
+    fn from_iter<I: IntoIterator<Item = (Bytes, Option<Bytes>)>>(writes: I) -> Self {
+        let mut all = Self::default();
+        for (key, value) in writes {
+            all.set(key, value);
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::ops::Bound;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn they_are_a_map(writes in prop::collection::vec((0_u8..40, any::<Option<u8>>()), 0..80)) {
+            let bytes = |byte: u8| Bytes::copy_from_slice(&[byte]);
+            let mut model = BTreeMap::new();
+            let mut own = Writes::default();
+            for (key, value) in &writes {
+                model.insert(bytes(*key), value.map(bytes));
+                own.set(bytes(*key), value.map(bytes));
+            }
+            prop_assert_eq!(own.len(), model.len());
+            for key in 0..40 {
+                let expected = model.get(&bytes(key)).map(Option::as_ref);
+                prop_assert_eq!(own.get(&[key]), expected);
+            }
+            let range = (Bound::Included(bytes(5)), Bound::Excluded(bytes(30)));
+            let expected: Vec<_> =
+                model.range(range.clone()).map(|(k, v)| (k.clone(), v.clone())).collect();
+            let walk = |direction| own.in_order(&range, direction).into_iter().cloned();
+            prop_assert_eq!(walk(Direction::Forward).collect::<Vec<_>>(), expected.clone());
+            prop_assert!(walk(Direction::Reverse).eq(expected.into_iter().rev()));
+        }
+    }
+}
