@@ -2,7 +2,7 @@
 
 use super::acl::Category;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, KeySpec, Run, help};
-use crate::data::{Body, View, parse_int};
+use crate::data::{Body, Meta, StringForm, View, parse_int};
 use crate::protocol::Reply;
 
 /// Longest string in bytes that Redis would keep in one piece with its header.
@@ -58,13 +58,17 @@ pub(super) const COMMANDS: &[CommandSpec] =
 
 fn encoding(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let Some(meta) = view.inspect(args.next_bytes()?)? else { return Ok(Reply::Null) };
-    let name = match &meta.body {
-        Body::Inline(_) if meta.raw => "raw",
-        Body::Inline(value) if parse_int(value).is_some() => "int",
-        Body::Inline(value) if value.len() <= EMBEDDED_BYTES_MAX => "embstr",
-        Body::Inline(_) | Body::Chunked { .. } => "raw",
-    };
-    Ok(Reply::bulk(name))
+    Ok(Reply::bulk(encoding_name(&meta)))
+}
+
+/// What Redis would call the encoding of a value.
+pub(super) fn encoding_name(meta: &Meta) -> &'static str {
+    match (&meta.body, meta.form) {
+        (_, StringForm::Raw) => "raw",
+        (Body::Inline(value), StringForm::Natural) if parse_int(value).is_some() => "int",
+        (Body::Inline(value), _) if value.len() <= EMBEDDED_BYTES_MAX => "embstr",
+        _ => "raw",
+    }
 }
 
 fn freq(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {

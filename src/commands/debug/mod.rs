@@ -10,13 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::client::CALLABLE_ANYTIME;
+use super::object::encoding_name;
 use super::spec::ServerFuture;
 use super::{
     Args, Arity, ClientFlag, CommandResult, CommandSpec, Control, Error, Flags, Group, Run,
     ServerState, Session, help,
 };
 use crate::config::Protection;
-use crate::data::{Context, KeyType, Meta, View};
+use crate::data::{Context, View};
 use crate::engine::{self, ReadMode, Snapshot};
 use crate::protocol::Reply;
 
@@ -35,11 +36,6 @@ pub(super) const COMMANDS: &[CommandSpec] =
 
 /// Longest sleep in seconds; longer ones are taken for a mistake.
 const SLEEP_SECONDS_MAX: f64 = 86_400.0;
-
-/// Longest string that Redis keeps beside its header.
-const EMBEDDED_LEN_MAX: u64 = 44;
-/// Longest text of a 64-bit integer.
-const INTEGER_LEN_MAX: u64 = 20;
 
 const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -209,7 +205,7 @@ fn object(view: &View<'_>, key: &Bytes) -> CommandResult {
     let context = view.context();
     let idle_s = context.access.idle_seconds(view.keyspace(), key, context.now_ms);
     let len = meta.string_len();
-    let encoding = encoding(view, &meta)?;
+    let encoding = encoding_name(&meta);
     let lru = (context.now_ms / 1000).saturating_sub(idle_s) & 0x00ff_ffff;
     Ok(Reply::Simple(
         format!(
@@ -218,21 +214,6 @@ fn object(view: &View<'_>, key: &Bytes) -> CommandResult {
         )
         .into(),
     ))
-}
-
-fn encoding(view: &View<'_>, meta: &Meta) -> Result<&'static str, Error> {
-    let len = meta.string_len();
-    Ok(match meta.kind {
-        KeyType::String if meta.raw || len > EMBEDDED_LEN_MAX => "raw",
-        KeyType::String if len <= INTEGER_LEN_MAX => {
-            match crate::data::parse_int(&view.string(meta)?) {
-                Some(_) => "int",
-                None => "embstr",
-            }
-        }
-        KeyType::String => "embstr",
-        other => other.name(),
-    })
 }
 
 /// On the blocking pool: a long text takes long.

@@ -83,7 +83,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("cluster-config-file", Text, "nodes.conf", CLUSTER).immutable(),
     Setting::new("cluster-enabled", Kind::Only("cluster mode is not supported"), "no", CLUSTER)
         .immutable(),
-    kept("cluster-link-sendbuf-limit", SIZE, "0", CLUSTER),
+    kept("cluster-link-sendbuf-limit", Memory(0, u64::MAX), "0", CLUSTER),
     kept("cluster-migration-barrier", Integer(0, I32), "1", CLUSTER),
     kept("cluster-node-timeout", Integer(0, I64), "15000", CLUSTER),
     kept("cluster-port", Integer(0, 65535), "0", CLUSTER).immutable(),
@@ -109,8 +109,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         .immutable(),
     kept("hash-max-listpack-entries", Integer(0, I64), "512", TYPES)
         .alias("hash-max-ziplist-entries"),
-    kept("hash-max-listpack-value", Integer(0, I64), "64", TYPES).alias("hash-max-ziplist-value"),
-    kept("hll-sparse-max-bytes", Integer(0, I64), "3000", TYPES),
+    kept("hash-max-listpack-value", SIZE, "64", TYPES).alias("hash-max-ziplist-value"),
+    kept("hll-sparse-max-bytes", SIZE, "3000", TYPES),
     kept("ignore-warnings", Text, "", OS),
     kept("io-threads-do-reads", Switch, "no", "all threads read and write").immutable(),
     kept("jemalloc-bg-thread", Switch, "yes", "the allocator always has its threads"),
@@ -234,5 +234,5 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("watchdog-period", Integer(0, I32), "0", CRASH),
     kept("zset-max-listpack-entries", Integer(0, I64), "128", TYPES)
         .alias("zset-max-ziplist-entries"),
-    kept("zset-max-listpack-value", Integer(0, I64), "64", TYPES).alias("zset-max-ziplist-value"),
+    kept("zset-max-listpack-value", SIZE, "64", TYPES).alias("zset-max-ziplist-value"),
 ];
