@@ -3,7 +3,7 @@
 
 use super::words::{get_events, get_save, set_events, set_save};
 use crate::config::kind::Shape::{
-    self, Choice, Choices, Integer, Memory, MemoryOrPercent, Switch, Text, Words,
+    self, Choice, Choices, Integer, Integers, Memory, MemoryOrPercent, Switch, Text,
 };
 use crate::config::kind::{Kind, Setting};
 
@@ -61,14 +61,14 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("aof-rewrite-incremental-fsync", Switch, "yes", LOGGED),
     kept("aof-timestamp-enabled", Switch, "no", LOGGED),
     kept("aof-use-rdb-preamble", Switch, "yes", LOGGED),
-    kept("aof-rewrite-cpulist", Text, "", CPU).alias("aof_rewrite_cpulist"),
+    kept("aof-rewrite-cpulist", Text, "", CPU).alias("aof_rewrite_cpulist").immutable(),
     kept("appenddirname", Text, "appendonlydir", LOGGED).immutable(),
     kept("appendfilename", Text, "appendonly.aof", LOGGED).immutable(),
     kept("auto-aof-rewrite-min-size", SIZE, "64mb", LOGGED),
     kept("auto-aof-rewrite-percentage", Integer(0, I32), "100", LOGGED),
-    kept("bgsave-cpulist", Text, "", CPU).alias("bgsave_cpulist"),
+    kept("bgsave-cpulist", Text, "", CPU).alias("bgsave_cpulist").immutable(),
     kept("bind-source-addr", Text, "", REPLICATION),
-    kept("bio-cpulist", Text, "", CPU).alias("bio_cpulist"),
+    kept("bio-cpulist", Text, "", CPU).alias("bio_cpulist").immutable(),
     kept("busy-reply-threshold", Integer(0, I64), "5000", SCRIPTS).alias("lua-time-limit"),
     kept("close-on-replica-write", Switch, "yes", REPLICATION).hidden(),
     kept("cluster-allow-pubsubshard-when-down", Switch, "yes", CLUSTER),
@@ -144,7 +144,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "nothing can be subscribed to yet",
     ),
     kept("oom-score-adj", Choice(&["no", "yes", "relative", "absolute"]), "no", OS),
-    kept("oom-score-adj-values", Words, "0 200 800", OS),
+    kept("oom-score-adj-values", Integers(3, -2000, 2000), "0 200 800", OS),
     kept("proc-title-template", Text, "{title} {listen-addr} {server-mode}", OS),
     kept(
         "propagation-error-behavior",
@@ -186,7 +186,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         .immutable(),
     kept("sanitize-dump-payload", Choice(&["no", "yes", "clients"]), "no", RDB),
     Setting::new("save", Kind::Words { get: get_save, set: set_save }, "", RDB),
-    kept("server-cpulist", Text, "", CPU).alias("server_cpulist"),
+    kept("server-cpulist", Text, "", CPU).alias("server_cpulist").immutable(),
     kept("set-max-intset-entries", Integer(0, I64), "512", TYPES),
     kept("set-max-listpack-entries", Integer(0, I64), "128", TYPES),
     kept("set-max-listpack-value", Integer(0, I64), "64", TYPES),
@@ -230,8 +230,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("tls-session-cache-timeout", Integer(0, I32), "300", TLS),
     kept("tls-session-caching", Switch, "yes", TLS),
     kept("tracking-table-max-keys", Integer(0, I64), "1000000", "there is no tracking yet"),
-    kept("use-exit-on-panic", Switch, "no", TEST).immutable().hidden(),
-    kept("watchdog-period", Integer(0, I32), "0", CRASH),
+    kept("use-exit-on-panic", Switch, "no", TEST).hidden(),
+    kept("watchdog-period", Integer(0, I32), "0", CRASH).hidden(),
     kept("zset-max-listpack-entries", Integer(0, I64), "128", TYPES)
         .alias("zset-max-ziplist-entries"),
     kept("zset-max-listpack-value", SIZE, "64", TYPES).alias("zset-max-ziplist-value"),
