@@ -55,16 +55,15 @@ fn the_mean_time_to_live_is_told_from_a_few_keys() {
     for n in 0..500 {
         server.run(&format!("SET key:{n} v PX {}", 50_000 + n));
     }
-    fastrand::seed(1);
-    // Two of 502 keys are short-lived: they are met often, and count little.
-    let once = average(&server);
-    assert!((49_000..=50_500).contains(&once), "{once}");
+    // Two of 502 keys are short-lived, and count no more than others.
+    assert_eq!(average(&server), (4000 + 500 * 50_000 + 499 * 250) / 502);
     for n in 0..500 {
         server.run(&format!("SET other:{n} v PX {}", 950_000 + 7 * n));
     }
-    // One look is off by a fifth or so, the mean of many is not.
+    // Told from a sample now: half a million, but for what chance does.
+    fastrand::seed(1);
     let mean = (0..100).map(|_| average(&server)).sum::<u64>() / 100;
-    assert!((470_000..540_000).contains(&mean), "{mean}");
+    assert!((400_000..650_000).contains(&mean), "{mean}");
 }
 
 fn populate(server: &mut Harness, prefix: &str, count: usize) {
@@ -152,6 +151,19 @@ fn syntax() {
          SCAN 0 COUNT -> -ERR syntax error
          SCAN 0 BAD 1 -> -ERR syntax error
          SCAN 18446744073709551615 -> [\"0\" []]",
+    );
+}
+
+#[test]
+fn an_empty_key_matches_one_star_only() {
+    let mut server = Harness::new();
+    server.run_words(&[Bytes::from_static(b"SET"), Bytes::new(), Bytes::from_static(b"v")]);
+    server.script(
+        r#"
+        KEYS * -> [""]
+        SCAN 0 MATCH * -> ["0" [""]]
+        KEYS ** -> []
+        SCAN 0 MATCH ** -> ["0" []]"#,
     );
 }
 
