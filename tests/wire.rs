@@ -94,6 +94,22 @@ fn broken_framing_is_answered_with_the_texts_of_redis_and_closes() {
 }
 
 #[test]
+fn a_read_of_very_many_keys_leaves_the_others_alone() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let keys: Vec<String> = (0..5000).map(|n| format!("key:{n}")).collect();
+    let call = |keys: &[String]| -> Vec<String> {
+        std::iter::once("EXISTS".to_owned()).chain(keys.iter().cloned()).collect()
+    };
+    for (keys, runs) in [(&keys[..4000], 0), (&keys[..], 1)] {
+        let words = call(keys);
+        assert_eq!(client.call(&words.iter().map(String::as_str).collect::<Vec<_>>()), ":0");
+        let info = client.call(&["INFO", "siltdb"]);
+        assert!(info.contains(&format!("\r\nreads_on_blocking_pool:{runs}\r\n")), "{info}");
+    }
+}
+
+#[test]
 fn debug_populate_makes_keys_that_are_not_there() {
     let server = Server::start(&["--enable-debug-command", "yes"]);
     let mut client = server.connect();
