@@ -45,7 +45,7 @@ pub use session::{ReplyMode, Session};
 pub use spec::{
     Arity, CommandSpec, Flags, Group, Run, ServerFuture, ServerHandler, SessionHandler,
 };
-pub use state::{Change, Control, Done, ServerState};
+pub use state::{Change, ChangeFn, Control, Done, ServerState};
 pub use stopping::{Shutdown, ShutdownPhase, ShutdownRequest};
 
 /// The families; ids follow this order.

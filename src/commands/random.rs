@@ -19,12 +19,14 @@ const SAMPLES: usize = 32;
 /// A key and what is known of it; `None` for one that has expired.
 pub(super) type Entry = (Bytes, Option<Meta>);
 
+type Found<T> = Result<Option<(Bytes, T)>>;
+
 /// Entries in the order of their bytes, of which the ends of any range can be found.
 struct Ordered<'a, T> {
     /// The first entry at or behind these bytes.
-    first: &'a dyn Fn(&[u8]) -> Result<Option<(Bytes, T)>>,
+    first: &'a dyn Fn(&[u8]) -> Found<T>,
     /// The last entry before these bytes, or of all.
-    last: &'a dyn Fn(Option<&[u8]>) -> Result<Option<(Bytes, T)>>,
+    last: &'a dyn Fn(Option<&[u8]>) -> Found<T>,
 }
 
 /// A key found by choosing byte after byte between the smallest and the largest that are there;
@@ -81,6 +83,11 @@ fn pick<T>(entries: &Ordered<'_, T>, weighed: bool) -> Result<Option<((Bytes, T)
 /// told from some of them, of which each counts the more the less likely it was to be picked: right
 /// but for some per cent, or tens of them where times differ by orders of magnitude. 0 where there
 /// are none.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a mean of times that are not negative; a longer one is cut"
+)]
 pub(super) fn average_ttl_ms(view: &View<'_>) -> Result<u64> {
     let now_ms = view.context().now_ms;
     let floor = now_ms.saturating_add(1).to_be_bytes();

@@ -35,6 +35,11 @@ pub enum Control {
     Change(Change, Done),
 }
 
+/// What a [`Change`] does; it may be run again after `WouldBlock`, with all changes undone.
+pub trait ChangeFn: Fn(&mut Edit<'_>) -> crate::engine::Result<()> + Send + Sync {}
+
+impl<F: Fn(&mut Edit<'_>) -> crate::engine::Result<()> + Send + Sync> ChangeFn for F {}
+
 /// A transaction of the server's own, for the writer.
 #[derive(Clone)]
 pub struct Change {
@@ -43,7 +48,7 @@ pub struct Change {
     /// How far its reads may go; where they would wait on the disk, the answer is `WouldBlock`.
     pub mode: ReadMode,
     /// What is done; short, since everybody else's writes wait for it.
-    pub run: Arc<dyn Fn(&mut Edit<'_>) -> crate::engine::Result<()> + Send + Sync>,
+    pub run: Arc<dyn ChangeFn>,
 }
 
 impl std::fmt::Debug for Change {

@@ -569,6 +569,3 @@ pub(crate) fn run_in(edit: &mut Edit<'_>, call: &super::group::Call) -> Result<R
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,20 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::*;
+use super::group::{Call, Group};
+use super::message::{self, Message};
+use super::writer::WriterTask;
+use super::{context, shutdown};
 use crate::commands::table::{self, Lookup};
-use crate::config::{Config, Settings};
+use crate::commands::{Control, Error, ServerState};
+use crate::config::{AppendFsync, Config, Settings};
 use crate::data::{ReadOutcome, RecordFilter, View};
-use crate::engine::{Engine, Options};
-use crate::env::{Fs, SimClock, SimFs};
-use crate::protocol::Request;
-use crate::server::group::Call;
-use crate::server::{message, shutdown};
+use crate::engine::{self, Engine, Options, ReadMode, Writer};
+use crate::env::{Clock, SimClock, SimFs};
+use crate::protocol::{Reply, Request};
 
 /// Nothing here may take longer: what does hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,7 +57,7 @@ fn start(fs: &SimFs, appendfsync: AppendFsync, segment_bytes: u64) -> Rig {
     let settings = Settings { appendfsync, ..Settings::default() };
     let (control, requests) = mpsc::channel(16);
     let (messages, inbox) = mpsc::channel(message::QUEUE_MAX);
-    let shared: Arc<dyn crate::env::Clock> = Arc::new(clock.clone());
+    let shared: Arc<dyn Clock> = Arc::new(clock.clone());
     let config = Config::new(settings, None);
     let engine = Some(Arc::new(engine));
     let state = Arc::new(ServerState::new(config, shared, fs.shared(), engine, control));
@@ -176,9 +181,8 @@ fn verify(left: &SimFs, promised: &Model, outcome: &Outcome) {
     let clock = SimClock::at_ms(1_700_000_100_000);
     let (engine, _writer) = open(left, &clock, SMALL_SEGMENT).expect("a disk without faults");
     let (control, _requests) = mpsc::channel(1);
-    let fs = left.shared() as Arc<dyn Fs>;
     let config = Config::new(Settings::default(), None);
-    let state = ServerState::new(config, Arc::new(clock), fs, None, control);
+    let state = ServerState::new(config, Arc::new(clock), left.shared(), None, control);
     for (key, value) in promised {
         assert_eq!(lookup(&engine, &state, key).as_ref(), Some(value), "{key} was promised");
     }
