@@ -20,7 +20,6 @@ use fastrand::Rng;
 use parking_lot::Mutex;
 
 use self::disk::{Change, Disk, Faults, FileId, FileState, NameChange};
-use self::gate::Gate;
 use super::fs::{DirectoryLock, File, Fs};
 
 /// A file system in memory. Clones share the same disk.
@@ -28,7 +27,7 @@ use super::fs::{DirectoryLock, File, Fs};
 pub struct SimFs {
     disk: Arc<Mutex<Disk>>,
     /// What changes a file waits here while the disk hangs.
-    gate: Arc<Gate>,
+    gate: Arc<gate::Gate>,
 }
 
 impl SimFs {
@@ -296,7 +295,7 @@ impl Drop for SimLock {
 #[derive(Debug)]
 struct SimFile {
     disk: Arc<Mutex<Disk>>,
-    gate: Arc<Gate>,
+    gate: Arc<gate::Gate>,
     id: FileId,
 }
 
