@@ -63,9 +63,9 @@ fn defaults_parse_to_themselves() {
 }
 
 /// What Redis does not let change, and so Redis's own suite does not try to.
-const IMMUTABLE_IN_REDIS: &str = "aclfile always-show-logo aof-rewrite-cpulist bgsave-cpulist bio-cpulist appenddirname appendfilename cluster-config-file \
+const IMMUTABLE_IN_REDIS: &str = "aclfile always-show-logo appenddirname appendfilename cluster-config-file \
     cluster-enabled cluster-port daemonize databases dir disable-thp enable-debug-command enable-module-command \
-    enable-protected-configs io-threads io-threads-do-reads logfile pidfile rdbchecksum replicaof server-cpulist set-proc-title \
+    enable-protected-configs io-threads io-threads-do-reads logfile pidfile rdbchecksum replicaof set-proc-title \
     socket-mark-id supervised syslog-enabled syslog-facility syslog-ident tcp-backlog unixsocket unixsocketperm";
 
 #[test]
