@@ -94,6 +94,39 @@ fn broken_framing_is_answered_with_the_texts_of_redis_and_closes() {
 }
 
 #[test]
+fn a_read_of_very_many_keys_leaves_the_others_alone() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let keys: Vec<String> = (0..5000).map(|n| format!("key:{n}")).collect();
+    let call = |keys: &[String]| -> Vec<String> {
+        std::iter::once("EXISTS".to_owned()).chain(keys.iter().cloned()).collect()
+    };
+    for (keys, runs) in [(&keys[..4000], 0), (&keys[..], 1)] {
+        let words = call(keys);
+        assert_eq!(client.call(&words.iter().map(String::as_str).collect::<Vec<_>>()), ":0");
+        let info = client.call(&["INFO", "siltdb"]);
+        assert!(info.contains(&format!("\r\nreads_on_blocking_pool:{runs}\r\n")), "{info}");
+    }
+}
+
+#[test]
+fn debug_populate_makes_keys_that_are_not_there() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.connect();
+    assert_eq!(client.call(&["SET", "p:7", "mine"]), "+OK");
+    assert_eq!(client.call(&["DEBUG", "POPULATE", "1234", "p", "12"]), "+OK");
+    assert_eq!(client.call(&["DBSIZE"]), ":1234");
+    assert_eq!(client.call(&["GET", "p:7"]), "mine");
+    assert_eq!(client.call(&["GET", "p:1233"]), "value:1233\0\0");
+    assert_eq!(client.call(&["DEBUG", "POPULATE", "3"]), "+OK");
+    assert_eq!(client.call(&["GET", "key:2"]), "value:2");
+    assert_eq!(client.call(&["DEBUG", "POPULATE", "1", "long", "200000"]), "+OK");
+    assert_eq!(client.call(&["STRLEN", "long:0"]), ":200000");
+    assert_eq!(client.call(&["DEBUG", "LISTPACK", "p:7"]), "-ERR Not a listpack encoded object.");
+    assert_eq!(client.call(&["DEBUG", "LISTPACK", "none"]), "-ERR no such key");
+}
+
+#[test]
 fn an_announced_length_costs_nothing_before_bytes_arrive() {
     let server = Server::start(&[]);
     let before = server.resident_bytes();

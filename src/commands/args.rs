@@ -70,6 +70,11 @@ impl<'a> Args<'a> {
         crate::data::parse_int(self.next_bytes()?).ok_or(Error::NotAnInteger)
     }
 
+    /// The next word as a signed 32-bit integer.
+    pub fn next_int_32(&mut self) -> Result<i32, Error> {
+        i32::try_from(self.next_int()?).map_err(|_| Error::Not32Bits)
+    }
+
     /// A syntax error where words are left.
     pub fn finish(&self) -> Result<(), Error> {
         if self.is_empty() { Ok(()) } else { Err(Error::Syntax) }

@@ -15,16 +15,13 @@ use crate::protocol::Reply;
 const ADMIN: Flags = CALLABLE_ANYTIME.or(Flags::ADMIN);
 
 /// The family's table.
-pub(super) const COMMANDS: &[CommandSpec] =
-    &[CommandSpec::new("config", Arity::AtLeast(2), Run::Container)
-        .group(Group::Server)
-        .since("2.0.0")
-        .complexity("Depends on the subcommand.")
-        .summary("Commands about settings.")
-        .subcommands(SUBCOMMANDS)];
+pub(super) const COMMANDS: &[CommandSpec] = &[CommandSpec::container("config", SUBCOMMANDS)
+    .group(Group::Server)
+    .since("2.0.0")
+    .summary("Commands about settings.")];
 
 const SUBCOMMANDS: &[CommandSpec] = &[
-    CommandSpec::new("get", Arity::AtLeast(3), Run::Session(get))
+    CommandSpec::session("get", Arity::AtLeast(3), get)
         .group(Group::Server)
         .since("2.0.0")
         .complexity("O(N) with N settings")
@@ -33,12 +30,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .differs("Settings that have no meaning here are left out.")
         .flags(ADMIN)
         .args(&[Arg::string("parameter").multiple()]),
-    CommandSpec::new("help", Arity::Exactly(2), Run::Session(|_, _, _| help::of("config")))
-        .group(Group::Server)
-        .since("5.0.0")
-        .summary("Answers this help.")
-        .flags(Flags::LOADING.or(Flags::STALE)),
-    CommandSpec::new("resetstat", Arity::Exactly(2), Run::Session(resetstat))
+    help::subcommand(Group::Server, "5.0.0"),
+    CommandSpec::session("resetstat", Arity::Exactly(2), resetstat)
         .group(Group::Server)
         .since("2.0.0")
         .summary("Sets the counters of INFO back to zero.")

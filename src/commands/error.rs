@@ -1,5 +1,7 @@
 //! Every error reply. One `Display` holds all texts.
 
+use bytes::Bytes;
+
 use crate::engine;
 use crate::protocol::Reply;
 
@@ -33,6 +35,8 @@ pub enum Error {
     NotAuthenticated,
     /// An integer was expected.
     NotAnInteger,
+    /// An integer of 32 bits was expected.
+    Not32Bits,
     /// A number was expected.
     NotAFloat,
     /// The key holds another type.
@@ -81,6 +85,20 @@ pub enum Error {
     Text(String),
 }
 
+impl Error {
+    /// A call of a container whose subcommand takes no such arguments; `words` are all of the call.
+    #[must_use]
+    pub fn subcommand_syntax(words: &[Bytes]) -> Self {
+        let text =
+            |at: usize| String::from_utf8_lossy(words.get(at).map_or(b"", |w| w)).into_owned();
+        Self::Text(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
+            text(1),
+            text(0).to_uppercase()
+        ))
+    }
+}
+
 impl From<engine::Error> for Error {
     fn from(error: engine::Error) -> Self {
         Self::Engine(error)
@@ -102,6 +120,9 @@ impl std::fmt::Display for Error {
             }
             Self::NotAuthenticated => "NOAUTH Authentication required.",
             Self::NotAnInteger => "ERR value is not an integer or out of range",
+            Self::Not32Bits => {
+                "ERR value is out of range, value must between -2147483648 and 2147483647"
+            }
             Self::NotAFloat => "ERR value is not a valid float",
             Self::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
             Self::NoSuchKey => "ERR no such key",

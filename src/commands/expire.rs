@@ -8,128 +8,89 @@ use crate::protocol::Reply;
 
 /// The family's table.
 pub(super) const COMMANDS: &[CommandSpec] = &[
-    CommandSpec::new("expire", Arity::AtLeast(3), Run::Write(expire))
+    setting("expire", expire, &[Arg::key("key"), Arg::integer("seconds"), CONDITION])
         .since("1.0.0")
-        .summary("Lets a key expire in so many seconds.")
-        .flags(Flags::FAST)
-        .acl(&[Category::Keyspace])
-        .keys(&[KeySpec::one(1).rw().update()])
-        .args(&[
-            Arg::key("key"),
-            Arg::integer("seconds"),
-            Arg::one_of(
-                "condition",
-                &[
-                    Arg::token("nx", "NX"),
-                    Arg::token("xx", "XX"),
-                    Arg::token("gt", "GT"),
-                    Arg::token("lt", "LT"),
-                ],
-            )
-            .optional()
-            .since("7.0.0"),
-        ]),
-    CommandSpec::new("pexpire", Arity::AtLeast(3), Run::Write(pexpire))
+        .summary("Lets a key expire in so many seconds."),
+    setting("pexpire", pexpire, &[Arg::key("key"), Arg::integer("milliseconds"), CONDITION])
         .since("2.6.0")
-        .summary("Lets a key expire in so many milliseconds.")
-        .flags(Flags::FAST)
-        .acl(&[Category::Keyspace])
-        .keys(&[KeySpec::one(1).rw().update()])
-        .args(&[
-            Arg::key("key"),
-            Arg::integer("milliseconds"),
-            Arg::one_of(
-                "condition",
-                &[
-                    Arg::token("nx", "NX"),
-                    Arg::token("xx", "XX"),
-                    Arg::token("gt", "GT"),
-                    Arg::token("lt", "LT"),
-                ],
-            )
-            .optional()
-            .since("7.0.0"),
-        ]),
-    CommandSpec::new("expireat", Arity::AtLeast(3), Run::Write(expireat))
-        .since("1.2.0")
-        .summary("Lets a key expire at a Unix time in seconds.")
-        .flags(Flags::FAST)
-        .acl(&[Category::Keyspace])
-        .keys(&[KeySpec::one(1).rw().update()])
-        .args(&[
-            Arg::key("key"),
-            Arg::unix_time("unix-time-seconds"),
-            Arg::one_of(
-                "condition",
-                &[
-                    Arg::token("nx", "NX"),
-                    Arg::token("xx", "XX"),
-                    Arg::token("gt", "GT"),
-                    Arg::token("lt", "LT"),
-                ],
-            )
-            .optional()
-            .since("7.0.0"),
-        ]),
-    CommandSpec::new("pexpireat", Arity::AtLeast(3), Run::Write(pexpireat))
-        .since("2.6.0")
-        .summary("Lets a key expire at a Unix time in milliseconds.")
-        .flags(Flags::FAST)
-        .acl(&[Category::Keyspace])
-        .keys(&[KeySpec::one(1).rw().update()])
-        .args(&[
-            Arg::key("key"),
-            Arg::unix_time("unix-time-milliseconds"),
-            Arg::one_of(
-                "condition",
-                &[
-                    Arg::token("nx", "NX"),
-                    Arg::token("xx", "XX"),
-                    Arg::token("gt", "GT"),
-                    Arg::token("lt", "LT"),
-                ],
-            )
-            .optional()
-            .since("7.0.0"),
-        ]),
-    CommandSpec::new("expiretime", Arity::Exactly(2), Run::Read(expiretime))
+        .summary("Lets a key expire in so many milliseconds."),
+    setting(
+        "expireat",
+        expireat,
+        &[Arg::key("key"), Arg::unix_time("unix-time-seconds"), CONDITION],
+    )
+    .since("1.2.0")
+    .summary("Lets a key expire at a Unix time in seconds."),
+    setting(
+        "pexpireat",
+        pexpireat,
+        &[Arg::key("key"), Arg::unix_time("unix-time-milliseconds"), CONDITION],
+    )
+    .since("2.6.0")
+    .summary("Lets a key expire at a Unix time in milliseconds."),
+    asking("expiretime", expiretime)
         .since("7.0.0")
-        .summary("Answers when a key expires, as a Unix time in seconds.")
-        .flags(Flags::FAST)
-        .acl(&[Category::Keyspace])
-        .keys(&[KeySpec::one(1).ro().access()])
-        .args(&[Arg::key("key")]),
-    CommandSpec::new("pexpiretime", Arity::Exactly(2), Run::Read(pexpiretime))
+        .summary("Answers when a key expires, as a Unix time in seconds."),
+    asking("pexpiretime", pexpiretime)
         .since("7.0.0")
-        .summary("Answers when a key expires, as a Unix time in milliseconds.")
-        .flags(Flags::FAST)
-        .acl(&[Category::Keyspace])
-        .keys(&[KeySpec::one(1).ro().access()])
-        .args(&[Arg::key("key")]),
-    CommandSpec::new("ttl", Arity::Exactly(2), Run::Read(ttl))
+        .summary("Answers when a key expires, as a Unix time in milliseconds."),
+    asking("ttl", ttl)
         .since("1.0.0")
         .summary("Answers in how many seconds a key expires.")
-        .tips(&["nondeterministic_output"])
-        .flags(Flags::FAST)
-        .acl(&[Category::Keyspace])
-        .keys(&[KeySpec::one(1).ro().access()])
-        .args(&[Arg::key("key")]),
-    CommandSpec::new("pttl", Arity::Exactly(2), Run::Read(pttl))
+        .tips(&["nondeterministic_output"]),
+    asking("pttl", pttl)
         .since("2.6.0")
         .summary("Answers in how many milliseconds a key expires.")
-        .tips(&["nondeterministic_output"])
-        .flags(Flags::FAST)
-        .acl(&[Category::Keyspace])
-        .keys(&[KeySpec::one(1).ro().access()])
-        .args(&[Arg::key("key")]),
+        .tips(&["nondeterministic_output"]),
     CommandSpec::new("persist", Arity::Exactly(2), Run::Write(persist))
         .since("2.2.0")
         .summary("Takes the expiry from a key.")
         .flags(Flags::FAST)
         .acl(&[Category::Keyspace])
-        .keys(&[KeySpec::one(1).rw().update()])
-        .args(&[Arg::key("key")]),
+        .keys(UPDATED)
+        .args(ONE_KEY),
 ];
+
+const CONDITION: Arg = Arg::one_of(
+    "condition",
+    &[
+        Arg::token("nx", "NX"),
+        Arg::token("xx", "XX"),
+        Arg::token("gt", "GT"),
+        Arg::token("lt", "LT"),
+    ],
+)
+.optional()
+.since("7.0.0");
+
+const ONE_KEY: &[Arg] = &[Arg::key("key")];
+const UPDATED: &[KeySpec] = &[KeySpec::one(1).rw().update()];
+const READ: &[KeySpec] = &[KeySpec::one(1).ro().access()];
+
+/// A command that sets the expiry of a key.
+const fn setting(
+    name: &'static str,
+    run: fn(&mut Edit<'_>, &mut Args<'_>) -> CommandResult,
+    args: &'static [Arg],
+) -> CommandSpec {
+    CommandSpec::new(name, Arity::AtLeast(3), Run::Write(run))
+        .flags(Flags::FAST)
+        .acl(&[Category::Keyspace])
+        .keys(UPDATED)
+        .args(args)
+}
+
+/// A command that answers the expiry of a key.
+const fn asking(
+    name: &'static str,
+    run: fn(&View<'_>, &mut Args<'_>) -> CommandResult,
+) -> CommandSpec {
+    CommandSpec::new(name, Arity::Exactly(2), Run::Read(run))
+        .flags(Flags::FAST)
+        .acl(&[Category::Keyspace])
+        .keys(READ)
+        .args(ONE_KEY)
+}
 
 fn expire(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let now_ms = edit.context().now_ms;

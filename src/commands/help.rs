@@ -2,15 +2,32 @@
 
 use std::fmt::Write as _;
 
-use super::{Arg, ArgKind, CommandResult, Error, table};
+use super::{
+    Arg, ArgKind, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, ServerState,
+    Session, table,
+};
 use crate::protocol::Reply;
 
+/// The subcommand `HELP` of any container.
+pub(super) const fn subcommand(group: Group, since: &'static str) -> CommandSpec {
+    CommandSpec::session("help", Arity::Exactly(2), answer)
+        .group(group)
+        .since(since)
+        .summary("Answers this help.")
+        .flags(Flags::LOADING.or(Flags::STALE))
+}
+
+/// The first word of the call says which container is asked.
+fn answer(_: &mut Session, _: &ServerState, args: &mut Args<'_>) -> CommandResult {
+    of(args.all().first().map_or(&[][..], |name| name))
+}
+
 /// The help of a container: each subcommand with its arguments and its summary.
-pub(super) fn of(container: &str) -> CommandResult {
-    let table::Lookup::Found(command) = table::lookup(container.as_bytes(), None) else {
+fn of(container: &[u8]) -> CommandResult {
+    let table::Lookup::Found(command) = table::lookup(container, None) else {
         return Err(Error::Syntax);
     };
-    let title = container.to_ascii_uppercase();
+    let title = command.spec.name.to_ascii_uppercase();
     let mut lines =
         vec![format!("{title} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")];
     for sub in command.spec.subcommands {
@@ -100,11 +117,16 @@ mod tests {
 
     #[test]
     fn help_lists_each_subcommand() {
-        let Ok(Reply::Array(lines)) = of("client") else { panic!("no help") };
+        let Ok(Reply::Array(lines)) = of(b"client") else { panic!("no help") };
         assert_eq!(
             lines[0],
             Reply::Simple("CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:".into())
         );
         assert!(lines.iter().any(|line| matches!(line, Reply::Simple(l) if l == "ID")));
+        let mut server = crate::commands::test_server::TestServer::new();
+        let Reply::Array(lines) = server.ok("Object help") else { panic!("no help") };
+        assert!(
+            lines.iter().any(|line| matches!(line, Reply::Simple(l) if l.starts_with("OBJECT")))
+        );
     }
 }

@@ -7,41 +7,19 @@ use crate::protocol::Reply;
 
 /// The family's table.
 pub(super) const COMMANDS: &[CommandSpec] = &[
-    CommandSpec::new("del", Arity::AtLeast(2), Run::Write(del))
-        .since("1.0.0")
-        .complexity("O(N) in the number of keys")
-        .summary("Deletes keys.")
-        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
-        .acl(&[Category::Keyspace])
-        .keys(&[KeySpec::range(1, -1, 1).rm().delete()])
-        .args(&[Arg::key("key").multiple()]),
-    CommandSpec::new("unlink", Arity::AtLeast(2), Run::Write(del))
+    many_keys("del", Run::Write(del), REMOVED).since("1.0.0").summary("Deletes keys."),
+    many_keys("unlink", Run::Write(del), REMOVED)
         .since("4.0.0")
-        .complexity("O(N) in the number of keys")
         .summary("Deletes keys.")
-        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
-        .flags(Flags::FAST)
-        .acl(&[Category::Keyspace])
-        .keys(&[KeySpec::range(1, -1, 1).rm().delete()])
-        .args(&[Arg::key("key").multiple()]),
-    CommandSpec::new("exists", Arity::AtLeast(2), Run::Read(exists))
+        .flags(Flags::FAST),
+    many_keys("exists", Run::Read(exists), LOOKED_AT)
         .since("1.0.0")
-        .complexity("O(N) in the number of keys")
         .summary("Counts those of the keys that exist.")
-        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
-        .flags(Flags::FAST)
-        .acl(&[Category::Keyspace])
-        .keys(&[KeySpec::range(1, -1, 1).ro()])
-        .args(&[Arg::key("key").multiple()]),
-    CommandSpec::new("touch", Arity::AtLeast(2), Run::Read(touch))
+        .flags(Flags::FAST),
+    many_keys("touch", Run::Read(touch), LOOKED_AT)
         .since("3.2.1")
-        .complexity("O(N) in the number of keys")
         .summary("Counts those of the keys that exist, and notes that they were used.")
-        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
-        .flags(Flags::FAST)
-        .acl(&[Category::Keyspace])
-        .keys(&[KeySpec::range(1, -1, 1).ro()])
-        .args(&[Arg::key("key").multiple()]),
+        .flags(Flags::FAST),
     CommandSpec::new("type", Arity::Exactly(2), Run::Read(type_name))
         .since("1.0.0")
         .summary("Answers the type of the value at a key.")
@@ -89,35 +67,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
         .flags(Flags::FAST)
         .acl(&[Category::Keyspace]),
-    CommandSpec::new("flushdb", Arity::AtLeast(1), Run::Write(flushdb))
-        .group(Group::Server)
-        .since("1.0.0")
-        .summary("Deletes all keys of the database.")
-        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
-        .acl(&[Category::Keyspace, Category::Dangerous])
-        .args(&[Arg::one_of(
-            "flush-type",
-            &[
-                Arg::token("async", "ASYNC").since("4.0.0"),
-                Arg::token("sync", "SYNC").since("6.2.0"),
-            ],
-        )
-        .optional()]),
-    CommandSpec::new("flushall", Arity::AtLeast(1), Run::Write(flushall))
-        .group(Group::Server)
-        .since("1.0.0")
+    flushing("flushdb", flushdb).summary("Deletes all keys of the database."),
+    flushing("flushall", flushall)
         .complexity("O(1) for each database")
-        .summary("Deletes all keys of all databases.")
-        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
-        .acl(&[Category::Keyspace, Category::Dangerous])
-        .args(&[Arg::one_of(
-            "flush-type",
-            &[
-                Arg::token("async", "ASYNC").since("4.0.0"),
-                Arg::token("sync", "SYNC").since("6.2.0"),
-            ],
-        )
-        .optional()]),
+        .summary("Deletes all keys of all databases."),
     CommandSpec::new("swapdb", Arity::Exactly(3), Run::Write(swapdb))
         .group(Group::Server)
         .since("4.0.0")
@@ -126,6 +79,39 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .acl(&[Category::Keyspace, Category::Dangerous])
         .args(&[Arg::integer("index1"), Arg::integer("index2")]),
 ];
+
+const REMOVED: &[KeySpec] = &[KeySpec::range(1, -1, 1).rm().delete()];
+const LOOKED_AT: &[KeySpec] = &[KeySpec::range(1, -1, 1).ro()];
+
+const MANY_KEYS: &[Arg] = &[Arg::key("key").multiple()];
+const FLUSH_TYPE: &[Arg] = &[Arg::one_of(
+    "flush-type",
+    &[Arg::token("async", "ASYNC").since("4.0.0"), Arg::token("sync", "SYNC").since("6.2.0")],
+)
+.optional()];
+
+/// A command whose words are all keys.
+const fn many_keys(name: &'static str, run: Run, keys: &'static [KeySpec]) -> CommandSpec {
+    CommandSpec::new(name, Arity::AtLeast(2), run)
+        .complexity("O(N) in the number of keys")
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+        .acl(&[Category::Keyspace])
+        .keys(keys)
+        .args(MANY_KEYS)
+}
+
+/// A command that empties databases.
+const fn flushing(
+    name: &'static str,
+    run: fn(&mut Edit<'_>, &mut Args<'_>) -> CommandResult,
+) -> CommandSpec {
+    CommandSpec::new(name, Arity::AtLeast(1), Run::Write(run))
+        .group(Group::Server)
+        .since("1.0.0")
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .acl(&[Category::Keyspace, Category::Dangerous])
+        .args(FLUSH_TYPE)
+}
 
 fn del(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let mut deleted = 0;
@@ -251,7 +237,7 @@ fn swapdb(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         number.ok_or(Error::InvalidDbIndex(which))
     };
     let (first, second) = (next("first")?, next("second")?);
-    let check = |number: i32| database_number(edit, i64::from(number));
+    let check = |number| database_number(edit, number);
     let (first, second) = (check(first)?, check(second)?);
     edit.swap(first, second);
     Ok(Reply::OK)
@@ -266,10 +252,10 @@ fn exists_in(edit: &mut Edit<'_>, db: u16, key: &[u8]) -> Result<bool, Error> {
 }
 
 fn database(edit: &Edit<'_>, args: &mut Args<'_>) -> Result<u16, Error> {
-    database_number(edit, args.next_int()?)
+    database_number(edit, args.next_int_32()?)
 }
 
-fn database_number(edit: &Edit<'_>, number: i64) -> Result<u16, Error> {
+fn database_number(edit: &Edit<'_>, number: i32) -> Result<u16, Error> {
     let known = |db: &u16| *db < edit.context().databases;
     u16::try_from(number).ok().filter(known).ok_or(Error::DbOutOfRange)
 }

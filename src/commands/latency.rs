@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::client::CALLABLE_ANYTIME;
 use super::table::{self, Lookup};
 use super::{
-    Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, Run, ServerState, Session,
-    help,
+    Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, ServerState, Session,
+    SessionHandler, help,
 };
 use crate::observe::{CommandStats, LatencyEvent};
 use crate::protocol::Reply;
@@ -20,20 +20,13 @@ const GRAPH_ROWS: u64 = 4;
 const GRAPH_COLUMNS: usize = 80;
 
 /// The family's table.
-pub(super) const COMMANDS: &[CommandSpec] =
-    &[CommandSpec::new("latency", Arity::AtLeast(2), Run::Container)
-        .group(Group::Server)
-        .since("2.8.13")
-        .complexity("Depends on the subcommand.")
-        .summary("Commands about latency.")
-        .subcommands(SUBCOMMANDS)];
+pub(super) const COMMANDS: &[CommandSpec] = &[CommandSpec::container("latency", SUBCOMMANDS)
+    .group(Group::Server)
+    .since("2.8.13")
+    .summary("Commands about latency.")];
 
-const fn sub(
-    name: &'static str,
-    arity: Arity,
-    run: fn(&mut Session, &ServerState, &mut Args<'_>) -> CommandResult,
-) -> CommandSpec {
-    CommandSpec::new(name, arity, Run::Session(run)).group(Group::Server).since("2.8.13")
+const fn sub(name: &'static str, arity: Arity, run: SessionHandler) -> CommandSpec {
+    CommandSpec::session(name, arity, run).group(Group::Server).since("2.8.13")
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
@@ -46,9 +39,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .tips(TIPS)
         .flags(ADMIN)
         .args(&[Arg::string("event")]),
-    sub("help", Arity::Exactly(2), |_, _, _| help::of("latency"))
-        .summary("Answers this help.")
-        .flags(Flags::LOADING.or(Flags::STALE)),
+    help::subcommand(Group::Server, "2.8.13"),
     sub("histogram", Arity::AtLeast(2), histogram)
         .since("7.0.0")
         .complexity("O(N) with N commands answered")

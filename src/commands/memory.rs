@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::{
-    Arg, Args, Arity, Client, CommandResult, CommandSpec, Flags, Group, KeySpec, Run, ServerState,
-    Session, help,
+    Arg, Args, Arity, Client, CommandResult, CommandSpec, Group, KeySpec, Run, ServerState,
+    Session, SessionHandler, help,
 };
 use crate::config::Settings;
 use crate::data::{RootRef, View};
@@ -26,26 +26,18 @@ const AUTOMATIC_SHARE: u64 = 4;
 const BUDGET_MIN: u64 = 32 << 20;
 
 /// The family's table.
-pub(super) const COMMANDS: &[CommandSpec] =
-    &[CommandSpec::new("memory", Arity::AtLeast(2), Run::Container)
-        .group(Group::Server)
-        .since("4.0.0")
-        .complexity("Depends on the subcommand.")
-        .summary("Commands about memory.")
-        .subcommands(SUBCOMMANDS)];
+pub(super) const COMMANDS: &[CommandSpec] = &[CommandSpec::container("memory", SUBCOMMANDS)
+    .group(Group::Server)
+    .since("4.0.0")
+    .summary("Commands about memory.")];
 
-const fn sub(
-    name: &'static str,
-    run: fn(&mut Session, &ServerState, &mut Args<'_>) -> CommandResult,
-) -> CommandSpec {
-    CommandSpec::new(name, Arity::Exactly(2), Run::Session(run)).group(Group::Server).since("4.0.0")
+const fn sub(name: &'static str, run: SessionHandler) -> CommandSpec {
+    CommandSpec::session(name, Arity::Exactly(2), run).group(Group::Server).since("4.0.0")
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
     sub("doctor", doctor).summary("Reports in words what may be wrong.").tips(TIPS),
-    sub("help", |_, _, _| help::of("memory"))
-        .summary("Answers this help.")
-        .flags(Flags::LOADING.or(Flags::STALE)),
+    help::subcommand(Group::Server, "4.0.0"),
     sub("malloc-stats", malloc_stats)
         .complexity("Depends on how much is allocated.")
         .summary("Answers the numbers of the allocator.")

@@ -42,8 +42,10 @@ pub use keyspec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub(crate) use memory::budget as memory_budget;
 pub use pause::{Pause, PauseKind};
 pub use session::{ReplyMode, Session};
-pub use spec::{Arity, CommandSpec, Flags, Group, Run, ServerFuture};
-pub use state::{Control, Done, ServerState};
+pub use spec::{
+    Arity, CommandSpec, Flags, Group, Run, ServerFuture, ServerHandler, SessionHandler,
+};
+pub use state::{Change, ChangeFn, Control, Done, ServerState};
 pub use stopping::{Shutdown, ShutdownPhase, ShutdownRequest};
 
 /// The families; ids follow this order.

@@ -1,70 +1,62 @@
 //! `OBJECT`: how a key is kept.
 
 use super::acl::Category;
-use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, KeySpec, Run, help};
-use crate::data::{Body, View, parse_int};
+use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Group, KeySpec, Run, help};
+use crate::data::{Body, Meta, StringForm, View, parse_int};
 use crate::protocol::Reply;
 
 /// Longest string in bytes that Redis would keep in one piece with its header.
 const EMBEDDED_BYTES_MAX: usize = 44;
 
 /// The family's table.
-pub(super) const COMMANDS: &[CommandSpec] =
-    &[CommandSpec::new("object", Arity::AtLeast(2), Run::Container)
+pub(super) const COMMANDS: &[CommandSpec] = &[CommandSpec::container("object", SUBCOMMANDS)
+    .since("2.2.3")
+    .summary("Commands about how a key is kept.")];
+
+const ONE: &[KeySpec] = &[KeySpec::one(2).ro()];
+const KEY: &[Arg] = &[Arg::key("key")];
+
+/// A subcommand that asks about one key.
+const fn about_key(
+    name: &'static str,
+    run: fn(&View<'_>, &mut Args<'_>) -> CommandResult,
+) -> CommandSpec {
+    CommandSpec::new(name, Arity::Exactly(3), Run::Read(run))
         .since("2.2.3")
-        .complexity("Depends on the subcommand.")
-        .summary("Commands about how a key is kept.")
-        .subcommands(&[
-            CommandSpec::new("encoding", Arity::Exactly(3), Run::Read(encoding))
-                .since("2.2.3")
-                .summary("Answers how the value at a key is encoded.")
-                .tips(&["nondeterministic_output"])
-                .acl(&[Category::Keyspace])
-                .keys(&[KeySpec::one(2).ro()])
-                .args(&[Arg::key("key")]),
-            CommandSpec::new("freq", Arity::Exactly(3), Run::Read(freq))
-                .since("4.0.0")
-                .summary("Answers how often a key was used lately, as a logarithmic counter.")
-                .differs("Approximate: keys may share a counter, which a restart sets back.")
-                .tips(&["nondeterministic_output"])
-                .acl(&[Category::Keyspace])
-                .keys(&[KeySpec::one(2).ro()])
-                .args(&[Arg::key("key")]),
-            CommandSpec::new("help", Arity::Exactly(2), Run::Read(help))
-                .since("6.2.0")
-                .summary("Answers a text about the subcommands.")
-                .flags(Flags::NO_READONLY)
-                .flags(Flags::LOADING.or(Flags::STALE))
-                .acl(&[Category::Keyspace]),
-            CommandSpec::new("idletime", Arity::Exactly(3), Run::Read(idletime))
-                .since("2.2.3")
-                .summary("Answers for how many seconds a key was not used.")
-                .differs(
-                    "Approximate: keys may share a counter. After a restart, idle since the start.",
-                )
-                .tips(&["nondeterministic_output"])
-                .acl(&[Category::Keyspace])
-                .keys(&[KeySpec::one(2).ro()])
-                .args(&[Arg::key("key")]),
-            CommandSpec::new("refcount", Arity::Exactly(3), Run::Read(refcount))
-                .since("2.2.3")
-                .summary("Answers how many references there are to the value at a key.")
-                .differs("Always 1, for small integers too.")
-                .tips(&["nondeterministic_output"])
-                .acl(&[Category::Keyspace])
-                .keys(&[KeySpec::one(2).ro()])
-                .args(&[Arg::key("key")]),
-        ])];
+        .tips(&["nondeterministic_output"])
+        .acl(&[Category::Keyspace])
+        .keys(ONE)
+        .args(KEY)
+}
+
+const SUBCOMMANDS: &[CommandSpec] = &[
+    about_key("encoding", encoding).summary("Answers how the value at a key is encoded."),
+    about_key("freq", freq)
+        .since("4.0.0")
+        .summary("Answers how often a key was used lately, as a logarithmic counter.")
+        .differs("Approximate: keys may share a counter, which a restart sets back."),
+    help::subcommand(Group::Generic, "6.2.0").acl(&[Category::Keyspace]),
+    about_key("idletime", idletime)
+        .summary("Answers for how many seconds a key was not used.")
+        .differs("Approximate: keys may share a counter. After a restart, idle since the start."),
+    about_key("refcount", refcount)
+        .summary("Answers how many references there are to the value at a key.")
+        .differs("Always 1, for small integers too."),
+];
 
 fn encoding(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let Some(meta) = view.inspect(args.next_bytes()?)? else { return Ok(Reply::Null) };
-    let name = match &meta.body {
-        Body::Inline(_) if meta.raw => "raw",
-        Body::Inline(value) if parse_int(value).is_some() => "int",
-        Body::Inline(value) if value.len() <= EMBEDDED_BYTES_MAX => "embstr",
-        Body::Inline(_) | Body::Chunked { .. } => "raw",
-    };
-    Ok(Reply::bulk(name))
+    Ok(Reply::bulk(encoding_name(&meta)))
+}
+
+/// What Redis would call the encoding of a value.
+pub(super) fn encoding_name(meta: &Meta) -> &'static str {
+    match (&meta.body, meta.form) {
+        (_, StringForm::Raw) => "raw",
+        (Body::Inline(value), StringForm::Natural) if parse_int(value).is_some() => "int",
+        (Body::Inline(value), _) if value.len() <= EMBEDDED_BYTES_MAX => "embstr",
+        _ => "raw",
+    }
 }
 
 fn freq(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
@@ -96,8 +88,4 @@ fn idletime(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
 fn refcount(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let found = view.inspect(args.next_bytes()?)?;
     Ok(found.map_or(Reply::Null, |_| Reply::Integer(1)))
-}
-
-fn help(_: &View<'_>, _: &mut Args<'_>) -> CommandResult {
-    help::of("object")
 }

@@ -11,11 +11,23 @@ use crate::engine::{Direction, Result};
 
 /// In a database of at most so many keys all are looked at.
 pub(super) const FEW_KEYS: u64 = 64;
-/// Keys that the mean of the others is told from.
-const SAMPLES: usize = 16;
+/// Of at most so many expiries the mean is exact: a quarter of what a resident view may walk.
+const FEW_EXPIRIES: u64 = 512;
+/// Expiries that the mean of more of them is told from.
+const SAMPLES: usize = 32;
 
 /// A key and what is known of it; `None` for one that has expired.
 pub(super) type Entry = (Bytes, Option<Meta>);
+
+type Found<T> = Result<Option<(Bytes, T)>>;
+
+/// Entries in the order of their bytes, of which the ends of any range can be found.
+struct Ordered<'a, T> {
+    /// The first entry at or behind these bytes.
+    first: &'a dyn Fn(&[u8]) -> Found<T>,
+    /// The last entry before these bytes, or of all.
+    last: &'a dyn Fn(Option<&[u8]>) -> Found<T>,
+}
 
 /// A key found by choosing byte after byte between the smallest and the largest that are there;
 /// `None` in an empty database.
@@ -27,46 +39,86 @@ pub(super) fn entry(view: &View<'_>) -> Result<Option<Entry>> {
         let end = end.map_or(Bound::Unbounded, Bound::Excluded);
         view.walk(Bound::Unbounded, end, Direction::Reverse).next().transpose()
     };
+    let picked = pick(&Ordered { first: &first, last: &last }, false)?;
+    Ok(picked.map(|(entry, _)| entry))
+}
+
+/// An entry found by choosing byte after byte, and how likely it was to be found; that is looked for
+/// only if it is `weighed`.
+fn pick<T>(entries: &Ordered<'_, T>, weighed: bool) -> Result<Option<((Bytes, T), f64)>> {
+    let (first, last) = (entries.first, entries.last);
     let (Some(mut low), Some(mut high)) = (first(b"")?, last(None)?) else { return Ok(None) };
+    let mut chance = 1.0;
     while low.0 < high.0 {
         let common = low.0.iter().zip(&high.0).take_while(|(a, b)| a == b).count();
         // The smaller key may end here, where the larger one goes on: that is a choice too.
-        let from = low.0.get(common).map_or(-1, |byte| i16::from(*byte));
-        let to = high.0.get(common).map_or(-1, |byte| i16::from(*byte));
-        let Ok(picked) = u8::try_from(fastrand::i16(from..=to)) else { return Ok(Some(low)) };
-        if i16::from(picked) != from {
+        let byte_of = |key: &Bytes| key.get(common).map_or(-1, |byte| i16::from(*byte));
+        let (from, to) = (byte_of(&low.0), byte_of(&high.0));
+        let choices = f64::from(to - from + 1);
+        let picked = fastrand::i16(from..=to);
+        let Ok(byte) = u8::try_from(picked) else { return Ok(Some((low, chance / choices))) };
+        if picked != from {
             let mut start: SmallVec<[u8; 64]> = high.0.slice(..common)[..].into();
-            start.push(picked);
+            start.push(byte);
             let Some(found) = first(&start)? else { return Ok(None) };
             low = found;
         }
         let branch = low.0.slice(..(common + 1).min(low.0.len()));
+        if weighed {
+            // A choice within a gap leads to the branch behind it.
+            let taken = byte_of(&low.0);
+            let before = match last(Some(&branch))? {
+                Some((key, _)) if taken != from => byte_of(&key),
+                _ => from - 1,
+            };
+            chance *= f64::from(taken - before) / choices;
+        }
         let Some(found) = last(prefix_end(&branch).as_deref())? else { return Ok(None) };
         high = found;
     }
-    Ok(Some(low))
+    Ok(Some((low, chance)))
 }
 
-/// The mean time in milliseconds that keys with an expiry have left: of all in a small database,
-/// else of those among a few keys. 0 where none of them has one.
+/// The mean time in milliseconds that keys with an expiry have left: of all where they are few, else
+/// told from some of them, of which each counts the more the less likely it was to be picked: right
+/// but for some per cent, or tens of them where times differ by orders of magnitude. 0 where there
+/// are none.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a mean of times that are not negative; a longer one is cut"
+)]
 pub(super) fn average_ttl_ms(view: &View<'_>) -> Result<u64> {
     let now_ms = view.context().now_ms;
-    let left_ms = |(_, meta): Entry| Some(meta?.expires_ms?.saturating_sub(now_ms));
-    let (mut sum_ms, mut count) = (0_u128, 0_u128);
-    let mut add = |entry| {
-        if let Some(ms) = left_ms(entry) {
-            sum_ms += u128::from(ms);
-            count += 1;
-        }
+    let floor = now_ms.saturating_add(1).to_be_bytes();
+    let left_ms = |place: &Bytes| {
+        let at_ms = place.first_chunk::<8>().map_or(now_ms, |bytes| u64::from_be_bytes(*bytes));
+        at_ms.saturating_sub(now_ms) as f64
     };
-    if view.key_count() <= FEW_KEYS {
-        for entry in view.walk(Bound::Unbounded, Bound::Unbounded, Direction::Forward) {
-            add(entry?);
+    let (mut sum_ms, mut weights) = (0.0, 0.0);
+    if view.expiring_count() <= FEW_EXPIRIES {
+        for place in view.walk_expiries(&floor, None, Direction::Forward) {
+            sum_ms += left_ms(&place?);
+            weights += 1.0;
         }
     } else {
+        let first = |start: &[u8]| {
+            let start = start.max(&floor[..]);
+            let found = view.walk_expiries(start, None, Direction::Forward).next().transpose()?;
+            Ok(found.map(|place| (place, ())))
+        };
+        let last = |end: Option<&[u8]>| {
+            let found = view.walk_expiries(&floor, end, Direction::Reverse).next().transpose()?;
+            Ok(found.map(|place| (place, ())))
+        };
         for _ in 0..SAMPLES {
-            entry(view)?.into_iter().for_each(&mut add);
+            if let Some(((place, ()), chance)) =
+                pick(&Ordered { first: &first, last: &last }, true)?
+            {
+                sum_ms += left_ms(&place) / chance;
+                weights += 1.0 / chance;
+            }
         }
     }
-    Ok(u64::try_from(sum_ms / count.max(1)).unwrap_or(u64::MAX))
+    Ok(if weights > 0.0 { (sum_ms / weights).round() as u64 } else { 0 })
 }

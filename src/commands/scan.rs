@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 
 use super::acl::Category;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Run, random};
-use crate::data::{Meta, View, glob_matches, glob_prefix};
+use crate::data::{Meta, View, glob_matches, glob_prefix, parse_int};
 use crate::engine::{self, Direction};
 use crate::protocol::Reply;
 
@@ -66,8 +66,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
 ];
 
 fn scan(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
-    let cursor = std::str::from_utf8(args.next_bytes()?).ok();
-    let cursor = cursor.and_then(|text| text.parse::<u64>().ok()).ok_or(Error::InvalidCursor)?;
+    let cursor = parse_cursor(args.next_bytes()?).ok_or(Error::InvalidCursor)?;
     let options = ScanOptions::parse(args)?;
     let (cursors, keyspace) = (view.context().cursors, view.keyspace());
     let wanted = Wanted::new(options.pattern);
@@ -95,6 +94,24 @@ fn scan(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
         last = Some(key);
     }
     Ok(answer(0, keys))
+}
+
+/// A cursor as Redis 7.4 reads it: `strtoull` of C, which takes blanks and a plus in front, and folds
+/// a negative number over; but none that fits a signed 64-bit integer. Nothing behind a NUL byte.
+fn parse_cursor(text: &[u8]) -> Option<u64> {
+    let text = text.split(|byte| *byte == 0).next()?;
+    if parse_int(text).is_some_and(|number| number < 0) {
+        return None;
+    }
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let start = text.iter().position(|byte| !is_blank(byte))?;
+    let (negative, digits) = match text.get(start..)? {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
+    };
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let number: u64 = std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()?;
+    Some(if negative { number.wrapping_neg() } else { number })
 }
 
 fn answer(cursor: u64, keys: Vec<Reply>) -> Reply {

@@ -31,26 +31,22 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .differs("A drawing of our own; it takes any version.")
         .flags(Flags::READONLY.or(Flags::FAST))
         .args(&[Arg::integer("version").with_token("VERSION").optional()]),
-    CommandSpec::new("module", Arity::AtLeast(2), Run::Container)
+    CommandSpec::container("module", MODULE_SUBCOMMANDS)
         .group(Group::Server)
         .since("4.0.0")
-        .complexity("Depends on the subcommand.")
         .summary("Commands about modules.")
-        .differs("There are no modules.")
-        .subcommands(&[
-            CommandSpec::new("help", Arity::Exactly(2), Run::Session(|_, _, _| help::of("module")))
-                .group(Group::Server)
-                .since("5.0.0")
-                .summary("Answers this help.")
-                .flags(Flags::LOADING.or(Flags::STALE)),
-            CommandSpec::new("list", Arity::Exactly(2), Run::Session(module_list))
-                .group(Group::Server)
-                .since("4.0.0")
-                .complexity("O(N) with N modules")
-                .summary("Lists the modules: there are none.")
-                .tips(&["nondeterministic_output_order"])
-                .flags(Flags::ADMIN.or(Flags::NOSCRIPT)),
-        ]),
+        .differs("There are no modules."),
+];
+
+const MODULE_SUBCOMMANDS: &[CommandSpec] = &[
+    help::subcommand(Group::Server, "5.0.0"),
+    CommandSpec::session("list", Arity::Exactly(2), module_list)
+        .group(Group::Server)
+        .since("4.0.0")
+        .complexity("O(N) with N modules")
+        .summary("Lists the modules: there are none.")
+        .tips(&["nondeterministic_output_order"])
+        .flags(Flags::ADMIN.or(Flags::NOSCRIPT)),
 ];
 
 fn time(_: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandResult {
@@ -69,7 +65,7 @@ fn module_list(_: &mut Session, _: &ServerState, _: &mut Args<'_>) -> CommandRes
 }
 
 fn lolwut(_: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResult {
-    if args.eat("VERSION") {
+    if args.eat("VERSION") && !args.is_empty() {
         args.next_int().map_err(|error| match error {
             Error::Syntax => Error::Syntax,
             _ => Error::NotAnInteger,

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, Run, ServerState, Session,
-    help,
+    Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, ServerState, Session,
+    SessionHandler, help,
 };
 use crate::observe::SlowLogEntry;
 use crate::protocol::Reply;
@@ -14,20 +14,13 @@ const ADMIN: Flags = Flags::ADMIN.or(Flags::LOADING).or(Flags::STALE);
 const COUNT_DEFAULT: usize = 10;
 
 /// The family's table.
-pub(super) const COMMANDS: &[CommandSpec] =
-    &[CommandSpec::new("slowlog", Arity::AtLeast(2), Run::Container)
-        .group(Group::Server)
-        .since("2.2.12")
-        .complexity("Depends on the subcommand.")
-        .summary("Commands about the slow log.")
-        .subcommands(SUBCOMMANDS)];
+pub(super) const COMMANDS: &[CommandSpec] = &[CommandSpec::container("slowlog", SUBCOMMANDS)
+    .group(Group::Server)
+    .since("2.2.12")
+    .summary("Commands about the slow log.")];
 
-const fn sub(
-    name: &'static str,
-    arity: Arity,
-    run: fn(&mut Session, &ServerState, &mut Args<'_>) -> CommandResult,
-) -> CommandSpec {
-    CommandSpec::new(name, arity, Run::Session(run)).group(Group::Server).since("2.2.12")
+const fn sub(name: &'static str, arity: Arity, run: SessionHandler) -> CommandSpec {
+    CommandSpec::session(name, arity, run).group(Group::Server).since("2.2.12")
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
@@ -38,10 +31,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .tips(&["request_policy:all_nodes", "nondeterministic_output"])
         .flags(ADMIN)
         .args(&[Arg::integer("count").optional()]),
-    sub("help", Arity::Exactly(2), |_, _, _| help::of("slowlog"))
-        .since("6.2.0")
-        .summary("Answers this help.")
-        .flags(Flags::LOADING.or(Flags::STALE)),
+    help::subcommand(Group::Server, "6.2.0"),
     sub("len", Arity::Exactly(2), len)
         .summary("Answers how many entries there are.")
         .tips(&["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"])
@@ -64,7 +54,7 @@ fn get(_: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResu
                 count => usize::try_from(count).map_err(|_| refuse())?,
             }
         }
-        _ => return Err(Error::Syntax),
+        _ => return Err(Error::subcommand_syntax(args.all())),
     };
     Ok(Reply::Array(state.slowlog.latest(count).into_iter().map(entry).collect()))
 }

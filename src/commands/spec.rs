@@ -14,20 +14,25 @@ use crate::data::{Edit, View};
 /// The future of an admin command.
 pub type ServerFuture<'a> = Pin<Box<dyn Future<Output = CommandResult> + Send + 'a>>;
 
+/// The handler of a command about a connection or the server.
+pub type SessionHandler = fn(&mut Session, &ServerState, &mut Args<'_>) -> CommandResult;
+
+/// The handler of an asynchronous command; it gets all words of the call.
+pub type ServerHandler =
+    for<'a> fn(&'a mut Session, &'a Arc<ServerState>, &'a [bytes::Bytes]) -> ServerFuture<'a>;
+
 /// What a handler may touch, so that the type system keeps the promise.
 #[derive(Clone, Copy)]
 pub enum Run {
     /// This connection's own state; may read the server's.
-    Session(fn(&mut Session, &ServerState, &mut Args<'_>) -> CommandResult),
+    Session(SessionHandler),
     /// A consistent view. Runs resident first, on the blocking pool if it would wait; must
     /// therefore be a plain function of its inputs.
     Read(fn(&View<'_>, &mut Args<'_>) -> CommandResult),
     /// A transaction on the writer. May be run again after `WouldBlock`, with all changes undone.
     Write(fn(&mut Edit<'_>, &mut Args<'_>) -> CommandResult),
     /// Administration: asynchronous, sees the whole server.
-    Server(
-        for<'a> fn(&'a mut Session, &'a Arc<ServerState>, &'a [bytes::Bytes]) -> ServerFuture<'a>,
-    ),
+    Server(ServerHandler),
     /// Has subcommands only; alone it is an error.
     Container,
 }
@@ -141,9 +146,6 @@ impl Flags {
     pub const SENTINEL: Self = Self(1 << 21);
     /// Walks much of the store: goes to the blocking pool at once. Ours; not shown.
     pub const HEAVY: Self = Self(1 << 22);
-    /// Reads no key though it runs on a view or is documented as read-only: keeps
-    /// [`Run::Read`] from giving `READONLY`. Ours; not shown.
-    pub const NO_READONLY: Self = Self(1 << 23);
 
     /// Flags that `COMMAND INFO` shows, with their words, in its order.
     pub const SHOWN: &'static [(Self, &'static str)] = &[
@@ -246,6 +248,20 @@ impl CommandSpec {
             args: &[],
             subcommands: &[],
         }
+    }
+
+    /// A command that has subcommands only.
+    #[must_use]
+    pub const fn container(name: &'static str, subcommands: &'static [CommandSpec]) -> Self {
+        Self::new(name, Arity::AtLeast(2), Run::Container)
+            .complexity("Depends on the subcommand.")
+            .subcommands(subcommands)
+    }
+
+    /// A command about a connection or the server.
+    #[must_use]
+    pub const fn session(name: &'static str, arity: Arity, run: SessionHandler) -> Self {
+        Self::new(name, arity, Run::Session(run))
     }
 
     /// Group in the documentation (default: generic).

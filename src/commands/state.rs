@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Clients, Pause, Shutdown, table};
 use crate::config::{Config, Settings};
-use crate::data::{Access, Cursors};
-use crate::engine::Engine;
+use crate::data::{Access, Cursors, Edit};
+use crate::engine::{Engine, ReadMode};
 use crate::env::{Clock, Fs};
 use crate::observe::{LatencyMonitor, Metrics, SlowLog};
 
@@ -31,6 +31,30 @@ pub enum Control {
     Reopen(Done),
     /// Compact everything (`DEBUG COMPACT`).
     Compact(Done),
+    /// Change data; the answer comes when the change is published.
+    Change(Change, Done),
+}
+
+/// What a [`Change`] does; it may be run again after `WouldBlock`, with all changes undone.
+pub trait ChangeFn: Fn(&mut Edit<'_>) -> crate::engine::Result<()> + Send + Sync {}
+
+impl<F: Fn(&mut Edit<'_>) -> crate::engine::Result<()> + Send + Sync> ChangeFn for F {}
+
+/// A transaction of the server's own, for the writer.
+#[derive(Clone)]
+pub struct Change {
+    /// The database.
+    pub db: u16,
+    /// How far its reads may go; where they would wait on the disk, the answer is `WouldBlock`.
+    pub mode: ReadMode,
+    /// What is done; short, since everybody else's writes wait for it.
+    pub run: Arc<dyn ChangeFn>,
+}
+
+impl std::fmt::Debug for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Change").field("db", &self.db).finish_non_exhaustive()
+    }
 }
 
 /// Shared by all connections.

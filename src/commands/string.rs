@@ -7,7 +7,7 @@ use super::lcs::lcs;
 use super::{
     Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeyFlags, KeySpec, Run,
 };
-use crate::data::{Edit, Extended, KeyType, Meta, View, parse_int};
+use crate::data::{Edit, Extended, KeyType, Meta, StringForm, View, parse_int};
 use crate::protocol::Reply;
 
 /// Longest text of an integer in bytes.
@@ -206,7 +206,6 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .group(Group::String)
         .since("2.6.0")
         .summary("Adds to the number at a key.")
-        .differs("Numbers in hexadecimal are not read. OBJECT ENCODING of a whole result is int.")
         .flags(Flags::DENYOOM.or(Flags::FAST))
         .keys(&[KeySpec::one(1).rw().access().update()])
         .args(&[Arg::key("key"), Arg::double("increment")]),
@@ -340,8 +339,9 @@ fn getex(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
             return Err(Error::Syntax);
         }
     }
-    let expiry = expiry.resolve("getex", edit.context().now_ms)?;
+    // As in Redis the number itself is looked at only where there is a string.
     let Some(meta) = string(edit.find_for_answer(key)?)? else { return Ok(Reply::Null) };
+    let expiry = expiry.resolve("getex", edit.context().now_ms)?;
     let answer = Reply::Bulk(edit.string(&meta)?);
     match expiry {
         Expiry::At(at_ms) if at_ms <= edit.context().now_ms => edit.delete(key, &meta),
@@ -476,7 +476,8 @@ fn incrbyfloat(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     };
     let sum = before.checked_add(parse(by)?).ok_or(Error::NanOrInfinity)?;
     let text = Bytes::from(sum.to_text());
-    edit.set_string(key, old.as_ref(), &text, old.as_ref().and_then(|meta| meta.expires_ms));
+    let expires_ms = old.as_ref().and_then(|meta| meta.expires_ms);
+    edit.set_string_as(StringForm::Text, key, old.as_ref(), &text, expires_ms);
     Ok(Reply::Bulk(text))
 }
 

@@ -22,6 +22,8 @@ pub enum Shape {
     Words,
     /// Some of these words.
     Choices(&'static [&'static str]),
+    /// So many whole numbers between two bounds, both included.
+    Integers(usize, i64, i64),
 }
 
 /// How a setting is read, checked, printed, and where its value is.
@@ -165,7 +167,10 @@ impl Setting {
     /// Whether a line may have several words.
     #[must_use]
     pub const fn takes_words(&self) -> bool {
-        matches!(self.kind, Kind::Words { .. } | Kind::Kept(Shape::Words | Shape::Choices(_)))
+        matches!(
+            self.kind,
+            Kind::Words { .. } | Kind::Kept(Shape::Words | Shape::Choices(_) | Shape::Integers(..))
+        )
     }
 
     /// The name among its two that `name` is, in any case.
@@ -217,7 +222,13 @@ impl Setting {
         };
         match self.kind {
             Kind::Words { set, .. } => return set(settings, words, source),
-            Kind::Kept(shape @ (Shape::Words | Shape::Choices(_))) => {
+            Kind::Kept(shape @ (Shape::Words | Shape::Choices(_) | Shape::Integers(..))) => {
+                if matches!(shape, Shape::Integers(count, ..) if count != words.len()) {
+                    return Err(WRONG_COUNT.to_owned());
+                }
+                if matches!(shape, Shape::Choices(_)) && words.is_empty() {
+                    shape.check("")?;
+                }
                 for word in words {
                     shape.check(word)?;
                 }
@@ -227,7 +238,7 @@ impl Setting {
             _ => {}
         }
         let [word] = words else {
-            return Err("wrong number of arguments".to_owned());
+            return Err(WRONG_COUNT.to_owned());
         };
         match self.kind {
             Kind::Switch { set, .. } => set(settings, switch(word)?),
@@ -276,10 +287,19 @@ impl Shape {
                 names.get(choice(word, names)?).copied().unwrap_or_default().to_owned()
             }
             Self::Text | Self::Words => word.to_owned(),
+            Self::Integers(_, min, max) => match parse_integer(word) {
+                Some(value) if (min..=max).contains(&value) => value.to_string(),
+                _ => {
+                    return Err(format!(
+                        "Invalid oom-score-adj-values, elements must be between {min} and {max}."
+                    ));
+                }
+            },
         })
     }
 }
 
+const WRONG_COUNT: &str = "wrong number of arguments";
 const NOT_MEMORY_OR_PERCENT: &str = "argument must be a memory or percent value";
 
 fn switch(word: &str) -> Result<bool, String> {

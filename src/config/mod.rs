@@ -19,3 +19,4 @@ pub use settings::{
 };
 pub use store::{ApplyHook, Config, Veto};
 pub use table::{GROUPS, REFUSED_DIRECTIVES, SettingGroup, find, settings};
+pub(crate) use units::parse_memory;

@@ -27,7 +27,7 @@ pub(super) fn parse_integer(text: &str) -> Option<i64> {
 }
 
 /// A number of bytes: `1k` is 1000 and `1kb` is 1024, likewise `m`, `mb`, `g`, `gb`; any case.
-pub(super) fn parse_memory(text: &str) -> Option<u64> {
+pub(crate) fn parse_memory(text: &str) -> Option<u64> {
     let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {

@@ -23,8 +23,8 @@ impl Extended {
     const ZERO: Self = Self { negative: false, mantissa: 0, exponent: 0 };
     const INFINITE: i32 = i32::MAX;
 
-    /// Reads a decimal number with an optional sign, point and exponent, or an infinity. `None`
-    /// for anything else, and for what is too large or too small for the type.
+    /// Reads a decimal or hexadecimal (`0x1.8p3`) number with an optional sign, point and exponent,
+    /// or an infinity. `None` for anything else, and for what is too large or too small for the type.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         if text.len() >= TEXT_BYTES_MAX {
@@ -38,26 +38,37 @@ impl Extended {
         if digits.eq_ignore_ascii_case(b"inf") || digits.eq_ignore_ascii_case(b"infinity") {
             return Some(Self { negative, mantissa: 1 << 63, exponent: Self::INFINITE });
         }
-        let exponent_at = digits.iter().position(|byte| byte.eq_ignore_ascii_case(&b'e'));
-        let (number, exponent) = match exponent_at {
-            Some(at) => (digits.get(..at)?, parse_exponent(digits.get(at + 1..)?)?),
-            None => (digits, 0),
+        let magnitude = match digits {
+            [b'0', b'x' | b'X', digits @ ..] => {
+                let (value, places, exponent) = parse_digits(digits, 16, b'p')?;
+                Self::from_binary(&value, exponent - 4 * places)?
+            }
+            digits => {
+                let (value, places, exponent) = parse_digits(digits, 10, b'e')?;
+                Self::from_decimal(value, exponent - places)?
+            }
         };
-        let point = number.iter().position(|byte| *byte == b'.');
-        let (whole, fraction) = match point {
-            Some(at) => (number.get(..at)?, number.get(at + 1..)?),
-            None => (number, &[][..]),
-        };
-        if whole.is_empty() && fraction.is_empty() {
-            return None;
-        }
-        let mut value = Big::default();
-        for byte in whole.iter().chain(fraction) {
-            value.multiply_add(10, byte.is_ascii_digit().then(|| u32::from(byte - b'0'))?);
-        }
-        let exponent = exponent - i32::try_from(fraction.len()).ok()?;
-        let magnitude = Self::from_decimal(value, exponent)?;
         Some(Self { negative: negative && magnitude.mantissa != 0, ..magnitude })
+    }
+
+    /// `value × 2^exponent`; `None` where that is infinite or too small.
+    fn from_binary(value: &Big, exponent: i32) -> Option<Self> {
+        if value.bits() == 0 {
+            return Some(Self::ZERO);
+        }
+        let (mantissa, shift) = value.round(false);
+        Self { negative: false, mantissa, exponent: exponent + shift }.in_range()
+    }
+
+    /// The value, unless it is infinite, or so small that the type rounds it to zero.
+    fn in_range(self) -> Option<Self> {
+        /// Half of the smallest number of the type is 2 to this power.
+        const HALF_OF_LEAST: i32 = -16_446;
+
+        let power = self.exponent + 63;
+        let underflows =
+            power < HALF_OF_LEAST || power == HALF_OF_LEAST && self.mantissa == 1 << 63;
+        (!self.is_infinite() && !underflows).then_some(self)
     }
 
     /// `value × 10^exponent`; `None` where that is infinite or too small.
@@ -89,9 +100,7 @@ impl Extended {
         }
         let (mantissa, exponent) = value.round(sticky);
         let exponent = exponent - i32::try_from(shift).ok()?;
-        let value = Self { negative: false, mantissa, exponent };
-        let underflows = exponent + 64 < -16_444;
-        (!value.is_infinite() && !underflows).then_some(value)
+        Self { negative: false, mantissa, exponent }.in_range()
     }
 
     /// Whether the value is an infinity.
@@ -157,6 +166,29 @@ impl Extended {
         let text = text.trim_end_matches('0').trim_end_matches('.');
         if text == "0" { text.to_owned() } else { format!("{sign}{text}") }
     }
+}
+
+/// The digits of a number to base `base` as a whole number, how many of them stand behind the point,
+/// and the exponent behind the letter `mark`.
+fn parse_digits(text: &[u8], base: u32, mark: u8) -> Option<(Big, i32, i32)> {
+    let exponent_at = text.iter().position(|byte| byte.eq_ignore_ascii_case(&mark));
+    let (number, exponent) = match exponent_at {
+        Some(at) => (text.get(..at)?, parse_exponent(text.get(at + 1..)?)?),
+        None => (text, 0),
+    };
+    let point = number.iter().position(|byte| *byte == b'.');
+    let (whole, fraction) = match point {
+        Some(at) => (number.get(..at)?, number.get(at + 1..)?),
+        None => (number, &[][..]),
+    };
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let mut value = Big::default();
+    for byte in whole.iter().chain(fraction) {
+        value.multiply_add(base, char::from(*byte).to_digit(base)?);
+    }
+    Some((value, i32::try_from(fraction.len()).ok()?, exponent))
 }
 
 fn parse_exponent(text: &[u8]) -> Option<i32> {
@@ -323,6 +355,9 @@ mod tests {
             ("5.", "+1", "6"),
             ("0.1", "0.2", "0.3"),
             ("1e-4000", "1", "1"),
+            ("0x1A", "0", "26"),
+            ("-0X.8", "0x1p3", "7.5"),
+            ("0x1.8P+1", "0x0p9", "3"),
         ] {
             assert_eq!(sum(a, b), expected, "{a} + {b}");
         }
@@ -333,9 +368,10 @@ mod tests {
 
     #[test]
     fn what_is_no_number() {
-        for bad in
-            ["", "-", ".", "e5", "1e", "1e+", " 1", "1 ", "nan", "0x", "1.2.3", "--1", "1e5000"]
-        {
+        for bad in [
+            "", "-", ".", "e5", "1e", "1e+", " 1", "1 ", "nan", "0x", "0x.", "0x1p", "0xg",
+            "1.2.3", "--1", "1e5000",
+        ] {
             assert_eq!(Extended::parse(bad.as_bytes()), None, "{bad}");
         }
         assert_eq!(Extended::parse(b"1\0"), None);

@@ -175,6 +175,30 @@ pub(super) fn expiry_range(keyspace: u32, from_ms: u64, to_ms: u64) -> KeyRange 
     (Bound::Included(expiry(keyspace, from_ms, b"")), Bound::Excluded(end))
 }
 
+/// The expiry index records within bounds that are entries of [`expiry_entry`].
+#[must_use]
+pub(super) fn expiry_entries(keyspace: u32, start: &[u8], end: Option<&[u8]>) -> KeyRange {
+    let full = |entry: &[u8]| {
+        let mut key = Vec::with_capacity(5 + entry.len());
+        key.extend_from_slice(&keyspace.to_be_bytes());
+        key.push(EXPIRY);
+        key.extend_from_slice(entry);
+        Bytes::from(key)
+    };
+    let end = match end {
+        Some(entry) => full(entry),
+        None => Bytes::copy_from_slice(&prefix(keyspace, GENERATION)),
+    };
+    (Bound::Included(full(start)), Bound::Excluded(end))
+}
+
+/// What stands behind keyspace and kind in the key of an expiry index record: the time in eight
+/// bytes, big-endian, and the user key.
+#[must_use]
+pub(super) fn expiry_entry(key: &Bytes) -> Bytes {
+    key.slice(EXPIRY_PREFIX_LEN.saturating_sub(8).min(key.len())..)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

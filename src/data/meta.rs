@@ -3,7 +3,8 @@
 //! ```text
 //! offset  size  name
 //! 0       1     type (low four bits) and encoding (high four bits)
-//! 1       1     flags: 1 has an expiry, 2 was modified in place ("raw")
+//! 1       1     flags: 1 has an expiry; of strings also 2 was modified in place ("raw"), 4 is text
+//!               though it may read as an integer; never both
 //! 2       8     expiry in Unix milliseconds, little-endian; only with flag 1
 //! then, encoding 0 (inline):   the value, to the end of the record
 //!       encoding 1 (chunked):  generation u64 and length in bytes u64, both little-endian
@@ -27,6 +28,7 @@ pub(super) const CHUNK_BYTES: usize = 16 * 1024;
 
 const FLAG_EXPIRY: u8 = 1;
 const FLAG_RAW: u8 = 2;
+const FLAG_TEXT: u8 = 4;
 const ENCODING_INLINE: u8 = 0;
 const ENCODING_CHUNKED: u8 = 1;
 
@@ -89,6 +91,37 @@ pub enum Body {
     },
 }
 
+/// How `OBJECT ENCODING` calls a string that could be kept in several ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StringForm {
+    /// As its bytes say: `int`, `embstr` or `raw`.
+    #[default]
+    Natural,
+    /// `embstr` or `raw`, never `int`: what a computation with fractions has left.
+    Text,
+    /// `raw`: it was modified in place.
+    Raw,
+}
+
+impl StringForm {
+    fn flag(self) -> u8 {
+        match self {
+            Self::Natural => 0,
+            Self::Text => FLAG_TEXT,
+            Self::Raw => FLAG_RAW,
+        }
+    }
+
+    fn from_flags(flags: u8) -> Option<Self> {
+        match flags & (FLAG_RAW | FLAG_TEXT) {
+            0 => Some(Self::Natural),
+            FLAG_TEXT => Some(Self::Text),
+            FLAG_RAW => Some(Self::Raw),
+            _ => None,
+        }
+    }
+}
+
 /// A decoded metadata record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
@@ -96,8 +129,8 @@ pub struct Meta {
     pub kind: KeyType,
     /// When the key expires, in Unix milliseconds.
     pub expires_ms: Option<u64>,
-    /// Whether the string was modified in place: `OBJECT ENCODING` then says `raw`.
-    pub raw: bool,
+    /// How `OBJECT ENCODING` calls the string.
+    pub form: StringForm,
     /// The value, or where it is.
     pub body: Body,
 }
@@ -114,7 +147,7 @@ impl Meta {
 
     fn decode_checked(record: &Bytes) -> Option<Self> {
         let ([tag, flags], mut rest) = record.split_first_chunk::<2>()?;
-        if flags & !(FLAG_EXPIRY | FLAG_RAW) != 0 {
+        if flags & !(FLAG_EXPIRY | FLAG_RAW | FLAG_TEXT) != 0 {
             return None;
         }
         let expires_ms = if flags & FLAG_EXPIRY == 0 { None } else { Some(take_u64(&mut rest)?) };
@@ -128,7 +161,7 @@ impl Meta {
             _ => return None,
         };
         let kind = KeyType::from_stored(tag & 0x0f)?;
-        Some(Self { kind, expires_ms, raw: flags & FLAG_RAW != 0, body })
+        Some(Self { kind, expires_ms, form: StringForm::from_flags(*flags)?, body })
     }
 
     /// The expiry of a record, without reading the rest.
@@ -154,7 +187,7 @@ impl Meta {
         let mut record = Vec::with_capacity(2 + expiry_len + place_len + value.len());
         record.push(self.kind as u8 | encoding << 4);
         let expiry_flag = if self.expires_ms.is_some() { FLAG_EXPIRY } else { 0 };
-        record.push(expiry_flag | if self.raw { FLAG_RAW } else { 0 });
+        record.push(expiry_flag | self.form.flag());
         if let Some(at_ms) = self.expires_ms {
             record.extend_from_slice(&at_ms.to_le_bytes());
         }
@@ -213,10 +246,11 @@ mod tests {
     proptest! {
         #[test]
         fn decode_is_the_inverse_of_encode(
-            kind in 0u8..6, expires_ms in any::<Option<u64>>(), raw in any::<bool>(), body in body(),
+            kind in 0u8..6, expires_ms in any::<Option<u64>>(), form in 0usize..3, body in body(),
         ) {
             let kind = KeyType::from_stored(kind).unwrap();
-            let meta = Meta { kind, expires_ms, raw, body };
+            let form = [StringForm::Natural, StringForm::Text, StringForm::Raw][form];
+            let meta = Meta { kind, expires_ms, form, body };
             let record = meta.encode();
             prop_assert_eq!(Meta::peek_expiry(&record), expires_ms);
             prop_assert_eq!(Meta::decode(&record).unwrap(), meta);
@@ -230,7 +264,9 @@ mod tests {
 
     #[test]
     fn unknown_types_flags_and_lengths_are_errors() {
-        for bad in [&b""[..], &[0], &[9, 0], &[0x20, 0], &[0, 4], &[0, 1, 1, 2], &[0x10, 0, 1]] {
+        for bad in
+            [&b""[..], &[0], &[9, 0], &[0x20, 0], &[0, 8], &[0, 6], &[0, 1, 1, 2], &[0x10, 0, 1]]
+        {
             assert!(Meta::decode(&Bytes::copy_from_slice(bad)).is_err(), "{bad:?}");
         }
         assert!(Meta::decode(&Bytes::from([0x10; 2].repeat(20))).is_err());

@@ -31,7 +31,7 @@ pub use expiry::{ExpiryCycle, ExpiryMarks, expire_cycle};
 pub use extended::Extended;
 pub use filter::{RecordFilter, dropped_ranges};
 pub use glob::{glob_matches, glob_prefix};
-pub use meta::{Body, KeyType, Meta};
+pub use meta::{Body, KeyType, Meta, StringForm};
 pub use number::parse_int;
 pub use root::{Database, RootRef};
 pub use view::{ReadOutcome, View};

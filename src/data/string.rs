@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::Edit;
 use super::key;
-use super::meta::{Body, CHUNK_BYTES, INLINE_BYTES_MAX, KeyType, Meta};
+use super::meta::{Body, CHUNK_BYTES, INLINE_BYTES_MAX, KeyType, Meta, StringForm};
 use crate::engine::{Direction, Read, Result};
 
 /// Ranges of at most so many chunks are read one by one, longer ones by a scan.
@@ -76,12 +76,24 @@ impl Edit<'_> {
         value: &Bytes,
         expires_ms: Option<u64>,
     ) {
+        self.set_string_as(StringForm::Natural, key, old, value, expires_ms);
+    }
+
+    /// As [`Edit::set_string`], with what `OBJECT ENCODING` shall call it.
+    pub fn set_string_as(
+        &mut self,
+        form: StringForm,
+        key: &[u8],
+        old: Option<&Meta>,
+        value: &Bytes,
+        expires_ms: Option<u64>,
+    ) {
         let body = if value.len() <= INLINE_BYTES_MAX {
             Body::Inline(value.clone())
         } else {
             self.new_chunks(value)
         };
-        let new = Meta { kind: KeyType::String, expires_ms, raw: false, body };
+        let new = Meta { kind: KeyType::String, expires_ms, form, body };
         self.replace(key, old, Some(&new));
     }
 
@@ -125,7 +137,7 @@ impl Edit<'_> {
             }
         };
         let expires_ms = old.and_then(|meta| meta.expires_ms);
-        let new = Meta { kind: KeyType::String, expires_ms, raw: true, body };
+        let new = Meta { kind: KeyType::String, expires_ms, form: StringForm::Raw, body };
         self.replace(key, old, Some(&new));
         Ok(len)
     }

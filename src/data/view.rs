@@ -66,6 +66,12 @@ impl<'a> View<'a> {
         self.root.database(self.context.db).keys
     }
 
+    /// Keys of this database that have an expiry, expired ones that nobody has met yet included.
+    #[must_use]
+    pub fn expiring_count(&self) -> u64 {
+        self.root.database(self.context.db).expires
+    }
+
     /// Looks up `key`: counts a hit or a miss, and touches it.
     pub fn find(&self, key: &[u8]) -> Result<Option<Meta>> {
         let found = self.inspect(key)?;
@@ -127,6 +133,19 @@ impl<'a> View<'a> {
             }
             Ok((user_key, Some(meta)))
         })
+    }
+
+    /// Walks the index of expiries in the order of time, within bounds. An entry of it is the time in
+    /// Unix milliseconds, eight bytes big-endian, and behind them the key. The end does not belong to
+    /// the range.
+    pub fn walk_expiries(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        direction: Direction,
+    ) -> impl Iterator<Item = Result<Bytes>> + '_ {
+        let range = key::expiry_entries(self.keyspace, start, end);
+        self.read.scan(range, direction).map(|pair| pair.map(|(key, _)| key::expiry_entry(&key)))
     }
 
     /// What was found out so far.

@@ -38,6 +38,8 @@ pub enum Reply {
     Verbatim(&'static str, Bytes),
     /// `|1`, what is told about a reply, in front of it; in RESP2 the reply alone.
     Attribute(Vec<(Reply, Reply)>, Box<Reply>),
+    /// `>1` and behind it the reply itself; in RESP2 the reply alone.
+    AfterPush(Vec<Reply>, Box<Reply>),
     /// Nothing is sent.
     Silent,
 }

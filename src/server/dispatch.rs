@@ -30,6 +30,8 @@ use crate::protocol::Request;
 const WARMINGS_MAX: u32 = 3;
 /// How long the reply of a read waits for the expired keys that it has met to be deleted.
 const REAP_PATIENCE: Duration = Duration::from_millis(5);
+/// A read of more words runs on the blocking pool at once: a look-up takes about a microsecond.
+const WORDS_LIGHT_MAX: usize = 4096;
 /// Pace at which a command looks whether the data directory is open again.
 const REOPEN_POLL: Duration = Duration::from_millis(1);
 
@@ -132,7 +134,7 @@ impl Dispatcher {
             let Ok(command) = gates::pass(&self.state, &self.session, next) else { break };
             let joins = match command.spec.run {
                 Run::Write(_) => true,
-                Run::Read(_) => !command.flags.has(Flags::HEAVY),
+                Run::Read(_) => !is_heavy(command, next),
                 Run::Session(_) | Run::Server(_) | Run::Container => false,
             };
             if !joins || self.state.pause.is_set() {
@@ -222,7 +224,7 @@ impl Dispatcher {
         let (db, no_touch) = (self.session.db, self.session.no_touch);
         let snapshot = self.engine().await.snapshot(ReadMode::Resident);
         let mut ran = None;
-        if !call.command.flags.has(Flags::HEAVY) {
+        if !is_heavy(call.command, &call.request) {
             let (result, outcome) = run_read(&self.state, &snapshot, db, no_touch, &call);
             if !matches!(result, Err(Error::Engine(engine::Error::WouldBlock))) {
                 ran = Some((result, outcome));
@@ -303,6 +305,11 @@ impl Dispatcher {
             output.push(&reply, self.session.version);
         }
     }
+}
+
+/// Whether a read takes so long that others must not wait for it.
+fn is_heavy(command: &Command, request: &Request) -> bool {
+    command.flags.has(Flags::HEAVY) || request.args.len() > WORDS_LIGHT_MAX
 }
 
 /// Whether `CLIENT PAUSE WRITE` holds the command back.

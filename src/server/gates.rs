@@ -70,25 +70,47 @@ fn writable(state: &ServerState, command: &Command) -> Result<(), Error> {
 
 fn unknown_command(request: &Request) -> Error {
     let mut words = request.args.iter();
-    let name = shown(words.next());
+    let name = shown_name(words.next());
     let mut args = String::new();
     for word in words {
         if args.len() >= SHOWN_BYTES_MAX {
             break;
         }
         let room = SHOWN_BYTES_MAX - args.len();
-        let text = String::from_utf8_lossy(word.get(..room).unwrap_or(word)).into_owned();
-        args.push_str(&format!("'{text}' "));
+        args.push_str(&format!("'{}' ", shown(word, room)));
     }
     Error::UnknownCommand { name, args }
 }
 
 fn unknown_subcommand(parent: &Command, request: &Request) -> Error {
-    let name = shown(request.args.get(1));
+    let name = shown_name(request.args.get(1));
     Error::UnknownSubcommand { container: parent.spec.name.to_uppercase(), name }
 }
 
-fn shown(word: Option<&Bytes>) -> String {
-    let word = word.map(AsRef::as_ref).unwrap_or_default();
-    String::from_utf8_lossy(word.get(..SHOWN_BYTES_MAX).unwrap_or(word)).into_owned()
+fn shown_name(word: Option<&Bytes>) -> String {
+    word.map_or_else(String::new, |word| shown(word, SHOWN_BYTES_MAX))
+}
+
+/// At most `room` bytes of `word`, up to its first NUL byte: Redis prints words as texts of C.
+fn shown(word: &[u8], room: usize) -> String {
+    let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(word.get(..room).unwrap_or(word)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_names_are_repeated_up_to_a_nul_byte() {
+        let words = |words: &[&'static [u8]]| Request {
+            args: words.iter().map(|word| Bytes::from_static(word)).collect(),
+            wire_len: 0,
+        };
+        let refusal = known(&words(&[b"no\0such", b"a\0b", b"c"])).expect_err("unknown");
+        let text = "ERR unknown command 'no', with args beginning with: 'a' 'c' ";
+        assert_eq!(refusal.to_string(), text);
+        let refusal = known(&words(&[b"config", b"no\0such"])).expect_err("unknown");
+        assert_eq!(refusal.to_string(), "ERR unknown subcommand 'no'. Try CONFIG HELP.");
+    }
 }

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::group::Group;
-use crate::commands::Error;
+use crate::commands::{Done, Error};
 use crate::data::{ExpiryMarks, ReadOutcome};
 use crate::engine;
 
@@ -50,6 +50,7 @@ pub(super) enum Waiting {
     Group(Box<Group>, oneshot::Sender<Box<Group>>),
     Expire(Expired, oneshot::Sender<Expired>),
     Reap(oneshot::Sender<()>),
+    Change(Done),
 }
 
 impl Waiting {
@@ -66,6 +67,7 @@ impl Waiting {
                 drop(to.send(if result.is_ok() { expired } else { Expired::All }));
             }
             Self::Reap(to) => drop(to.send(())),
+            Self::Change(to) => drop(to.send(result.clone())),
         }
     }
 }

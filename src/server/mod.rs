@@ -22,5 +22,7 @@ mod settings;
 mod shutdown;
 mod stream;
 mod writer;
+#[cfg(test)]
+mod writer_faults;
 
 pub use run::run;

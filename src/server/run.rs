@@ -137,9 +137,11 @@ async fn serve(
     shutdown::drain_connections(&state, request).await;
     shutdown::save_rest(&state, request).await;
     drop(messages);
-    let flushed = writer_task.await;
-    if let Err(error) = flushed {
-        return Err(io::Error::other(format!("the writer task failed: {error}")));
+    if let Err(error) = shutdown::drain_writer(writer_task, shutdown::drain_patience(&state)).await
+    {
+        // Closing the store would wait for the disk as well.
+        std::mem::forget(state.engine.load_full());
+        return Err(error);
     }
     let failure = state.engine().ok().and_then(|engine| {
         engine.close();

@@ -1,10 +1,12 @@
 //! The way to the end: who asks for it, and how connections are brought to theirs.
 
+use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::commands::{Control, ServerState, ShutdownPhase, ShutdownRequest};
 
@@ -12,6 +14,8 @@ use crate::commands::{Control, ServerState, ShutdownPhase, ShutdownRequest};
 const POLL: Duration = Duration::from_millis(5);
 /// How long the flush of what was written during a shutdown may take.
 const SAVE_REST_MAX: Duration = Duration::from_secs(10);
+/// How long the writer may take for the last batch and the last sync at least.
+const DRAIN_MIN: Duration = Duration::from_secs(5);
 /// Exit status after a second signal, as shells report SIGINT.
 const IMPATIENT_STATUS: i32 = 130;
 
@@ -102,6 +106,29 @@ pub(crate) async fn drain_connections(state: &ServerState, request: ShutdownRequ
     for client in state.clients.all() {
         tracing::info!(client = client.id, "ended, a command was still running");
         client.end(Shutdown::Both);
+    }
+}
+
+/// How long the writer may take for the last batch and the last sync: `shutdown-timeout`, but no less
+/// than [`DRAIN_MIN`].
+pub(crate) fn drain_patience(state: &ServerState) -> Duration {
+    Duration::from_secs(state.config.load().shutdown_timeout).max(DRAIN_MIN)
+}
+
+/// Lets the writer write and sync what it has, for at most `patience`.
+///
+/// # Errors
+/// Where the disk takes longer, or the writer has failed. What `appendfsync always` has acknowledged
+/// is durable all the same.
+pub(crate) async fn drain_writer(writer: JoinHandle<()>, patience: Duration) -> io::Result<()> {
+    let abort = writer.abort_handle();
+    match tokio::time::timeout(patience, writer).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(io::Error::other(format!("the writer task failed: {error}"))),
+        Err(_) => {
+            abort.abort();
+            Err(io::Error::other("the disk did not take the rest of the log in time"))
+        }
     }
 }
 

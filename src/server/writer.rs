@@ -20,7 +20,7 @@ use super::group::{self, Group};
 use super::log_thread::{Completion, Kind, LogThread, Operation};
 use super::message::{Expired, Message, Waiting};
 use super::{account, context};
-use crate::commands::{Control, Done, Error, Run, ServerState};
+use crate::commands::{Change, Control, Done, Error, Run, ServerState};
 use crate::config::AppendFsync;
 use crate::data::{Context, Edit, EditOutcome, ExpiryMarks, ReadOutcome, expire_cycle};
 use crate::engine::{self, Batch, ReadMode, SeqNo, Writer};
@@ -260,7 +260,8 @@ impl WriterTask {
 
     fn expire(&mut self, limit: usize) -> Expired {
         let marks = &mut self.marks;
-        let cycle = transact(&mut self.writer, &self.state, 0, |edit| {
+        let mode = ReadMode::Resident;
+        let cycle = transact(&mut self.writer, &self.state, 0, mode, |edit| {
             expire_cycle(edit, marks, limit).map(|cycle| cycle.more)
         });
         match cycle {
@@ -279,22 +280,23 @@ impl WriterTask {
     /// Deletes what a read has met; what would have to be read from the disk first is left to
     /// active expiry.
     fn reap(&mut self, db: u16, outcome: &ReadOutcome) {
-        let reaped = transact(&mut self.writer, &self.state, db, |edit| edit.reap(outcome));
+        let mode = ReadMode::Resident;
+        let reaped = transact(&mut self.writer, &self.state, db, mode, |edit| edit.reap(outcome));
         if let Err(error) = reaped {
             tracing::debug!(%error, "expired keys could not be deleted");
         }
     }
 }
 
-/// Runs `change` as a transaction of the server's own, and commits it. Reads what is in memory
-/// only.
+/// Runs `change` as a transaction of the server's own, and commits it.
 fn transact<T>(
     writer: &mut Writer,
     state: &ServerState,
     db: u16,
+    mode: ReadMode,
     change: impl FnOnce(&mut Edit<'_>) -> engine::Result<T>,
 ) -> engine::Result<T> {
-    let txn = writer.begin(ReadMode::Resident)?;
+    let txn = writer.begin(mode)?;
     let mut edit = Edit::new(txn, context::of(state, db, true))?;
     let answer = change(&mut edit)?;
     let (changes, outcome) = edit.finish()?;
@@ -447,6 +449,12 @@ impl WriterTask {
             Control::Compact(to) => {
                 self.settle().await;
                 self.on_pool(to, |engine| engine.compact_all());
+            }
+            Control::Change(Change { db, mode, run }, to) => {
+                match transact(&mut self.writer, &self.state, db, mode, |edit| run(edit)) {
+                    Ok(()) => self.answer_later(Waiting::Change(to)),
+                    Err(error) => drop(to.send(Err(error))),
+                }
             }
             Control::Reopen(to) => {
                 self.settle().await;

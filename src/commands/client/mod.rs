@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     Arg, Args, Arity, Client, ClientFlag, CommandResult, CommandSpec, Error, Flags, Group,
-    PauseKind, ReplyMode, Run, ServerState, Session, Unblock, help, table,
+    PauseKind, ReplyMode, ServerState, Session, SessionHandler, Unblock, help, table,
 };
 use crate::protocol::Reply;
 
@@ -23,21 +23,14 @@ const ON_OFF: &[Arg] =
     &[Arg::one_of("enabled", &[Arg::token("on", "ON"), Arg::token("off", "OFF")])];
 
 /// The family's table.
-pub(super) const COMMANDS: &[CommandSpec] =
-    &[CommandSpec::new("client", Arity::AtLeast(2), Run::Container)
-        .group(Group::Connection)
-        .since("2.4.0")
-        .complexity("Depends on the subcommand.")
-        .summary("Commands about connections.")
-        .flags(Flags::SENTINEL)
-        .subcommands(SUBCOMMANDS)];
+pub(super) const COMMANDS: &[CommandSpec] = &[CommandSpec::container("client", SUBCOMMANDS)
+    .group(Group::Connection)
+    .since("2.4.0")
+    .summary("Commands about connections.")
+    .flags(Flags::SENTINEL)];
 
-const fn sub(
-    name: &'static str,
-    arity: Arity,
-    run: fn(&mut Session, &ServerState, &mut Args<'_>) -> CommandResult,
-) -> CommandSpec {
-    CommandSpec::new(name, arity, Run::Session(run)).group(Group::Connection)
+const fn sub(name: &'static str, arity: Arity, run: SessionHandler) -> CommandSpec {
+    CommandSpec::session(name, arity, run).group(Group::Connection)
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
@@ -45,10 +38,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .since("2.6.9")
         .summary("Answers the name of this connection.")
         .flags(USUAL),
-    sub("help", Arity::Exactly(2), |_, _, _| help::of("client"))
-        .since("5.0.0")
-        .summary("Answers this help.")
-        .flags(Flags::LOADING.or(Flags::STALE).or(Flags::SENTINEL)),
+    help::subcommand(Group::Connection, "5.0.0").flags(Flags::SENTINEL),
     sub("id", Arity::Exactly(2), id)
         .since("5.0.0")
         .summary("Answers the id of this connection.")

@@ -6,8 +6,8 @@ mod info;
 
 use super::table::{self, Lookup};
 use super::{
-    Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, Run, ServerState, Session,
-    acl, help,
+    Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, ServerState, Session,
+    SessionHandler, acl, help,
 };
 use crate::data::glob_matches;
 use crate::protocol::Reply;
@@ -26,15 +26,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[sub("command", Arity::AtLeast(1), 
     .tips(UNORDERED)
     .subcommands(SUBCOMMANDS)];
 
-const fn sub(
-    name: &'static str,
-    arity: Arity,
-    run: fn(&mut Session, &ServerState, &mut Args<'_>) -> CommandResult,
-) -> CommandSpec {
-    CommandSpec::new(name, arity, Run::Session(run))
-        .group(Group::Server)
-        .flags(USUAL)
-        .acl(CONNECTION)
+const fn sub(name: &'static str, arity: Arity, run: SessionHandler) -> CommandSpec {
+    CommandSpec::session(name, arity, run).group(Group::Server).flags(USUAL).acl(CONNECTION)
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
@@ -57,9 +50,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .complexity("O(N) with N words")
         .summary("Answers the keys of a call, and what it does with them.")
         .args(CALL),
-    sub("help", Arity::Exactly(2), |_, _, _| help::of("command"))
-        .since("5.0.0")
-        .summary("Answers this help."),
+    help::subcommand(Group::Server, "5.0.0").flags(USUAL).acl(CONNECTION),
     sub("info", Arity::AtLeast(2), info)
         .since("2.8.13")
         .complexity("O(N) with N commands asked for")
@@ -111,7 +102,7 @@ fn info(session: &mut Session, state: &ServerState, args: &mut Args<'_>) -> Comm
     if args.is_empty() {
         return all(session, state, args);
     }
-    let describe = |name: &bytes::Bytes| by_full_name(name).map_or(Reply::NullArray, info::reply);
+    let describe = |name: &bytes::Bytes| by_full_name(name).map_or(Reply::Null, info::reply);
     Ok(Reply::Array(args.rest().iter().map(describe).collect()))
 }
 

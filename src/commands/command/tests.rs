@@ -32,9 +32,9 @@ fn info_of_known_and_unknown() {
     let Reply::Array(get) = &entries[0] else { panic!("{:?}", entries[0]) };
     assert_eq!(get[..2], [Reply::bulk("get"), Reply::Integer(2)]);
     assert_eq!(get[3..6], [1, 1, 1].map(Reply::Integer));
-    assert_eq!(entries[1], Reply::NullArray);
+    assert_eq!(entries[1], Reply::Null);
     assert!(matches!(&entries[2], Reply::Array(list) if list[0] == Reply::bulk("client|list")));
-    assert_eq!(entries[3], Reply::NullArray);
+    assert_eq!(entries[3], Reply::Null);
 }
 
 #[test]

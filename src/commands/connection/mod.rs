@@ -104,7 +104,7 @@ fn reset(session: &mut Session, state: &ServerState, _: &mut Args<'_>) -> Comman
 }
 
 fn select(session: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResult {
-    let index = args.next_int()?;
+    let index = args.next_int_32()?;
     match u16::try_from(index) {
         Ok(db) if db < state.config.load().databases => {
             session.select(db);

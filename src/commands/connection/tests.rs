@@ -63,4 +63,8 @@ fn select_checks_the_range() {
     }
     let text = "ERR value is not an integer or out of range";
     assert_eq!(server.error("select x"), text);
+    let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
+    assert_eq!(server.error("select 2147483648"), text);
+    let text = "ERR unknown subcommand or wrong number of arguments for 'Get'. Try SLOWLOG HELP.";
+    assert_eq!(server.error("slowlog Get 1 2"), text);
 }

@@ -1,6 +1,7 @@
 //! `DEBUG`: what test suites need to look behind the curtain. Behind `enable-debug-command`.
 
 mod digest;
+mod populate;
 mod protocol;
 
 use std::sync::Arc;
@@ -10,13 +11,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::client::CALLABLE_ANYTIME;
+use super::object::encoding_name;
 use super::spec::ServerFuture;
 use super::{
     Args, Arity, ClientFlag, CommandResult, CommandSpec, Control, Error, Flags, Group, Run,
     ServerState, Session, help,
 };
-use crate::config::Protection;
-use crate::data::{Context, KeyType, Meta, View};
+use crate::config::{Protection, parse_memory};
+use crate::data::{Context, View};
 use crate::engine::{self, ReadMode, Snapshot};
 use crate::protocol::Reply;
 
@@ -29,17 +31,12 @@ pub(super) const COMMANDS: &[CommandSpec] =
         .differs(
             "Off unless enable-debug-command says otherwise. RELOAD and LOADAOF close the data \
              directory and open it again; SLEEP lets only its own connection sleep; DEBUG HELP \
-             lists what there is; PROTOCOL knows neither attrib nor push.",
+             lists what there is.",
         )
         .flags(CALLABLE_ANYTIME.or(Flags::ADMIN).or(Flags::PROTECTED))];
 
 /// Longest sleep in seconds; longer ones are taken for a mistake.
 const SLEEP_SECONDS_MAX: f64 = 86_400.0;
-
-/// Longest string that Redis keeps beside its header.
-const EMBEDDED_LEN_MAX: u64 = 44;
-/// Longest text of a 64-bit integer.
-const INTEGER_LEN_MAX: u64 = 20;
 
 const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -51,23 +48,38 @@ const HELP: &[&str] = &[
     "    A signature of all data: equal for equal data.",
     "DIGEST-VALUE key [key ...]",
     "    A signature of each value.",
+    "DICT-RESIZING 0|1",
+    "    Accepted; there is no hash table.",
     "ERROR message",
     "    Answer this error.",
     "HELP",
     "    Answer this help.",
+    "HTSTATS-KEY key",
+    "LISTPACK key",
+    "QUICKLIST key",
+    "    Of keys that are kept so; there are none.",
     "LOADAOF",
     "    Close the data directory, open it again and replay the log.",
     "LOG message",
     "    Write a line to the log.",
     "OBJECT key",
     "    Tell what is known of a key.",
+    "POPULATE count [prefix] [size]",
+    "    Make keys prefix:0 and so on that hold value:0, padded with zeros to this size.",
+    "    Keys that exist stay as they are.",
     "PROTOCOL type",
-    "    Answer an example: string, integer, double, bignum, null, array, set, map, verbatim,",
-    "    true, false.",
+    "    Answer an example: string, integer, double, bignum, null, array, set, map, attrib,",
+    "    push, verbatim, true, false.",
+    "QUICKLIST-PACKED-THRESHOLD size",
+    "    Accepted; there are no lists yet.",
     "RELOAD [option ...]",
     "    Write the memtables to tables, close the data directory, open it again.",
+    "REPLICATE word ...",
+    "    Accepted; there are no replicas yet.",
     "SET-ACTIVE-EXPIRE 0|1",
     "    Whether expired keys are removed before somebody asks for them.",
+    "SET-DISABLE-DENY-SCRIPTS 0|1",
+    "    Accepted; there are no scripts yet.",
     "SLEEP seconds",
     "    Let this connection wait.",
     "STRINGMATCH-LEN length pattern",
@@ -87,11 +99,12 @@ fn debug<'a>(
             (b"HELP", []) => Ok(help::lines_reply(HELP.iter().map(|line| (*line).to_owned()))),
             (b"SLEEP", [seconds]) => sleep(seconds).await,
             (b"SET-ACTIVE-EXPIRE", [on]) => {
-                state.active_expire.store(&on[..] != b"0", Ordering::Relaxed);
+                let on = crate::data::parse_int(on).is_some_and(|number| number != 0);
+                state.active_expire.store(on, Ordering::Relaxed);
                 Ok(Reply::OK)
             }
             (b"DIGEST", []) => on_snapshot(state, digest::all).await,
-            (b"DIGEST-VALUE", keys @ [_, ..]) => {
+            (b"DIGEST-VALUE", keys) => {
                 let (keys, db) = (keys.to_vec(), session.db);
                 on_snapshot(state, move |snapshot, state| {
                     digest::values(&View::new(snapshot, context(state, db))?, &keys)
@@ -120,7 +133,21 @@ fn debug<'a>(
                 Ok(Reply::OK)
             }
             (b"STRINGMATCH-LEN", [length, pattern]) => stringmatch(length, pattern).await,
-            (b"PROTOCOL", [kind]) => protocol::example(kind),
+            (b"PROTOCOL", [kind]) => protocol::example(kind, session.version),
+            (b"POPULATE", [_] | [_, _] | [_, _, _]) => {
+                populate::populate(state, session.db, args.rest()).await
+            }
+            (b"LISTPACK", [key]) => {
+                no_such_form(state, session.db, key, "Not a listpack encoded object.").await
+            }
+            (b"QUICKLIST", [key] | [key, _]) => {
+                no_such_form(state, session.db, key, "Not a quicklist encoded object.").await
+            }
+            (b"HTSTATS-KEY", [key]) => {
+                let why = "The value stored at the specified key is not represented using an hash \
+                           table";
+                no_such_form(state, session.db, key, why).await
+            }
             (b"ERROR", [message]) => {
                 Err(Error::Text(String::from_utf8_lossy(message).replace(['\r', '\n'], " ")))
             }
@@ -128,14 +155,11 @@ fn debug<'a>(
                 tracing::warn!(message = %String::from_utf8_lossy(message), "DEBUG LOG");
                 Ok(Reply::OK)
             }
-            (b"CHANGE-REPL-ID", []) => Ok(Reply::OK),
-            _ => {
-                let name = String::from_utf8_lossy(name);
-                Err(Error::Text(format!(
-                    "ERR unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG \
-                     HELP."
-                )))
-            }
+            (b"QUICKLIST-PACKED-THRESHOLD", [size]) => check_threshold(size),
+            (b"CHANGE-REPL-ID", [])
+            | (b"REPLICATE", [_, ..])
+            | (b"DICT-RESIZING" | b"SET-DISABLE-DENY-SCRIPTS", [_]) => Ok(Reply::OK),
+            _ => Err(Error::subcommand_syntax(words)),
         }
     })
 }
@@ -165,6 +189,33 @@ async fn sleep(seconds: &[u8]) -> CommandResult {
     let seconds = seconds.ok_or(Error::NotAFloat)?;
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
     Ok(Reply::OK)
+}
+
+/// Subcommands about a form that no value has here: a key that exists is another one's.
+async fn no_such_form(
+    state: &Arc<ServerState>,
+    db: u16,
+    key: &Bytes,
+    why: &'static str,
+) -> CommandResult {
+    let key = key.clone();
+    on_snapshot(state, move |snapshot, state| {
+        let view = View::new(snapshot, context(state, db))?;
+        view.inspect(&key)?.ok_or(Error::NoSuchKey)?;
+        Err(Error::Text(format!("ERR {why}")))
+    })
+    .await
+}
+
+/// As far as Redis lets it go.
+fn check_threshold(size: &[u8]) -> CommandResult {
+    const SIZE_MAX: u64 = (1 << 32) - (1 << 20);
+    match std::str::from_utf8(size).ok().and_then(parse_memory).filter(|size| *size <= SIZE_MAX) {
+        Some(_) => Ok(Reply::OK),
+        None => Err(Error::Text(
+            "ERR argument must be a memory value bigger than 1 and smaller than 4gb".to_owned(),
+        )),
+    }
 }
 
 /// The options of Redis; here the whole store is opened again in each case.
@@ -209,7 +260,7 @@ fn object(view: &View<'_>, key: &Bytes) -> CommandResult {
     let context = view.context();
     let idle_s = context.access.idle_seconds(view.keyspace(), key, context.now_ms);
     let len = meta.string_len();
-    let encoding = encoding(view, &meta)?;
+    let encoding = encoding_name(&meta);
     let lru = (context.now_ms / 1000).saturating_sub(idle_s) & 0x00ff_ffff;
     Ok(Reply::Simple(
         format!(
@@ -218,21 +269,6 @@ fn object(view: &View<'_>, key: &Bytes) -> CommandResult {
         )
         .into(),
     ))
-}
-
-fn encoding(view: &View<'_>, meta: &Meta) -> Result<&'static str, Error> {
-    let len = meta.string_len();
-    Ok(match meta.kind {
-        KeyType::String if meta.raw || len > EMBEDDED_LEN_MAX => "raw",
-        KeyType::String if len <= INTEGER_LEN_MAX => {
-            match crate::data::parse_int(&view.string(meta)?) {
-                Some(_) => "int",
-                None => "embstr",
-            }
-        }
-        KeyType::String => "embstr",
-        other => other.name(),
-    })
 }
 
 /// On the blocking pool: a long text takes long.

@@ -1,10 +1,10 @@
 //! `DEBUG PROTOCOL`: an example of each type of reply.
 
 use crate::commands::{CommandResult, Error};
-use crate::protocol::Reply;
+use crate::protocol::{Reply, Version};
 
 #[expect(clippy::approx_constant, reason = "the example that Redis answers")]
-pub(super) fn example(kind: &[u8]) -> CommandResult {
+pub(super) fn example(kind: &[u8], version: Version) -> CommandResult {
     let numbers = || (0..3).map(Reply::Integer);
     Ok(match kind.to_ascii_lowercase().as_slice() {
         b"string" => Reply::bulk("Hello World"),
@@ -24,6 +24,13 @@ pub(super) fn example(kind: &[u8]) -> CommandResult {
                 Box::new(Reply::bulk("Some real reply following the attribute")),
             )
         }
+        b"push" if version == Version::Resp2 => {
+            return Err(Error::Text("ERR RESP2 is not supported by this command".to_owned()));
+        }
+        b"push" => Reply::AfterPush(
+            vec![Reply::bulk("server-cpu-usage"), Reply::Integer(42)],
+            Box::new(Reply::bulk("Some real reply following the push reply")),
+        ),
         b"verbatim" => Reply::Verbatim("txt", "This is a verbatim\nstring".into()),
         b"true" => Reply::Bool(true),
         b"false" => Reply::Bool(false),
@@ -31,7 +38,7 @@ pub(super) fn example(kind: &[u8]) -> CommandResult {
         _ => {
             return Err(Error::Text(
                 "ERR Wrong protocol type name. Please use one of the following: \
-                 string|integer|double|bignum|null|array|set|map|attrib|verbatim|true|false"
+                 string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false"
                     .to_owned(),
             ));
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::client::{CALLABLE_ANYTIME, deadline_ms};
-use super::spec::ServerFuture;
+use super::spec::{ServerFuture, ServerHandler};
 use super::{
     Arg, Args, Arity, CommandResult, CommandSpec, Control, Error, Flags, Group, Run, ServerState,
     Session, ShutdownPhase, ShutdownRequest, Unblock, acl,
@@ -21,47 +21,49 @@ use crate::protocol::Reply;
 const SAVING: Flags = Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::NO_ASYNC_LOADING);
 const CONNECTION: &[acl::Category] = &[acl::Category::Connection];
 
+/// A command that waits until writes are safe.
+const fn waiting(name: &'static str, arity: Arity, run: ServerHandler) -> CommandSpec {
+    CommandSpec::new(name, arity, Run::Server(run))
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
+        .flags(Flags::BLOCKING)
+        .acl(CONNECTION)
+}
+
+/// A command that writes the memtables to tables.
+const fn saving(name: &'static str, arity: Arity, run: ServerHandler) -> CommandSpec {
+    CommandSpec::new(name, arity, Run::Server(run)).group(Group::Server).flags(SAVING)
+}
+
 /// The family's table.
 pub(super) const COMMANDS: &[CommandSpec] = &[
-    CommandSpec::new("save", Arity::Exactly(1), Run::Server(save))
-        .group(Group::Server)
+    saving("save", Arity::Exactly(1), save)
         .complexity("O(N) with N bytes in the memtables")
         .summary("Writes the memtables to tables and waits for it.")
         .differs("Writes the memtables to SSTables; nobody else waits.")
-        .flags(SAVING.or(Flags::NO_MULTI)),
-    CommandSpec::new("bgsave", Arity::AtLeast(1), Run::Server(bgsave))
-        .group(Group::Server)
+        .flags(Flags::NO_MULTI),
+    saving("bgsave", Arity::AtLeast(1), bgsave)
         .summary("Starts to write the memtables to tables.")
         .history(&[("3.2.2", "Option SCHEDULE.")])
         .differs("Writes the memtables to SSTables; SCHEDULE changes nothing.")
-        .flags(SAVING)
         .args(&[Arg::token("schedule", "SCHEDULE").optional().since("3.2.2")]),
-    CommandSpec::new("bgrewriteaof", Arity::Exactly(1), Run::Server(bgrewriteaof))
-        .group(Group::Server)
+    saving("bgrewriteaof", Arity::Exactly(1), bgrewriteaof)
         .summary("Starts to write the memtables to tables, which empties the log.")
-        .differs("Writes the memtables to SSTables, so that the log before them can be recycled.")
-        .flags(SAVING),
+        .differs("Writes the memtables to SSTables, so that the log before them can be recycled."),
     CommandSpec::new("lastsave", Arity::Exactly(1), Run::Session(lastsave))
         .group(Group::Server)
         .summary("Answers when SAVE or BGSAVE last ended well, in Unix seconds.")
         .tips(&["nondeterministic_output"])
         .flags(Flags::LOADING.or(Flags::STALE).or(Flags::FAST))
         .acl(&[acl::Category::Admin, acl::Category::Dangerous]),
-    CommandSpec::new("wait", Arity::Exactly(3), Run::Server(wait))
+    waiting("wait", Arity::Exactly(3), wait)
         .since("3.0.0")
         .summary("Waits until replicas have the writes of this connection.")
-        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
         .differs("There is no replication yet: answers 0 when the timeout has passed.")
-        .flags(Flags::BLOCKING)
-        .acl(CONNECTION)
         .args(&[Arg::integer("numreplicas"), Arg::integer("timeout")]),
-    CommandSpec::new("waitaof", Arity::Exactly(4), Run::Server(waitaof))
+    waiting("waitaof", Arity::Exactly(4), waitaof)
         .since("7.2.0")
         .summary("Waits until the writes of this connection are on disk.")
-        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
         .differs("Syncs the log by itself. There is no replication yet: 0 for the replicas.")
-        .flags(Flags::BLOCKING)
-        .acl(CONNECTION)
         .args(&[Arg::integer("numlocal"), Arg::integer("numreplicas"), Arg::integer("timeout")]),
     CommandSpec::new("shutdown", Arity::AtLeast(1), Run::Server(shutdown))
         .group(Group::Server)

@@ -161,7 +161,7 @@ fn derived_flags(spec: &CommandSpec) -> Flags {
     let mut flags = spec.flags;
     match spec.run {
         Run::Write(_) => flags = flags.or(Flags::WRITE),
-        Run::Read(_) if !flags.has(Flags::NO_READONLY) => flags = flags.or(Flags::READONLY),
+        Run::Read(_) => flags = flags.or(Flags::READONLY),
         _ => {}
     }
     if is_movable(spec.keys) {

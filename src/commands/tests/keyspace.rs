@@ -64,6 +64,7 @@ fn copy() {
         COPY a a DB 1 REPLACE -> 1
         COPY a b DB 16 -> -ERR DB index is out of range
         COPY a b DB -1 -> -ERR DB index is out of range
+        COPY a b DB 9999999999 -> -ERR value is out of range, value must between -2147483648 and 2147483647
         COPY a b DB x -> -ERR value is not an integer or out of range
         COPY a b DB -> -ERR syntax error
         COPY a b BAD -> -ERR syntax error
@@ -85,6 +86,7 @@ fn move_swap_and_flush() {
         MOVE a 1 -> 0
         MOVE b 0 -> -ERR source and destination objects are the same
         MOVE b 16 -> -ERR DB index is out of range
+        MOVE b -9999999999 -> -ERR value is out of range, value must between -2147483648 and 2147483647
         MOVE b x -> -ERR value is not an integer or out of range
         SWAPDB 0 1 -> +OK
         TTL a -> 50
@@ -133,5 +135,4 @@ fn object_idletime_and_freq() {
         server.run("OBJECT IDLETIME k").starts_with("-ERR An LFU maxmemory policy is selected")
     );
     assert!(server.run("OBJECT FREQ k").parse::<u8>().unwrap() >= 5);
-    assert!(server.run("OBJECT HELP").contains("IDLETIME"));
 }

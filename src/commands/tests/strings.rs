@@ -88,6 +88,10 @@ fn other_ways_to_set_and_get() {
 fn getex_changes_the_expiry() {
     Harness::new().script(
         r#"
+        GETEX k EX x -> nil
+        GETEX k EX 0 -> nil
+        GETEX k EX -> -ERR syntax error
+        GETEX k EX x PERSIST -> -ERR syntax error
         GETEX k EX 10 -> nil
         SET k v -> +OK
         GETEX k -> "v"
@@ -177,6 +181,12 @@ fn numbers() {
         SET f 5.0e3 -> +OK
         INCRBYFLOAT f 2.0e2 -> "5200"
         INCRBYFLOAT f abc -> -ERR value is not a valid float
+        INCRBYFLOAT hex 0x1A -> "26"
+        OBJECT ENCODING hex -> "embstr"
+        INCR hex -> 27
+        OBJECT ENCODING hex -> "int"
+        INCRBYFLOAT hex 0x1p-1 -> "27.5"
+        INCRBYFLOAT hex 0x -> -ERR value is not a valid float
         INCRBYFLOAT s2 +inf -> -ERR increment would produce NaN or Infinity
         SET f x EX 9 -> +OK
         INCRBYFLOAT f 1 -> -ERR value is not a valid float

@@ -4,6 +4,9 @@ use super::access::{Number, Word, choice, integer, text};
 use crate::config::AppendFsync;
 use crate::config::kind::{Kind, Setting};
 
+/// Most background ticks per second.
+const HZ_MAX: i64 = 500;
+
 pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("dir", text!(dir), "./data", "Data directory; created if it is not there")
         .immutable(),
@@ -36,5 +39,16 @@ pub(super) const SETTINGS: &[Setting] = &[
         "1",
         "How many expired keys are deleted at a time: the more, the longer writes wait meanwhile",
     ),
-    Setting::new("hz", integer!(hz, 0, i32::MAX as i64), "10", "Background ticks per second"),
+    Setting::new(
+        "hz",
+        Kind::Integer {
+            min: 0,
+            max: i32::MAX as i64,
+            get: |settings| Number::to_i64(settings.hz),
+            // Any number is taken, and cut to what makes sense, as in Redis.
+            set: |settings, value| settings.hz = Number::from_i64(value.clamp(1, HZ_MAX)),
+        },
+        "10",
+        "Background ticks per second, from 1 to 500",
+    ),
 ];

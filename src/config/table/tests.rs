@@ -141,6 +141,7 @@ fn other_value(kind: Kind, default: &str) -> Option<String> {
         Kind::Text { .. } | Kind::Kept(Shape::Text | Shape::Words) => "some text".to_owned(),
         Kind::Mode { .. } => "700".to_owned(),
         Kind::Kept(Shape::Choices(_)) => "nosave force".to_owned(),
+        Kind::Kept(Shape::Integers(count, min, _)) => vec![min.to_string(); count].join(" "),
         Kind::Words { .. } | Kind::Only(_) | Kind::On(_) => return None,
     })
 }
@@ -149,9 +150,13 @@ fn other_value(kind: Kind, default: &str) -> Option<String> {
 fn what_is_set_is_what_is_shown() {
     for setting in settings() {
         let config = Config::default();
-        let Some(value) = other_value(setting.kind, setting.default) else {
+        let Some(mut value) = other_value(setting.kind, setting.default) else {
             continue;
         };
+        if setting.name == "hz" {
+            // Cut to what makes sense.
+            value = "500".to_owned();
+        }
         let set = config.set(&[(setting.name.as_bytes(), value.as_bytes())]);
         assert_eq!(set.is_err(), setting.immutable, "{}", setting.name);
         let mut settings = Settings::default();
@@ -224,4 +229,10 @@ fn settings_of_several_words() {
     check("notify-keyspace-events", "KtmEn", Ok("tnKEm"));
     check("notify-keyspace-events", "", Ok(""));
     check("notify-keyspace-events", "KQ", Err("Use 'Ag$lshzxeKEtmdn'."));
+    check("oom-score-adj-values", "1 2", Err("wrong number of arguments"));
+    check("oom-score-adj-values", "1 2 2001", Err("elements must be between -2000 and 2000."));
+    check("oom-score-adj-values", "-1 2 2000", Ok("-1 2 2000"));
+    check("shutdown-on-sigterm", "", Err("following: default, save, nosave, now, force"));
+    check("hz", "0", Ok("1"));
+    check("hz", "501", Ok("500"));
 }

@@ -8,6 +8,7 @@
 //! One mutex guards everything; no operation calls out while holding it.
 
 mod disk;
+mod gate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -25,6 +26,8 @@ use super::fs::{DirectoryLock, File, Fs};
 #[derive(Debug, Clone)]
 pub struct SimFs {
     disk: Arc<Mutex<Disk>>,
+    /// What changes a file waits here while the disk hangs.
+    gate: Arc<gate::Gate>,
 }
 
 impl SimFs {
@@ -48,7 +51,7 @@ impl SimFs {
     }
 
     fn with_disk(disk: Disk) -> Self {
-        Self { disk: Arc::new(Mutex::new(disk)) }
+        Self { disk: Arc::new(Mutex::new(disk)), gate: Arc::default() }
     }
 
     /// The file system as an [`Fs`] to share.
@@ -121,7 +124,7 @@ impl SimFs {
         if let Some(file) = disk.files.get_mut(&id) {
             file.handles += 1;
         }
-        Arc::new(SimFile { disk: Arc::clone(&self.disk), id })
+        Arc::new(SimFile { disk: Arc::clone(&self.disk), gate: Arc::clone(&self.gate), id })
     }
 
     /// Number of operations so far, failed ones included. Asking for a length is none.
@@ -165,6 +168,11 @@ impl SimFs {
     /// Whether every [`File::read_at_nowait`] answers `WouldBlock`, as if nothing were cached.
     pub fn nowait_blocks(&self, blocks: bool) {
         self.disk.lock().nowait_blocks = blocks;
+    }
+
+    /// Whether the disk hangs: what changes or syncs a file waits until it does no more. Reads go on.
+    pub fn hang(&self, hangs: bool) {
+        self.gate.close(hangs);
     }
 
     /// Inverts the bits of `mask` in one byte, on the disk and as seen, as a failing disk would.
@@ -308,6 +316,7 @@ impl Drop for SimLock {
 #[derive(Debug)]
 struct SimFile {
     disk: Arc<Mutex<Disk>>,
+    gate: Arc<gate::Gate>,
     id: FileId,
 }
 
@@ -348,6 +357,7 @@ impl SimFile {
         change: impl FnOnce(&mut FileState),
         failed: impl FnOnce(&mut FileState, &mut Rng),
     ) -> io::Result<()> {
+        self.gate.pass();
         let mut guard = self.disk.lock();
         let disk = &mut *guard;
         let begun = disk.begin();

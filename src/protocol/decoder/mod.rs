@@ -28,7 +28,8 @@ const READ_BYTES: usize = 16 * 1024;
 /// Limits of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest inline command, and longest line that announces a count or a length.
+    /// Bytes of an inline command, or of a line that announces a count or a length, that may arrive
+    /// without the end of the line.
     pub line_bytes_max: usize,
     /// Most arguments, the name included.
     pub args_max: usize,
@@ -117,7 +118,8 @@ impl RequestDecoder {
         let from = self.scanned.max(start);
         let found = src.get(from..).and_then(|rest| memchr(end, rest)).map(|at| from + at);
         self.scanned = found.unwrap_or(src.len());
-        if self.scanned - start > self.limits.line_bytes_max {
+        // As in Redis only a line without an end is too long: one that arrived as a whole is taken.
+        if found.is_none() && src.len() - start > self.limits.line_bytes_max {
             return Err(too_long);
         }
         match found {

@@ -98,6 +98,13 @@ fn mistakes() {
 }
 
 #[test]
+fn a_long_line_that_arrived_as_a_whole_is_taken() {
+    let line = [b"ECHO ".as_slice(), &[b'a'; 70_000], b"\r\n"].concat();
+    let requests = decode_in_steps(&mut RequestDecoder::default(), &line, line.len());
+    assert_eq!(requests.expect("decodes")[0].args[1].len(), 70_000);
+}
+
+#[test]
 fn limits_before_authentication() {
     let limits = Limits { authenticated: false, ..Limits::default() };
     refuse_with(limits, b"*11\r\n", "unauthenticated multibulk length");

@@ -59,7 +59,13 @@ impl ReplyEncoder {
                 put_header(dst, b'%', pairs.len());
                 self.write_pairs(pairs, dst);
             }
-            (Version::Resp2, Reply::Attribute(_, about)) => self.write(about, dst),
+            (Version::Resp2, Reply::Attribute(_, reply) | Reply::AfterPush(_, reply)) => {
+                self.write(reply, dst);
+            }
+            (Version::Resp3, Reply::AfterPush(items, reply)) => {
+                self.write_all(b'>', items, dst);
+                self.write(reply, dst);
+            }
             (Version::Resp3, Reply::Attribute(pairs, about)) => {
                 put_header(dst, b'|', pairs.len());
                 self.write_pairs(pairs, dst);

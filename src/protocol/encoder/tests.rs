@@ -134,7 +134,7 @@ fn frame2(reply: &Reply) -> Frame2 {
         Reply::Map(pairs) => {
             Frame2::Array(pairs.iter().flat_map(|(k, v)| [frame2(k), frame2(v)]).collect())
         }
-        Reply::Attribute(_, about) => frame2(about),
+        Reply::Attribute(_, reply) | Reply::AfterPush(_, reply) => frame2(reply),
         Reply::Null | Reply::NullArray | Reply::Silent => Frame2::Null,
     }
 }
