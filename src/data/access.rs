@@ -4,20 +4,50 @@
 //! access, and the memory is bounded. Two keys of one slot share it, so the later access of the
 //! two counts. A key that was not touched since the start is idle since the start.
 //!
+//! Slots are spread over memory, so that each access costs a wait for memory. Accesses are therefore
+//! gathered per thread, and noted together when a pipeline ends ([`Access::settle`]): then
+//! the waits overlap.
+//!
 //! A slot holds the time of the last access in seconds (24 bits, high) and a logarithmic counter
 //! (8 bits, low), which grows by chance, the less the larger it is, and decays with idle time.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Counter of a key that was just made, so that it is not the first to be called rare.
 const COUNTER_START: u8 = 5;
 const CLOCK_MASK: u64 = 0xff_ffff;
+/// Accesses that a thread gathers at most.
+const GATHERED_MAX: usize = 64;
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static GATHERED: RefCell<Gathered> = const { RefCell::new(Gathered { owner: 0, accesses: Vec::new() }) };
+}
+
+/// Accesses that were not noted yet.
+#[derive(Debug)]
+struct Gathered {
+    /// Whose slots they are.
+    owner: u64,
+    accesses: Vec<OneAccess>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct OneAccess {
+    slot: usize,
+    now_ms: u64,
+    /// Whether the key was made.
+    is_new: bool,
+}
 
 /// Access times and frequencies. Shared by all threads; relaxed atomics only.
 #[derive(Debug)]
 pub struct Access {
+    id: u64,
     slots: Box<[AtomicU32]>,
     /// What a slot that was never written stands for.
     start: u32,
@@ -34,6 +64,7 @@ impl Access {
         // A power of two, so that the hash is masked.
         let count = if count.is_power_of_two() { count } else { count.next_power_of_two() / 2 };
         Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed) + 1,
             slots: (0..count).map(|_| AtomicU32::new(0)).collect(),
             start: pack(now_ms, COUNTER_START),
             log_factor: AtomicU32::new(10),
@@ -66,35 +97,70 @@ impl Access {
         self.slots.len() * size_of::<AtomicU32>()
     }
 
-    /// The key was read or written.
+    /// The key was read or written. Noted at [`Self::settle`].
     pub(super) fn touch(&self, keyspace: u32, key: &[u8], now_ms: u64) {
-        let slot = self.slot(keyspace, key);
-        let before = self.load(slot);
-        let counter = self.grown(self.decayed(before, now_ms));
-        slot.store(pack(now_ms, counter), Ordering::Relaxed);
+        self.gather(OneAccess { slot: self.slot_number(keyspace, key), now_ms, is_new: false });
     }
 
-    /// The key was made.
+    /// The key was made. Noted at [`Self::settle`].
     pub(super) fn create(&self, keyspace: u32, key: &[u8], now_ms: u64) {
-        self.slot(keyspace, key).store(pack(now_ms, COUNTER_START), Ordering::Relaxed);
+        self.gather(OneAccess { slot: self.slot_number(keyspace, key), now_ms, is_new: true });
+    }
+
+    fn gather(&self, access: OneAccess) {
+        let is_full = GATHERED.with_borrow_mut(|gathered| {
+            if gathered.owner != self.id {
+                gathered.owner = self.id;
+                gathered.accesses.clear();
+            }
+            gathered.accesses.push(access);
+            gathered.accesses.len() >= GATHERED_MAX
+        });
+        if is_full {
+            self.settle();
+        }
+    }
+
+    /// Notes the accesses that this thread has gathered. To be called when a run of commands ends,
+    /// before others could miss them.
+    pub fn settle(&self) {
+        GATHERED.with_borrow_mut(|gathered| {
+            if gathered.owner == self.id {
+                gathered.accesses.drain(..).for_each(|access| self.note(access));
+            }
+        });
+    }
+
+    fn note(&self, OneAccess { slot, now_ms, is_new }: OneAccess) {
+        let slot = &self.slots[slot];
+        let counter = match is_new {
+            true => COUNTER_START,
+            false => self.grown(self.decayed(self.load(slot), now_ms)),
+        };
+        slot.store(pack(now_ms, counter), Ordering::Relaxed);
     }
 
     /// Seconds since the last access.
     #[must_use]
     pub fn idle_seconds(&self, keyspace: u32, key: &[u8], now_ms: u64) -> u64 {
+        self.settle();
         idle_seconds(self.load(self.slot(keyspace, key)), now_ms)
     }
 
     /// The logarithmic counter, decayed to now.
     #[must_use]
     pub fn frequency(&self, keyspace: u32, key: &[u8], now_ms: u64) -> u8 {
+        self.settle();
         self.decayed(self.load(self.slot(keyspace, key)), now_ms)
     }
 
     fn slot(&self, keyspace: u32, key: &[u8]) -> &AtomicU32 {
+        &self.slots[self.slot_number(keyspace, key)]
+    }
+
+    fn slot_number(&self, keyspace: u32, key: &[u8]) -> usize {
         let hash = xxh3_64_with_seed(key, u64::from(keyspace));
-        let index = usize::try_from(hash).unwrap_or(0) & (self.slots.len() - 1);
-        &self.slots[index]
+        usize::try_from(hash).unwrap_or(0) & (self.slots.len() - 1)
     }
 
     fn load(&self, slot: &AtomicU32) -> u32 {

@@ -108,12 +108,8 @@ pub(super) fn write_table(
     let created = fs.create(&path).map_err(Error::io("create", &path));
     let file = created.map_err(Error::without_effect)?;
     let mut builder = TableBuilder::new(file, path.clone(), id, TableOptions::default(), filter);
-    let mut write = || {
-        for entry in memtable.newest()? {
-            builder.add(entry.key(), entry.seq, entry.value())?;
-        }
-        Ok(())
-    };
+    let mut write =
+        || memtable.for_each_newest(|entry| builder.add(entry.key(), entry.seq, entry.value()));
     let result = write().and_then(|()| builder.finish());
     if result.is_err() {
         remove_unfinished(fs, &path);

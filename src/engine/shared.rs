@@ -116,6 +116,7 @@ impl Shared {
         if state.committed <= flushed_or_sealed {
             return;
         }
+        tree.active.seal();
         let sealed = Sealed {
             memtable: tree.active.clone(),
             last_seq: state.committed,

@@ -65,6 +65,7 @@ impl Dispatcher {
                 pipeline.clear();
             }
         }
+        self.state.access.settle();
         Ok(())
     }
 
@@ -149,6 +150,7 @@ impl Dispatcher {
     /// Sends a group to the writer until all of it has run, warming what it would wait for.
     async fn write(&mut self, mut group: Box<Group>, output: &mut Output) {
         let mut warmings = 0;
+        self.state.access.settle();
         while !group.calls.is_empty() {
             let Some(returned) = self.send(group).await else {
                 // The server is ending, and so does the conversation.
@@ -328,7 +330,13 @@ fn run_read(
         return (Err(Error::Syntax), ReadOutcome::default());
     };
     match View::new(snapshot, context::of(state, db, no_touch)) {
-        Ok(view) => (handler(&view, &mut call.args()), view.outcome()),
+        Ok(view) => {
+            let result = handler(&view, &mut call.args());
+            if snapshot.mode() == ReadMode::Blocking {
+                state.access.settle();
+            }
+            (result, view.outcome())
+        }
         Err(error) => (Err(error.into()), ReadOutcome::default()),
     }
 }

@@ -206,6 +206,7 @@ impl WriterTask {
         match message {
             Message::Group(mut group, answer) => {
                 self.run_group(&mut group);
+                self.state.access.settle();
                 self.answer_later(Waiting::Group(group, answer));
             }
             Message::Expire { limit, answer } => {

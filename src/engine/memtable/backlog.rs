@@ -1,11 +1,16 @@
 //! Entries that nobody has asked for in order yet, as they came.
 
-use super::entry::Entry;
+use super::entry::{Entry, Place};
+use super::ordered::Page;
 
 /// Entries of a chunk: what is moved when a vector grows stays small.
 const CHUNK_ENTRIES: usize = 4096;
 /// Runs up to this length are sorted by comparing whole keys.
 const SHORT_RUN: usize = 32;
+/// How many entries ahead of its place a walk asks for memory.
+const LOOK_AHEAD: usize = 12;
+/// Entries that a walk takes at a time.
+const PAGE_ENTRIES: usize = 256;
 
 /// Entries in the order in which they came.
 ///
@@ -67,7 +72,7 @@ impl Backlog {
     }
 
     /// The entries in their order: by key, then from the newest to the oldest.
-    pub(super) fn into_sorted(mut self) -> impl Iterator<Item = Entry> {
+    pub(super) fn into_run(mut self) -> Run {
         let mut order = Vec::with_capacity(self.len());
         let mut entries = Vec::with_capacity(self.len());
         for mut chunk in std::mem::take(&mut self.chunks) {
@@ -77,8 +82,56 @@ impl Backlog {
             entries.append(&mut chunk.entries);
         }
         sort_by_heads(&mut order, &entries, self.shared);
-        let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
-        order.into_iter().filter_map(move |head| entries.get_mut(head.number as usize)?.take())
+        Run { entries, order: order.into_iter().map(|head| head.number).collect() }
+    }
+}
+
+/// Entries in order, to which none will be added.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// As they came.
+    entries: Vec<Entry>,
+    /// Their numbers, in order.
+    order: Vec<u32>,
+}
+
+impl Run {
+    fn get(&self, position: usize) -> Option<&Entry> {
+        self.entries.get(*self.order.get(position)? as usize)
+    }
+
+    /// The entries in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        (0..self.order.len()).filter_map(|position| {
+            // Each is somewhere else in memory: what comes soon is asked for now.
+            if let Some(soon) = self.get(position + LOOK_AHEAD) {
+                std::hint::black_box(soon.key().first());
+            }
+            self.get(position)
+        })
+    }
+
+    fn count_before(&self, place: Place<'_>) -> usize {
+        self.order.partition_point(|number| {
+            self.entries.get(*number as usize).is_some_and(|entry| entry.place() < place)
+        })
+    }
+
+    /// As [`super::ordered::Ordered::leaf_from`].
+    pub(super) fn page_from(&self, place: Place<'_>, limit: usize) -> Page {
+        let first = self.count_before(place);
+        let end = first.saturating_add(limit.min(PAGE_ENTRIES));
+        let entries = (first..end).map_while(|position| self.get(position).cloned()).collect();
+        Page { entries, next: self.get(end).cloned() }
+    }
+
+    /// As [`super::ordered::Ordered::leaf_before`].
+    pub(super) fn page_before(&self, place: Option<Place<'_>>) -> Page {
+        let end = place.map_or(self.order.len(), |place| self.count_before(place));
+        let first = end.saturating_sub(PAGE_ENTRIES);
+        let entries = (first..end).rev().filter_map(|at| self.get(at).cloned()).collect();
+        let next = (first > 0).then(|| self.get(first).cloned()).flatten();
+        Page { entries, next }
     }
 }
 
@@ -176,7 +229,8 @@ mod tests {
             let mut expected: Vec<(&[u8], std::cmp::Reverse<u64>)> =
                 (1..).zip(&keys).map(|(seq, key)| (&key[..], std::cmp::Reverse(seq))).collect();
             expected.sort();
-            let sorted: Vec<Entry> = backlog.into_sorted().collect();
+            let run = backlog.into_run();
+            let sorted: Vec<&Entry> = run.iter().collect();
             let sorted: Vec<_> =
                 sorted.iter().map(|e| (e.key(), std::cmp::Reverse(e.seq))).collect();
             prop_assert_eq!(sorted, expected);
@@ -190,7 +244,8 @@ mod tests {
             backlog.push(Entry::new(&(seq * 7919 % 20_000).to_be_bytes(), seq, None));
             assert_eq!(backlog.len() as u64, seq);
         }
-        let sorted: Vec<Entry> = backlog.into_sorted().collect();
+        let run = backlog.into_run();
+        let sorted: Vec<&Entry> = run.iter().collect();
         assert_eq!(sorted.len(), 3 * CHUNK_ENTRIES + 5);
         assert!(sorted.is_sorted_by(|a, b| a.place() < b.place()));
     }

@@ -4,16 +4,17 @@
 //! first; a reader passes over those that are newer than its view. Nothing is ever removed.
 //! Lookups go through [`super::rows`], which has the newest version of each key in one hash map.
 //!
-//! Order is made when somebody asks for it: entries are put down as they come, and the first walk,
-//! or the flush, sorts what has gathered into a tree. From the first walk on the writer keeps the
-//! tree up to date. To insert each entry into an ordered structure of a million costs ten
-//! times as much as to put it down, and most memtables are walked by their flush only.
+//! Order is made when somebody asks for it: entries are put down as they come, and the first walk
+//! sorts what has gathered into a tree, which the writer keeps up to date from then on. A memtable
+//! that nobody walks is sorted once it is sealed, for its flush. To insert each entry into an ordered
+//! structure of a million costs ten times as much as to put it down.
 
 mod backlog;
 mod entry;
 mod ordered;
 mod sorted;
 
+use std::borrow::Borrow;
 use std::ops::Bound;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Atomic};
@@ -23,7 +24,7 @@ use parking_lot::Mutex;
 
 pub(super) use self::entry::Entry;
 
-use self::backlog::Backlog;
+use self::backlog::{Backlog, Run};
 use self::entry::Place;
 use self::ordered::{Ordered, Page};
 use super::{Direction, Error, Found, KeyRange, ReadMode, Record, Result, SeqNo};
@@ -38,11 +39,15 @@ const RESIDENT_BACKLOG_MAX: usize = 256;
 /// Newest records.
 #[derive(Debug)]
 pub(super) struct Memtable {
-    /// What is not in `ordered` yet.
+    /// What is in no order yet.
     backlog: Mutex<Backlog>,
     /// Held by whoever puts entries in order; taken before `backlog`.
     ordering: Mutex<()>,
+    /// What was put in order while the writer may add more.
     ordered: Ordered,
+    /// Everything in order, where that was asked for only when it was sealed.
+    run: OnceLock<Run>,
+    is_sealed: AtomicBool,
     /// Whether the writer keeps `ordered` up to date.
     is_walked: AtomicBool,
     bytes: AtomicU64,
@@ -61,6 +66,8 @@ impl Memtable {
             backlog: Mutex::default(),
             ordering: Mutex::default(),
             ordered: Ordered::new(),
+            run: OnceLock::new(),
+            is_sealed: AtomicBool::new(false),
             is_walked: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
             log_segment: OnceLock::new(),
@@ -83,28 +90,43 @@ impl Memtable {
         }
     }
 
-    /// Puts everything in order that was inserted so far; from now on the writer does.
+    /// No more entries will come.
+    pub(super) fn seal(&self) {
+        self.is_sealed.store(true, Atomic::Release);
+    }
+
+    /// Puts everything in order that was inserted so far; the writer does from now on.
     /// Fails with `WouldBlock` where a resident read would wait, or would hold up others.
-    fn order(&self, mode: ReadMode) -> Result<&Ordered> {
+    fn order(&self, mode: ReadMode) -> Result<Order<'_>> {
+        if let Some(run) = self.run.get() {
+            return Ok(Order::Run(run));
+        }
         let _ordering = match mode {
             ReadMode::Blocking => self.ordering.lock(),
             ReadMode::Resident => self.ordering.try_lock().ok_or(Error::WouldBlock)?,
         };
-        let mut backlog = self.backlog.lock();
-        if mode == ReadMode::Resident && backlog.len() > RESIDENT_BACKLOG_MAX {
-            return Err(Error::WouldBlock);
+        // The writer adds to the next backlog meanwhile.
+        let backlog = {
+            let mut backlog = self.backlog.lock();
+            if mode == ReadMode::Resident && backlog.len() > RESIDENT_BACKLOG_MAX {
+                return Err(Error::WouldBlock);
+            }
+            std::mem::take(&mut *backlog)
+        };
+        let was_walked = self.is_walked.swap(true, Atomic::Relaxed);
+        if self.is_sealed.load(Atomic::Acquire) && !was_walked {
+            return Ok(Order::Run(self.run.get_or_init(|| backlog.into_run())));
         }
-        let backlog = std::mem::take(&mut *backlog);
-        self.is_walked.store(true, Atomic::Relaxed);
-        for entry in backlog.into_sorted() {
-            self.ordered.insert(entry);
-        }
-        Ok(&self.ordered)
+        backlog.into_run().iter().for_each(|entry| self.ordered.insert(entry.clone()));
+        Ok(Order::Tree(&self.ordered))
     }
 
     /// The newest version of `key` that is not newer than `seq`.
     pub(super) fn get(&self, key: &[u8], seq: SeqNo, mode: ReadMode) -> Result<Option<Found>> {
-        let entry = self.order(mode)?.first_from(Place { key, seq });
+        let entry = match self.order(mode)? {
+            Order::Tree(tree) => tree.first_from(Place { key, seq }),
+            Order::Run(run) => run.page_from(Place { key, seq }, 1).entries.pop(),
+        };
         Ok(entry.filter(|entry| entry.key() == key).map(|entry| entry.found()))
     }
 
@@ -129,7 +151,7 @@ impl Memtable {
             Direction::Reverse => (end, start),
         };
         Ok(Entries {
-            ordered: self.order(mode)?,
+            order: self.order(mode)?,
             page: Vec::new().into_iter(),
             next: Next::Bound(from.clone()),
             stop: stop.clone(),
@@ -137,18 +159,17 @@ impl Memtable {
         })
     }
 
-    /// The newest version of each key, keys ascending. Puts everything in order first.
-    pub(super) fn newest(&self) -> Result<impl Iterator<Item = Entry>> {
-        let all = (Bound::Unbounded, Bound::Unbounded);
-        let mut last: Option<Entry> = None;
-        let entries = self.entries(&all, Direction::Forward, ReadMode::Blocking)?;
-        Ok(entries.filter(move |entry| {
-            let is_newest = last.as_ref() != Some(entry);
-            if is_newest {
-                last = Some(entry.clone());
+    /// Calls `take` with the newest version of each key, keys ascending, until it fails. Puts
+    /// everything in order first.
+    pub(super) fn for_each_newest(&self, take: impl FnMut(&Entry) -> Result<()>) -> Result<()> {
+        match self.order(ReadMode::Blocking)? {
+            Order::Run(run) => for_each_newest(run.iter(), take),
+            Order::Tree(_) => {
+                let all = (Bound::Unbounded, Bound::Unbounded);
+                let entries = self.entries(&all, Direction::Forward, ReadMode::Blocking)?;
+                for_each_newest(entries, take)
             }
-            is_newest
-        }))
+        }
     }
 
     /// Bytes in use, overhead included.
@@ -178,6 +199,28 @@ impl Memtable {
     }
 }
 
+/// The entries of a memtable in order.
+#[derive(Debug, Clone, Copy)]
+enum Order<'a> {
+    Tree(&'a Ordered),
+    Run(&'a Run),
+}
+
+fn for_each_newest<E: Borrow<Entry>>(
+    entries: impl Iterator<Item = E>,
+    mut take: impl FnMut(&Entry) -> Result<()>,
+) -> Result<()> {
+    let mut last: Option<E> = None;
+    for entry in entries {
+        // Versions of a key come newest first.
+        if last.as_ref().is_none_or(|last| last.borrow() != entry.borrow()) {
+            take(entry.borrow())?;
+            last = Some(entry);
+        }
+    }
+    Ok(())
+}
+
 /// The first eight bytes, zeros behind the end, as a number that compares as they do.
 fn head(bytes: &[u8]) -> u64 {
     match bytes.first_chunk::<8>() {
@@ -196,14 +239,14 @@ enum Next {
     /// At the bound where it starts.
     Bound(Bound<Bytes>),
     /// At this entry (forward) or before it (reverse).
-    Leaf(Entry),
+    Page(Entry),
     End,
 }
 
-/// A walk over the entries of a memtable, leaf by leaf.
+/// A walk over the entries of a memtable, page by page.
 #[derive(Debug)]
 pub(super) struct Entries<'a> {
-    ordered: &'a Ordered,
+    order: Order<'a>,
     page: std::vec::IntoIter<Entry>,
     next: Next,
     stop: Bound<Bytes>,
@@ -211,38 +254,42 @@ pub(super) struct Entries<'a> {
 }
 
 impl Entries<'_> {
-    /// Reads the next leaf; `false` at the end.
+    /// Reads the next page; `false` at the end.
     fn turn_page(&mut self) -> bool {
         let next = std::mem::replace(&mut self.next, Next::End);
         let page = match (&next, self.direction) {
             (Next::End, _) => return false,
-            (Next::Bound(start), Direction::Forward) => {
-                let place = match start {
-                    Bound::Unbounded => Place { key: &[], seq: NEWEST },
-                    Bound::Included(key) => Place { key, seq: NEWEST },
-                    Bound::Excluded(key) => Place { key, seq: OLDEST },
-                };
-                self.ordered.leaf_from(place, usize::MAX)
-            }
-            (Next::Bound(end), Direction::Reverse) => {
-                let place = match end {
-                    Bound::Unbounded => None,
-                    Bound::Included(key) => Some(Place { key, seq: OLDEST }),
-                    Bound::Excluded(key) => Some(Place { key, seq: NEWEST }),
-                };
-                self.ordered.leaf_before(place)
-            }
-            (Next::Leaf(entry), Direction::Forward) => {
-                self.ordered.leaf_from(entry.place(), usize::MAX)
-            }
-            (Next::Leaf(entry), Direction::Reverse) => {
-                self.ordered.leaf_before(Some(entry.place()))
-            }
+            (Next::Bound(start), Direction::Forward) => self.page_from(match start {
+                Bound::Unbounded => Place { key: &[], seq: NEWEST },
+                Bound::Included(key) => Place { key, seq: NEWEST },
+                Bound::Excluded(key) => Place { key, seq: OLDEST },
+            }),
+            (Next::Bound(end), Direction::Reverse) => self.page_before(match end {
+                Bound::Unbounded => None,
+                Bound::Included(key) => Some(Place { key, seq: OLDEST }),
+                Bound::Excluded(key) => Some(Place { key, seq: NEWEST }),
+            }),
+            (Next::Page(entry), Direction::Forward) => self.page_from(entry.place()),
+            (Next::Page(entry), Direction::Reverse) => self.page_before(Some(entry.place())),
         };
         let Page { entries, next } = page;
         self.page = entries.into_iter();
-        self.next = next.map_or(Next::End, Next::Leaf);
+        self.next = next.map_or(Next::End, Next::Page);
         true
+    }
+
+    fn page_from(&self, place: Place<'_>) -> Page {
+        match self.order {
+            Order::Tree(tree) => tree.leaf_from(place, usize::MAX),
+            Order::Run(run) => run.page_from(place, usize::MAX),
+        }
+    }
+
+    fn page_before(&self, place: Option<Place<'_>>) -> Page {
+        match self.order {
+            Order::Tree(tree) => tree.leaf_before(place),
+            Order::Run(run) => run.page_before(place),
+        }
     }
 
     fn is_past_stop(&self, key: &[u8]) -> bool {
@@ -325,16 +372,23 @@ mod tests {
 
     #[test]
     fn walks_have_both_directions_and_all_bounds() {
-        let table = sample();
+        walks_have_all_bounds(&sample());
+        let sealed = sample();
+        sealed.seal();
+        walks_have_all_bounds(&sealed);
+        assert!(sealed.run.get().is_some());
+    }
+
+    fn walks_have_all_bounds(table: &Memtable) {
         let key = |k: &'static str| Bytes::from_static(k.as_bytes());
         let all = (Bound::Unbounded, Bound::Unbounded);
-        let forward = walk(&table, &all, Direction::Forward);
+        let forward = walk(table, &all, Direction::Forward);
         assert_eq!(
             forward,
             [("a".into(), 2), ("b".into(), 3), ("b".into(), 1), ("ba".into(), 4)]
                 as [(String, u64); 4]
         );
-        let mut reverse = walk(&table, &all, Direction::Reverse);
+        let mut reverse = walk(table, &all, Direction::Reverse);
         reverse.reverse();
         assert_eq!(forward, reverse);
         let bounds = [
@@ -354,9 +408,9 @@ mod tests {
                     })
                     .cloned()
                     .collect();
-                let mut reverse = walk(&table, &range, Direction::Reverse);
+                let mut reverse = walk(table, &range, Direction::Reverse);
                 reverse.reverse();
-                assert_eq!(walk(&table, &range, Direction::Forward), expected, "{range:?}");
+                assert_eq!(walk(table, &range, Direction::Forward), expected, "{range:?}");
                 assert_eq!(reverse, expected, "{range:?}");
             }
         }
@@ -364,19 +418,21 @@ mod tests {
 
     #[test]
     fn many_leaves_are_one_order() {
-        for step in [1, 7919, 49_999] {
+        for (step, is_walked) in [(1, true), (7919, true), (49_999, true), (7919, false)] {
             let table = Memtable::new();
             let entries = 30_000;
             for seq in 1..=entries {
                 let key = format!("{:05}", seq * step % 50_000 / 3);
                 table.insert(Entry::new(key.as_bytes(), seq, Some(b"value")));
-                if seq % 7_000 == 0 {
+                if is_walked && seq % 7_000 == 0 {
                     let found = table.get(key.as_bytes(), seq, ReadMode::Blocking).unwrap();
                     assert_eq!(found.unwrap().seq, seq);
                 }
             }
+            table.seal();
             let all = (Bound::Unbounded, Bound::Unbounded);
             let forward = walk(&table, &all, Direction::Forward);
+            assert_eq!(table.run.get().is_some(), !is_walked);
             assert_eq!(forward.len() as u64, entries);
             assert!(forward.is_sorted_by(|a, b| (&a.0, b.1) < (&b.0, a.1)));
             let mut reverse = walk(&table, &all, Direction::Reverse);

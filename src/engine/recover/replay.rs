@@ -131,6 +131,7 @@ impl<'a> Replay<'a> {
     pub(super) fn seal(&mut self) {
         let before = self.sealed.first().map_or(self.flushed, |newest| newest.last_seq);
         if self.seq > before {
+            self.memtable.seal();
             let memtable = std::mem::replace(&mut self.memtable, Arc::new(Memtable::new()));
             let sealed = Sealed { memtable, last_seq: self.seq, root: self.root.clone() };
             self.sealed.insert(0, Arc::new(sealed));
@@ -143,6 +144,7 @@ impl<'a> Replay<'a> {
         let id = self.next_table_id;
         self.next_table_id += 1;
         let path = self.dir.join(table_file_name(id));
+        self.memtable.seal();
         let info = flush::write_table(self.fs, path.clone(), id, &self.memtable, self.filter)?;
         self.fs.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;
         let edit = Edit {
