@@ -4,16 +4,21 @@
 //! a memtable it stays; when that has become a table, it may stay on as a cache, within a budget of
 //! bytes. [`Rows::trim`] lets go of those that were not used for longest.
 //!
+//! What a batch replaces is set aside until the batch after it is published ([`Rows::publish`]): it is
+//! what views see meanwhile.
+//!
 //! A row is the newest version of its key at all, so it decides for every view that is not older
 //! than it; a key without a row is in no memtable of the newest tree. Why a row that a lookup has put here is never
 //! outdated: it goes in only where the key has no row, and only while no flush was counted since the
 //! lookup's tree was installed. Since then rows of newer versions cannot have left, because a row
 //! leaves only when a flush of its version was counted.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
+use parking_lot::Mutex;
 
 use super::memtable::Entry;
 use super::{BuildKeyHasher, Found, SeqNo};
@@ -30,18 +35,18 @@ const AGES: usize = 8;
 /// What is known of a key beside its newest version.
 #[derive(Debug)]
 struct Row {
-    /// Versions that views of published transactions may still need, newest first.
-    older: Option<Box<Older>>,
-    /// Whether every version before those is in tables, and none in a memtable.
-    is_complete: bool,
+    /// Whether every other version is in tables, and none in a memtable.
+    is_only: bool,
     /// Trims since it was used.
     age: AtomicU8,
 }
 
+/// Versions that a batch has replaced.
 #[derive(Debug)]
-struct Older {
-    entry: Entry,
-    older: Option<Box<Older>>,
+struct Replaced {
+    /// First transaction of the batch.
+    first_seq: SeqNo,
+    entries: Vec<Entry>,
 }
 
 /// What a lookup says.
@@ -59,6 +64,8 @@ pub(super) enum Lookup {
 /// The rows of a store.
 pub(super) struct Rows {
     rows: DashMap<Entry, Row, BuildKeyHasher>,
+    /// Oldest batch first.
+    replaced: Mutex<VecDeque<Replaced>>,
     flushes: AtomicU64,
     /// Budget of the rows whose version is in tables, and what they take since the last trim.
     kept_bytes_max: AtomicU64,
@@ -78,6 +85,7 @@ impl Rows {
         let hasher = BuildKeyHasher::random();
         Self {
             rows: DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher, SHARDS),
+            replaced: Mutex::default(),
             flushes: AtomicU64::new(0),
             kept_bytes_max: AtomicU64::new(kept_bytes_max),
             kept_bytes: AtomicU64::new(0),
@@ -95,39 +103,52 @@ impl Rows {
         if newest.seq <= seq {
             return Lookup::Found(newest.found());
         }
-        let mut next = row.older.as_deref();
-        while let Some(Older { entry, older }) = next {
-            if entry.seq <= seq {
-                return Lookup::Found(entry.found());
-            }
-            next = older.as_deref();
+        match self.replaced(key, seq) {
+            Some(found) => Lookup::Found(found),
+            None if row.is_only => Lookup::InTables,
+            None => Lookup::Unknown,
         }
-        if row.is_complete { Lookup::InTables } else { Lookup::Unknown }
     }
 
-    /// Notes a version that was just written, which begins or continues the transactions from
-    /// `open_from` on: those become visible at once. Everything up to `visible` is visible already.
-    /// Only the writer (or recovery) calls this.
-    pub(super) fn note(&self, entry: Entry, open_from: SeqNo, visible: SeqNo) {
+    /// The newest version of `key` that was replaced lately and that a view at `seq` sees.
+    fn replaced(&self, key: &[u8], seq: SeqNo) -> Option<Found> {
+        let replaced = self.replaced.lock();
+        let mut entries = replaced.iter().rev().flat_map(|batch| &batch.entries);
+        // A batch replaces each key once, and a later batch newer versions.
+        entries.find(|entry| entry.seq <= seq && entry.key() == key).map(Entry::found)
+    }
+
+    /// Notes a version that was just written, by the batch whose first transaction is `first_seq`:
+    /// a batch becomes visible as a whole. Only the writer (or recovery) calls this.
+    pub(super) fn note(&self, entry: Entry, first_seq: SeqNo) {
         match self.rows.entry(entry) {
-            Slot::Vacant(slot) => {
-                let row = Row { older: None, is_complete: true, age: AtomicU8::new(0) };
-                drop(slot.insert(row));
+            Slot::Vacant(slot) => drop(slot.insert(Row { is_only: true, age: AtomicU8::new(0) })),
+            Slot::Occupied(slot) => {
+                // Nobody will see what the same batch has written before.
+                let mut is_only = slot.get().is_only;
+                if slot.key().seq < first_seq {
+                    self.set_aside(slot.key().clone(), first_seq);
+                    is_only = false;
+                }
+                slot.replace_entry(Row { is_only, age: AtomicU8::new(0) });
             }
-            Slot::Occupied(mut slot) => {
-                let before = slot.key().clone();
-                let Row { older, is_complete, .. } = slot.get_mut();
-                let (older, is_complete) = match older.take() {
-                    // Nobody will see what the same batch has replaced.
-                    older if before.seq >= open_from => (older, *is_complete),
-                    // Nobody will take a view from before it.
-                    _ if before.seq <= visible => {
-                        (Some(Box::new(Older { entry: before, older: None })), false)
-                    }
-                    older => (Some(Box::new(Older { entry: before, older })), *is_complete),
-                };
-                slot.replace_entry(Row { older, is_complete, age: AtomicU8::new(0) });
-            }
+        }
+    }
+
+    fn set_aside(&self, entry: Entry, first_seq: SeqNo) {
+        let mut replaced = self.replaced.lock();
+        match replaced.back_mut() {
+            Some(batch) if batch.first_seq == first_seq => batch.entries.push(entry),
+            _ => replaced.push_back(Replaced { first_seq, entries: vec![entry] }),
+        }
+    }
+
+    /// Everything up to `seq`, the end of a batch, is published: what earlier batches have replaced is
+    /// not needed any more. What this one has replaced stays for readers that are under way.
+    pub(super) fn publish(&self, seq: SeqNo) {
+        let mut replaced = self.replaced.lock();
+        while replaced.get(1).is_some_and(|next| next.first_seq <= seq) {
+            replaced.pop_front();
         }
     }
 
@@ -156,7 +177,7 @@ impl Rows {
         if let Slot::Vacant(slot) = self.rows.entry(entry)
             && self.flushes() == flushes
         {
-            drop(slot.insert(Row { older: None, is_complete: false, age: AtomicU8::new(0) }));
+            drop(slot.insert(Row { is_only: false, age: AtomicU8::new(0) }));
             self.kept_bytes.fetch_add(bytes as u64 + ROW_OVERHEAD_BYTES, Ordering::Relaxed);
         }
     }
@@ -193,8 +214,7 @@ impl Rows {
                 let older = (age + 1).min(AGES - 1);
                 kept[older] += entry.len() as u64 + ROW_OVERHEAD_BYTES;
                 *row.age.get_mut() = u8::try_from(older).unwrap_or(u8::MAX);
-                row.older = None;
-                row.is_complete = false;
+                row.is_only = false;
             }
             stays
         });
@@ -265,20 +285,23 @@ mod tests {
     #[test]
     fn a_view_finds_the_version_it_sees_through_unpublished_ones() {
         let rows = Rows::new(1 << 20);
-        rows.note(entry("k", 3), 3, 2);
+        rows.note(entry("k", 3), 3);
         assert_eq!(rows.get(b"k", 2), Lookup::InTables);
         // The same batch, the next batch, and one more.
-        rows.note(entry("k", 4), 3, 2);
+        rows.note(entry("k", 4), 3);
         assert_eq!(rows.get(b"k", 2), Lookup::InTables);
-        rows.note(entry("k", 7), 6, 2);
-        rows.note(entry("k", 9), 8, 5);
-        assert_eq!(rows.get(b"k", 9), Lookup::Found(found(9)));
-        assert_eq!(rows.get(b"k", 8), Lookup::Found(found(7)));
+        rows.note(entry("k", 7), 6);
+        rows.note(entry("k", 8), 6);
+        rows.note(entry("k", 10), 9);
+        assert_eq!(rows.get(b"k", 10), Lookup::Found(found(10)));
+        assert_eq!(rows.get(b"k", 9), Lookup::Found(found(8)));
         assert_eq!(rows.get(b"k", 6), Lookup::Found(found(4)));
-        // Published up to 9: nobody new needs what was before.
-        rows.note(entry("k", 11), 10, 9);
-        assert_eq!(rows.get(b"k", 10), Lookup::Found(found(9)));
-        assert_eq!(rows.get(b"k", 8), Lookup::Unknown);
+        // Published, but a reader may still be under way with the view before.
+        rows.publish(8);
+        assert_eq!(rows.get(b"k", 6), Lookup::Found(found(4)));
+        rows.publish(10);
+        assert_eq!(rows.get(b"k", 9), Lookup::Found(found(8)));
+        assert_eq!(rows.get(b"k", 6), Lookup::Unknown);
         assert_eq!(rows.get(b"other", 8), Lookup::InTables);
     }
 
@@ -288,7 +311,7 @@ mod tests {
         let flushes = rows.flushes();
         rows.keep(b"a", &found(1), flushes);
         assert_eq!(rows.get(b"a", 1), Lookup::Found(found(1)));
-        rows.note(entry("b", 5), 5, 4);
+        rows.note(entry("b", 5), 5);
         rows.keep(b"b", &found(2), flushes);
         assert_eq!(rows.get(b"b", 5), Lookup::Found(found(5)));
         assert_ne!(rows.count_flush(), flushes);
@@ -303,7 +326,7 @@ mod tests {
         let rows = Rows::new(1 << 20);
         let key = |number: u64| format!("key:{number:06}");
         for number in 1..=1_000 {
-            rows.note(entry(&key(number), number), 1, 0);
+            rows.note(entry(&key(number), number), 1);
         }
         rows.trim(900);
         assert_eq!(rows.len(), 1_000, "what fits stays");
@@ -328,9 +351,9 @@ mod tests {
     #[test]
     fn tombstones_and_large_rows_leave_with_their_memtable() {
         let rows = Rows::new(1 << 20);
-        rows.note(Entry::new(b"gone", 1, None), 1, 0);
-        rows.note(Entry::new(b"large", 2, Some(&[0; KEPT_ROW_BYTES_MAX])), 1, 0);
-        rows.note(entry("small", 3), 1, 0);
+        rows.note(Entry::new(b"gone", 1, None), 1);
+        rows.note(Entry::new(b"large", 2, Some(&[0; KEPT_ROW_BYTES_MAX])), 1);
+        rows.note(entry("small", 3), 1);
         assert_eq!(rows.get(b"gone", 3), Lookup::Found(Found { seq: 1, value: None }));
         rows.trim(3);
         assert_eq!(rows.len(), 1);

@@ -71,8 +71,6 @@ struct OpenBatch {
     memtable: Arc<Memtable>,
     rows: Arc<Rows>,
     first_seq: SeqNo,
-    /// What was published when it was opened.
-    visible: SeqNo,
     root_changed: bool,
 }
 
@@ -138,11 +136,9 @@ impl Writer {
             let buffer = self.buffers.lock().pop().unwrap_or_default();
             let mut state = self.shared.state.lock();
             state.batch_open = true;
-            let published = self.shared.published.load();
-            let tree = &published.tree;
+            let tree = self.shared.tree();
             OpenBatch {
                 first_seq: self.seq,
-                visible: published.seq,
                 builder: BatchBuilder::new(self.seq, buffer),
                 memtable: tree.active.clone(),
                 rows: tree.rows.clone(),
@@ -154,7 +150,7 @@ impl Writer {
             let entry = Entry::new(key, self.seq, value.as_deref());
             open.memtable.insert(entry.clone());
             // Behind the memtable, so that whoever finds the row finds older versions there.
-            open.rows.note(entry, open.first_seq, open.visible);
+            open.rows.note(entry, open.first_seq);
         }
         if let Some(root) = changes.root {
             self.root = root;
@@ -223,7 +219,9 @@ impl Writer {
         let state = self.shared.state.lock();
         let tree = self.shared.tree();
         let flush = tree.sealed.last().is_some_and(|oldest| oldest.last_seq <= seq);
+        let rows = tree.rows.clone();
         self.shared.published.store(Arc::new(Published { tree, seq, root }));
+        rows.publish(seq);
         if flush {
             self.shared.work.notify_all();
         }

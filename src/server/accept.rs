@@ -226,6 +226,7 @@ fn admit(peer: Peer, state: &Arc<ServerState>, writer: &mpsc::Sender<Message>) {
     state.metrics.connections_received.add(1);
     state.metrics.clients_peak.raise(state.clients.len() as u64);
     let dispatcher = Box::new(Dispatcher {
+        last_ended_ns: None,
         state: Arc::clone(state),
         writer: writer.clone(),
         session: Session::new(Arc::clone(&client), !needs_password),

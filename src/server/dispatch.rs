@@ -40,6 +40,8 @@ pub(crate) struct Dispatcher {
     pub(crate) state: Arc<ServerState>,
     pub(crate) writer: mpsc::Sender<Message>,
     pub(crate) session: Session,
+    /// When the call before ended, where nothing was waited for since; monotonic.
+    pub(crate) last_ended_ns: Option<u64>,
 }
 
 impl Dispatcher {
@@ -60,12 +62,16 @@ impl Dispatcher {
                 }
                 Ok(command) => self.admitted(command, request, pipeline, output).await,
             }
-            output.flush_if_large().await.map_err(|full| self.dropped(full))?;
+            if output.is_large() {
+                self.last_ended_ns = None;
+                output.flush().await.map_err(|full| self.dropped(full))?;
+            }
             if self.session.close_after_reply {
                 pipeline.clear();
             }
         }
         self.state.access.settle();
+        self.last_ended_ns = None;
         Ok(())
     }
 
@@ -93,6 +99,7 @@ impl Dispatcher {
             let (pause, clock) = (&self.state.pause, &*self.state.clock);
             let may_write = may_write(command);
             if pause.holds(clock, may_write) {
+                self.last_ended_ns = None;
                 self.session.client.paused_for(pause.wait(clock, may_write)).await;
             }
         }
@@ -150,6 +157,7 @@ impl Dispatcher {
     /// Sends a group to the writer until all of it has run, warming what it would wait for.
     async fn write(&mut self, mut group: Box<Group>, output: &mut Output) {
         let mut warmings = 0;
+        self.last_ended_ns = None;
         self.state.access.settle();
         while !group.calls.is_empty() {
             let Some(returned) = self.send(group).await else {
@@ -222,7 +230,8 @@ impl Dispatcher {
 
     /// Runs a read in place, or on the blocking pool where it is heavy or would wait.
     async fn read(&mut self, mut call: Call, output: &mut Output) {
-        let started_ns = self.state.clock.monotonic_ns();
+        let last_ended_ns = self.last_ended_ns.take();
+        let started_ns = last_ended_ns.unwrap_or_else(|| self.state.clock.monotonic_ns());
         let (db, no_touch) = (self.session.db, self.session.no_touch);
         let snapshot = self.engine().await.snapshot(ReadMode::Resident);
         let mut ran = None;
@@ -282,7 +291,9 @@ impl Dispatcher {
     }
 
     fn done(&mut self, call: &Call, result: CommandResult, started_ns: u64, output: &mut Output) {
-        let elapsed_ns = self.state.clock.monotonic_ns() - started_ns;
+        let ended_ns = self.state.clock.monotonic_ns();
+        let elapsed_ns = ended_ns - started_ns;
+        self.last_ended_ns = Some(ended_ns);
         self.finished(call, result, elapsed_ns, output);
     }
 

@@ -59,21 +59,16 @@ impl Output {
         }
     }
 
-    /// As [`Self::flush`], if so much is gathered that the next command should not add to it.
-    ///
-    /// # Errors
-    /// As [`Self::flush`].
-    pub(crate) async fn flush_if_large(&mut self) -> Result<(), Full> {
+    /// Whether so much is gathered that the next command should not add to it before a
+    /// [`Self::flush`].
+    pub(crate) fn is_large(&self) -> bool {
         let hard_bytes = self.limit.hard_bytes;
         let hard_max = usize::try_from(hard_bytes).unwrap_or(usize::MAX);
         let much = match hard_max {
             0 => FLUSH_BYTES,
             _ => hard_max.clamp(FLUSH_BYTES, LIMITED_FLUSH_BYTES),
         };
-        if self.buffer.len() < much && !exceeds(self.buffer.len(), hard_bytes) {
-            return Ok(());
-        }
-        self.flush().await
+        self.buffer.len() >= much || exceeds(self.buffer.len(), hard_bytes)
     }
 
     /// Sends what is gathered. Waits for the peer: this is the back-pressure on a client that does

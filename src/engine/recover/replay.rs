@@ -104,7 +104,7 @@ impl<'a> Replay<'a> {
             let entry = Entry::new(&write.key, write.seq, write.value.as_deref());
             self.memtable.insert(entry.clone());
             // There are no views yet: older versions are of no use.
-            self.rows.note(entry, 0, 0);
+            self.rows.note(entry, 0);
         }
         self.transactions += decoded.last_seq - decoded.first_seq + 1;
         self.seq = decoded.last_seq;
