@@ -69,6 +69,7 @@ fn install(shared: &Shared, sealed: &Arc<Sealed>, table: Option<Arc<Handle>>) ->
         debug_assert!(flushed.is_some_and(|flushed| Arc::ptr_eq(&flushed, sealed)));
         state.flushed = sealed.last_seq;
         state.retired.push(sealed.clone());
+        sealed.memtable.set_flushed();
         Tree { sealed: left, version, flushes: before.rows.count_flush(), ..before.clone() }
     })?;
     shared.tree().rows.trim(sealed.last_seq);
@@ -109,7 +110,7 @@ pub(super) fn write_table(
     let file = created.map_err(Error::without_effect)?;
     let mut builder = TableBuilder::new(file, path.clone(), id, TableOptions::default(), filter);
     let mut write =
-        || memtable.for_each_newest(|entry| builder.add(entry.key(), entry.seq, entry.value()));
+        || memtable.for_each_newest(|entry| builder.add(entry.key(), entry.seq(), entry.value()));
     let result = write().and_then(|()| builder.finish());
     if result.is_err() {
         remove_unfinished(fs, &path);

@@ -28,7 +28,7 @@ const SHARDS: usize = 512;
 /// Larger rows stay no longer than their memtable: a block of a table is as good for them.
 const KEPT_ROW_BYTES_MAX: usize = 2 << 10;
 /// What a row costs beside its key and value.
-const ROW_OVERHEAD_BYTES: u64 = 112;
+const ROW_OVERHEAD_BYTES: u64 = 96;
 /// Ages that are told apart, in trims since a row was used.
 const AGES: usize = 8;
 
@@ -100,7 +100,7 @@ impl Rows {
         if row.age.load(Ordering::Relaxed) != 0 {
             row.age.store(0, Ordering::Relaxed);
         }
-        if newest.seq <= seq {
+        if newest.seq() <= seq {
             return Lookup::Found(newest.found());
         }
         match self.replaced(key, seq) {
@@ -115,7 +115,7 @@ impl Rows {
         let replaced = self.replaced.lock();
         let mut entries = replaced.iter().rev().flat_map(|batch| &batch.entries);
         // A batch replaces each key once, and a later batch newer versions.
-        entries.find(|entry| entry.seq <= seq && entry.key() == key).map(Entry::found)
+        entries.find(|entry| entry.seq() <= seq && entry.key() == key).map(Entry::found)
     }
 
     /// Notes a version that was just written, by the batch whose first transaction is `first_seq`:
@@ -126,7 +126,7 @@ impl Rows {
             Slot::Occupied(slot) => {
                 // Nobody will see what the same batch has written before.
                 let mut is_only = slot.get().is_only;
-                if slot.key().seq < first_seq {
+                if slot.key().seq() < first_seq {
                     self.set_aside(slot.key().clone(), first_seq);
                     is_only = false;
                 }
@@ -204,7 +204,7 @@ impl Rows {
     fn age_rows(&self, flushed: SeqNo, limit: Limit) -> [u64; AGES] {
         let mut kept = [0; AGES];
         self.rows.retain(|entry, row| {
-            if entry.seq > flushed {
+            if entry.seq() > flushed {
                 return true;
             }
             let age = usize::from(*row.age.get_mut());

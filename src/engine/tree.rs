@@ -78,18 +78,27 @@ impl Tree {
         match self.rows.get(key, seq) {
             Lookup::Found(found) => return Ok(found.value),
             Lookup::InTables if self.rows.flushes() == self.flushes => {}
-            // Older than the rows, or than a flush.
-            Lookup::InTables | Lookup::Unknown => return self.get_in_order(key, seq, mode),
+            // A key without a row is in none of the memtables that wait for their flush.
+            Lookup::InTables => return self.get_in_order(key, seq, mode, Memtable::is_flushed),
+            Lookup::Unknown => return self.get_in_order(key, seq, mode, |_| true),
         }
         let Some(found) = self.version.get(key, mode)? else { return Ok(None) };
         self.rows.keep(key, &found, self.flushes);
         Ok(found.value)
     }
 
-    /// The value of `key`, newest source first: the first that knows the key decides.
-    fn get_in_order(&self, key: &[u8], seq: SeqNo, mode: ReadMode) -> Result<Option<Bytes>> {
+    /// The value of `key`, newest source first: the first that knows the key decides. Looks at the
+    /// memtables that `may_know` it.
+    fn get_in_order(
+        &self,
+        key: &[u8],
+        seq: SeqNo,
+        mode: ReadMode,
+        may_know: impl Fn(&Memtable) -> bool,
+    ) -> Result<Option<Bytes>> {
         let memtables = self.sealed.iter().map(|sealed| &*sealed.memtable);
-        for memtable in std::iter::once(&*self.active).chain(memtables) {
+        let memtables = std::iter::once(&*self.active).chain(memtables);
+        for memtable in memtables.filter(|memtable| may_know(memtable)) {
             if let Some(found) = memtable.get(key, seq, mode)? {
                 return Ok(found.value);
             }

@@ -162,7 +162,7 @@ fn sort(run: &mut [Head], entries: &[Entry], skip: usize) {
     }
     if shared == longest {
         // One key: the newest first.
-        return run.sort_unstable_by_key(|head| std::cmp::Reverse(entry(head).seq));
+        return run.sort_unstable_by_key(|head| std::cmp::Reverse(entry(head).seq()));
     }
     for head in run.iter_mut() {
         head.bytes = head_behind(&entries[head.number as usize], shared);
@@ -232,7 +232,7 @@ mod tests {
             let run = backlog.into_run();
             let sorted: Vec<&Entry> = run.iter().collect();
             let sorted: Vec<_> =
-                sorted.iter().map(|e| (e.key(), std::cmp::Reverse(e.seq))).collect();
+                sorted.iter().map(|e| (e.key(), std::cmp::Reverse(e.seq()))).collect();
             prop_assert_eq!(sorted, expected);
         }
     }

@@ -31,7 +31,7 @@ use super::{Direction, Error, Found, KeyRange, ReadMode, Record, Result, SeqNo};
 
 /// What a version costs beside its key and value: the header of its memory, its place in the backlog
 /// or the tree, and its row.
-const ENTRY_OVERHEAD_BYTES: u64 = 144;
+const ENTRY_OVERHEAD_BYTES: u64 = 128;
 
 /// Entries that a resident read may put in order.
 const RESIDENT_BACKLOG_MAX: usize = 256;
@@ -48,6 +48,7 @@ pub(super) struct Memtable {
     /// Everything in order, where that was asked for only when it was sealed.
     run: OnceLock<Run>,
     is_sealed: AtomicBool,
+    is_flushed: AtomicBool,
     /// Whether the writer keeps `ordered` up to date.
     is_walked: AtomicBool,
     bytes: AtomicU64,
@@ -68,6 +69,7 @@ impl Memtable {
             ordered: Ordered::new(),
             run: OnceLock::new(),
             is_sealed: AtomicBool::new(false),
+            is_flushed: AtomicBool::new(false),
             is_walked: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
             log_segment: OnceLock::new(),
@@ -82,17 +84,39 @@ impl Memtable {
         self.bytes.store(bytes, Atomic::Relaxed);
         if self.is_walked.load(Atomic::Relaxed)
             && let Some(_ordering) = self.ordering.try_lock()
-            && self.backlog.lock().len() == 0
+            && let Ok(rest) = self.take_backlog(ReadMode::Resident)
         {
+            // What came while a walk put the others in order.
+            rest.into_run().iter().for_each(|entry| self.ordered.insert(entry.clone()));
             self.ordered.insert(entry);
         } else {
             self.backlog.lock().push(entry);
         }
     }
 
+    /// Takes what is in no order yet; `WouldBlock` where that is too much for a resident read. The
+    /// writer adds to the next backlog meanwhile. The caller holds `ordering`.
+    fn take_backlog(&self, mode: ReadMode) -> Result<Backlog> {
+        let mut backlog = self.backlog.lock();
+        if mode == ReadMode::Resident && backlog.len() > RESIDENT_BACKLOG_MAX {
+            return Err(Error::WouldBlock);
+        }
+        Ok(std::mem::take(&mut *backlog))
+    }
+
     /// No more entries will come.
     pub(super) fn seal(&self) {
         self.is_sealed.store(true, Atomic::Release);
+    }
+
+    /// Everything is in tables now; rows of it may go from now on.
+    pub(super) fn set_flushed(&self) {
+        self.is_flushed.store(true, Atomic::Release);
+    }
+
+    /// Whether [`Self::set_flushed`] was called.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.is_flushed.load(Atomic::Acquire)
     }
 
     /// Puts everything in order that was inserted so far; the writer does from now on.
@@ -105,20 +129,20 @@ impl Memtable {
             ReadMode::Blocking => self.ordering.lock(),
             ReadMode::Resident => self.ordering.try_lock().ok_or(Error::WouldBlock)?,
         };
-        // The writer adds to the next backlog meanwhile.
-        let backlog = {
-            let mut backlog = self.backlog.lock();
-            if mode == ReadMode::Resident && backlog.len() > RESIDENT_BACKLOG_MAX {
-                return Err(Error::WouldBlock);
-            }
-            std::mem::take(&mut *backlog)
-        };
+        let mut backlog = self.take_backlog(mode)?;
         let was_walked = self.is_walked.swap(true, Atomic::Relaxed);
         if self.is_sealed.load(Atomic::Acquire) && !was_walked {
             return Ok(Order::Run(self.run.get_or_init(|| backlog.into_run())));
         }
-        backlog.into_run().iter().for_each(|entry| self.ordered.insert(entry.clone()));
-        Ok(Order::Tree(&self.ordered))
+        // Until the writer can keep up by itself: each round is shorter than the one before.
+        loop {
+            let count = backlog.len();
+            backlog.into_run().iter().for_each(|entry| self.ordered.insert(entry.clone()));
+            if count <= RESIDENT_BACKLOG_MAX {
+                return Ok(Order::Tree(&self.ordered));
+            }
+            backlog = self.take_backlog(mode)?;
+        }
     }
 
     /// The newest version of `key` that is not newer than `seq`.

@@ -207,7 +207,7 @@ mod tests {
     fn check(node: &Sorted<Entry>, expected: &[(Vec<u8>, u64)]) {
         let found: Vec<(Vec<u8>, u64)> = (0..node.len())
             .map(|at| node.get(at).unwrap())
-            .map(|entry| (entry.key().to_vec(), entry.seq))
+            .map(|entry| (entry.key().to_vec(), entry.seq()))
             .collect();
         assert_eq!(found, expected);
         for (at, (key, seq)) in expected.iter().enumerate() {
