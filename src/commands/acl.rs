@@ -22,9 +22,9 @@ pub enum Category {
     Hash,
     /// `@string`. Derived from the group.
     String,
-    /// `@bitmap`.
+    /// `@bitmap`. Derived from the group.
     Bitmap,
-    /// `@hyperloglog`.
+    /// `@hyperloglog`. Derived from the group.
     HyperLogLog,
     /// `@geo`.
     Geo,
@@ -98,6 +98,8 @@ impl Categories {
         };
         let own = !matches!(spec.run, Run::Container);
         add(own && spec.group == Group::String, Category::String);
+        add(own && spec.group == Group::Bitmap, Category::Bitmap);
+        add(own && spec.group == Group::HyperLogLog, Category::HyperLogLog);
         add(own && spec.group == Group::Connection, Category::Connection);
         add(flags.has(Flags::WRITE), Category::Write);
         add(flags.has(Flags::READONLY), Category::Read);

@@ -61,6 +61,8 @@ pub enum Error {
     StringTooLong,
     /// A negative offset.
     OffsetOutOfRange,
+    /// A bit offset that is none, or beyond the longest string.
+    BitOffset,
     /// The sum leaves 64 bits.
     IncrementOverflow,
     /// The decrement cannot be negated.
@@ -139,6 +141,7 @@ impl std::fmt::Display for Error {
             Self::ExpireGtWithLt => "ERR GT and LT options at the same time are not compatible",
             Self::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
             Self::OffsetOutOfRange => "ERR offset is out of range",
+            Self::BitOffset => "ERR bit offset is not an integer or out of range",
             Self::IncrementOverflow => "ERR increment or decrement would overflow",
             Self::DecrementOverflow => "ERR decrement would overflow",
             Self::NanOrInfinity => "ERR increment would produce NaN or Infinity",

@@ -3,6 +3,7 @@
 pub mod acl;
 mod arg;
 mod args;
+mod bitmap;
 mod client;
 mod clients;
 mod command;
@@ -13,6 +14,7 @@ mod error;
 mod expire;
 mod expiry_option;
 mod help;
+mod hyperloglog;
 mod info;
 mod keyspace;
 mod keyspec;
@@ -53,6 +55,8 @@ const FAMILIES: &[&[CommandSpec]] = &[
     connection::COMMANDS,
     client::COMMANDS,
     string::COMMANDS,
+    bitmap::COMMANDS,
+    hyperloglog::COMMANDS,
     keyspace::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

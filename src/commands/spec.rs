@@ -73,6 +73,10 @@ pub enum Group {
     String,
     /// Keys of any type.
     Generic,
+    /// Strings as arrays of bits.
+    Bitmap,
+    /// Estimates of how many different elements there are.
+    HyperLogLog,
     /// The connection.
     Connection,
     /// The server.
@@ -86,6 +90,8 @@ impl Group {
         match self {
             Self::String => "string",
             Self::Generic => "generic",
+            Self::Bitmap => "bitmap",
+            Self::HyperLogLog => "hyperloglog",
             Self::Connection => "connection",
             Self::Server => "server",
         }
@@ -100,9 +106,10 @@ pub struct Flags(u32);
 impl Flags {
     /// No flag.
     pub const NONE: Self = Self(0);
-    /// Changes data. Derived from [`Run::Write`].
+    /// Changes data. Derived from [`Run::Write`], unless the entry says [`Self::READONLY`].
     pub const WRITE: Self = Self(1);
-    /// Reads keys. Derived from [`Run::Read`].
+    /// Reads keys. Derived from [`Run::Read`]; in an entry with [`Run::Write`]: what it writes is
+    /// only what it has found out of the data.
     pub const READONLY: Self = Self(1 << 1);
     /// May grow the data set; refused when space has run out.
     pub const DENYOOM: Self = Self(1 << 2);

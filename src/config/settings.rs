@@ -136,6 +136,8 @@ pub struct Settings {
     pub save: Vec<(u64, u64)>,
     /// Threads that compact in the background; flushes have one of their own.
     pub compaction_threads: usize,
+    /// Longest HyperLogLog with sparse registers, in bytes.
+    pub hll_sparse_max_bytes: u64,
     /// Memory budget of the process in bytes; 0 for automatic.
     pub maxmemory: u64,
     /// Kept for `OBJECT FREQ` and tools.
@@ -197,6 +199,7 @@ impl Settings {
             appendfsync: Default::default(),
             save: Default::default(),
             compaction_threads: Default::default(),
+            hll_sparse_max_bytes: Default::default(),
             maxmemory: Default::default(),
             maxmemory_policy: Default::default(),
             lfu_log_factor: Default::default(),

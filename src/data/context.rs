@@ -13,6 +13,8 @@ pub struct Context<'a> {
     pub databases: u16,
     /// Longest string in bytes (`proto-max-bulk-len`).
     pub string_bytes_max: u64,
+    /// Longest HyperLogLog with sparse registers, in bytes (`hll-sparse-max-bytes`).
+    pub hll_sparse_bytes_max: u64,
     /// Access times and frequencies of keys.
     pub access: &'a Access,
     /// Whether reads change access times (`CLIENT NO-TOUCH`).

@@ -147,11 +147,27 @@ impl<'a> Edit<'a> {
 
     /// Replaces what is known of `key`: `old` is what is stored, `new` what shall be.
     pub(super) fn replace(&mut self, key: &[u8], old: Option<&Meta>, new: Option<&Meta>) {
+        self.replace_counted(key, old, new, 1);
+    }
+
+    /// As [`Self::replace`], counted as so many changes.
+    pub(super) fn replace_counted(
+        &mut self,
+        key: &[u8],
+        old: Option<&Meta>,
+        new: Option<&Meta>,
+        changes: u64,
+    ) {
         self.put(key, old, new);
-        self.outcome.dirty += 1;
+        self.outcome.dirty += changes;
         if old.is_none() && new.is_some() {
             self.context.access.create(self.keyspace, key, self.context.now_ms);
         }
+    }
+
+    /// Counts changes that were done together with another one.
+    pub fn count_changes(&mut self, changes: u64) {
+        self.outcome.dirty += changes;
     }
 
     /// Counts keys that active expiry has deleted by their index records alone.

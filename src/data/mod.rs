@@ -2,11 +2,15 @@
 //!
 //! - `root`, `key`, `meta`: the layout of the records.
 //! - [`View`] reads a database, [`Edit`] changes it in a transaction; `string` is the part of both
-//!   that knows strings.
+//!   that knows strings; `bits`, `bit_edit`, `bit_field` and `bit_op` see them as arrays of bits.
 //! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
 //! - [`Access`] and [`Cursors`] are shared memory beside the records: nothing of them is stored.
 
 mod access;
+mod bit_edit;
+mod bit_field;
+mod bit_op;
+mod bits;
 mod context;
 mod cursors;
 mod edit;
@@ -14,6 +18,7 @@ mod expiry;
 mod extended;
 mod filter;
 mod glob;
+mod hyperloglog;
 mod key;
 mod meta;
 #[cfg(test)]
@@ -24,6 +29,9 @@ mod string;
 mod view;
 
 pub use access::Access;
+pub use bit_edit::BitEdit;
+pub use bit_field::{FieldType, Overflow};
+pub use bit_op::BitOperation;
 pub use context::Context;
 pub use cursors::Cursors;
 pub use edit::{Edit, EditOutcome};
@@ -31,6 +39,9 @@ pub use expiry::{ExpiryCycle, ExpiryMarks, expire_cycle};
 pub use extended::Extended;
 pub use filter::{RecordFilter, dropped_ranges};
 pub use glob::{glob_matches, glob_prefix};
+pub use hyperloglog::{
+    Corrupted, HYPERLOGLOG_BYTES_MAX, HyperLogLog, REGISTERS, Registers, Run as RegisterRun,
+};
 pub use meta::{Body, KeyType, Meta, StringForm};
 pub use number::parse_int;
 pub use root::{Database, RootRef};

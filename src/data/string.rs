@@ -3,7 +3,7 @@
 //! A chunked string is changed in place: `APPEND`, `SETRANGE` and their kind write the metadata
 //! record and the chunks that they touch. Setting it as a whole takes a new generation.
 
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow, Range};
 
 use bytes::{Bytes, BytesMut};
 
@@ -27,45 +27,77 @@ pub(super) fn read_range(
     if start >= end {
         return Ok(Bytes::new());
     }
-    let (generation, len) = match &meta.body {
-        Body::Inline(value) => return Ok(value.slice(to_len(start)..to_len(end))),
-        Body::Chunked { generation, .. } => (*generation, to_len(end - start)),
+    if let Body::Inline(value) = &meta.body {
+        return Ok(value.slice(to_len(start)..to_len(end)));
+    }
+    let mut bytes = BytesMut::zeroed(to_len(end - start));
+    visit(read, keyspace, meta, start..end, &mut |at, part| {
+        let into = to_len(at - start);
+        bytes[into..into + part.len()].copy_from_slice(part);
+        ControlFlow::Continue(())
+    })?;
+    Ok(bytes.freeze())
+}
+
+/// Hands what is stored of bytes `range` of a string to `take`, in order and each part with its
+/// place in the string, until `take` breaks off. What lies between the parts reads as zeros.
+pub(super) fn visit(
+    read: &dyn Read,
+    keyspace: u32,
+    meta: &Meta,
+    range: Range<u64>,
+    take: &mut dyn FnMut(u64, &[u8]) -> ControlFlow<()>,
+) -> Result<()> {
+    let (start, end) = (range.start, range.end.min(meta.string_len()));
+    if start >= end {
+        return Ok(());
+    }
+    let generation = match &meta.body {
+        Body::Inline(value) => {
+            let _ = take(start, &value[to_len(start)..to_len(end)]);
+            return Ok(());
+        }
+        Body::Chunked { generation, .. } => *generation,
     };
     let (first, last) = (chunk_of(start), chunk_of(end - 1));
-    let mut bytes = BytesMut::zeroed(len);
-    let mut place = |number: u32, chunk: &[u8]| {
+    let mut take = |number: u32, chunk: &[u8]| {
         let at = u64::from(number) * CHUNK_BYTES as u64;
         let from = to_len(start.saturating_sub(at));
         let to = chunk.len().min(to_len(end.saturating_sub(at)));
-        if let Some(part) = chunk.get(from..to) {
-            let into = to_len((at + from as u64).saturating_sub(start));
-            bytes[into..into + part.len()].copy_from_slice(part);
-        }
+        chunk.get(from..to).map_or(ControlFlow::Continue(()), |part| take(at + from as u64, part))
     };
     if u64::from(last - first) < GETS_MAX {
         for number in first..=last {
-            if let Some(chunk) = read.get(&key::chunk(keyspace, generation, number))? {
-                place(number, &chunk);
+            if let Some(chunk) = read.get(&key::chunk(keyspace, generation, number))?
+                && take(number, &chunk).is_break()
+            {
+                break;
             }
         }
-    } else {
-        let bound = |number| {
-            Bound::Included(Bytes::copy_from_slice(&key::chunk(keyspace, generation, number)))
-        };
-        for pair in read.scan((bound(first), bound(last)), Direction::Forward) {
-            let (engine_key, chunk) = pair?;
-            if let Some(number) = key::chunk_number(&engine_key) {
-                place(number, &chunk);
-            }
+        return Ok(());
+    }
+    let bound =
+        |number| Bound::Included(Bytes::copy_from_slice(&key::chunk(keyspace, generation, number)));
+    for pair in read.scan((bound(first), bound(last)), Direction::Forward) {
+        let (engine_key, chunk) = pair?;
+        if let Some(number) = key::chunk_number(&engine_key)
+            && take(number, &chunk).is_break()
+        {
+            break;
         }
     }
-    Ok(bytes.freeze())
+    Ok(())
 }
 
 impl Edit<'_> {
     /// The whole string.
     pub fn string(&self, meta: &Meta) -> Result<Bytes> {
         read_range(&self.txn, self.keyspace, meta, 0, meta.string_len())
+    }
+
+    /// Bytes `start..end` of the string, cut at its end.
+    pub fn string_range(&self, meta: &Meta, start: u64, end: u64) -> Result<Bytes> {
+        read_range(&self.txn, self.keyspace, meta, start, end)
     }
 
     /// Sets `key` to a string; `old` is what [`Edit::find`] has found.
@@ -162,7 +194,7 @@ impl Edit<'_> {
     }
 
     /// Stores `value` as the chunks of a new generation.
-    fn new_chunks(&mut self, value: &Bytes) -> Body {
+    pub(super) fn new_chunks(&mut self, value: &Bytes) -> Body {
         let generation = self.root.next_generation();
         for (number, at) in (0..).zip((0..value.len()).step_by(CHUNK_BYTES)) {
             let end = value.len().min(at + CHUNK_BYTES);
@@ -195,16 +227,19 @@ impl Edit<'_> {
         Ok(())
     }
 
-    fn put_chunk(&mut self, generation: u64, number: u32, chunk: Bytes) {
+    /// Writes one chunk; missing bytes at its end, but for the last one's, read as zeros.
+    pub(super) fn put_chunk(&mut self, generation: u64, number: u32, chunk: Bytes) {
         let engine_key = key::chunk(self.keyspace, generation, number);
         self.txn.put(Bytes::copy_from_slice(&engine_key), chunk);
     }
 }
 
-fn chunk_of(offset: u64) -> u32 {
+/// The number of the chunk that holds this byte.
+pub(super) fn chunk_of(offset: u64) -> u32 {
     u32::try_from(offset / CHUNK_BYTES as u64).expect("no string has 2^32 chunks")
 }
 
-fn to_len(bytes: u64) -> usize {
+/// A place or length within a string that is in memory.
+pub(super) fn to_len(bytes: u64) -> usize {
     usize::try_from(bytes).expect("strings are shorter than memory addresses")
 }

@@ -24,7 +24,7 @@ pub struct ReadOutcome {
 
 /// A Redis database in a consistent view. Expired keys are not seen.
 pub struct View<'a> {
-    read: &'a dyn Read,
+    pub(super) read: &'a dyn Read,
     context: Context<'a>,
     root: RootRef<'a>,
     keyspace: u32,

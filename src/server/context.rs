@@ -11,6 +11,7 @@ pub(crate) fn of(state: &ServerState, db: u16, no_touch: bool) -> Context<'_> {
         db,
         databases: settings.databases,
         string_bytes_max: settings.proto_max_bulk_len,
+        hll_sparse_bytes_max: settings.hll_sparse_max_bytes,
         access: &state.access,
         touch: !no_touch,
         cursors: &state.cursors,

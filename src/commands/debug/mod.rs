@@ -249,6 +249,7 @@ fn context(state: &ServerState, db: u16) -> Context<'_> {
         db,
         databases: settings.databases,
         string_bytes_max: settings.proto_max_bulk_len,
+        hll_sparse_bytes_max: settings.hll_sparse_max_bytes,
         access: &state.access,
         touch: false,
         cursors: &state.cursors,

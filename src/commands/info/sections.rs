@@ -226,6 +226,7 @@ fn average_ttl_ms(picture: &Picture<'_>, database: &Database) -> u64 {
         db: database.db,
         databases: picture.settings.databases,
         string_bytes_max: picture.settings.proto_max_bulk_len,
+        hll_sparse_bytes_max: picture.settings.hll_sparse_max_bytes,
         access: &picture.state.access,
         touch: false,
         cursors: &picture.state.cursors,

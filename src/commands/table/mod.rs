@@ -160,7 +160,7 @@ impl Command {
 fn derived_flags(spec: &CommandSpec) -> Flags {
     let mut flags = spec.flags;
     match spec.run {
-        Run::Write(_) => flags = flags.or(Flags::WRITE),
+        Run::Write(_) if !flags.has(Flags::READONLY) => flags = flags.or(Flags::WRITE),
         Run::Read(_) => flags = flags.or(Flags::READONLY),
         _ => {}
     }

@@ -1,7 +1,9 @@
 //! Commands over a store in memory, with a clock that stands still.
 
 mod arguments;
+mod bitmaps;
 mod expire;
+mod hyperloglogs;
 mod keyspace;
 mod model;
 mod scan;
@@ -30,7 +32,10 @@ struct Harness {
     now_ms: u64,
     db: u16,
     string_bytes_max: u64,
+    hll_sparse_bytes_max: u64,
     expired: u64,
+    /// Bytes of keys and values that the last transaction has written.
+    last_write_bytes: usize,
     /// Reads that had to run again because they would have waited on the disk.
     blocked: u64,
     /// Whether what reads find expired is deleted right after.
@@ -51,7 +56,9 @@ impl Harness {
             now_ms: START_MS,
             db: 0,
             string_bytes_max: 512 * 1024 * 1024,
+            hll_sparse_bytes_max: 3000,
             expired: 0,
+            last_write_bytes: 0,
             blocked: 0,
             reaps: true,
         }
@@ -63,6 +70,7 @@ impl Harness {
             db: self.db,
             databases: 16,
             string_bytes_max: self.string_bytes_max,
+            hll_sparse_bytes_max: self.hll_sparse_bytes_max,
             access: &self.access,
             touch: true,
             cursors: &self.cursors,
@@ -113,6 +121,10 @@ impl Harness {
     }
 
     fn commit(&mut self, (changes, outcome): (Changes, EditOutcome)) {
+        let len = |(key, value): &(Bytes, Option<Bytes>)| {
+            key.len() + value.as_ref().map_or(0, Bytes::len)
+        };
+        self.last_write_bytes = changes.writes.iter().map(len).sum();
         self.store.commit(changes);
         self.expired += outcome.expired;
     }

@@ -1,6 +1,6 @@
 //! Durability and databases.
 
-use super::access::{Number, Word, choice, integer, text};
+use super::access::{Number, Word, choice, integer, memory, text};
 use crate::config::AppendFsync;
 use crate::config::kind::{Kind, Setting};
 
@@ -33,6 +33,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     .immutable()
     // Redis's own suite sets whatever `CONFIG GET *` shows, and must not see one more that is immutable.
     .hidden(),
+    Setting::new(
+        "hll-sparse-max-bytes",
+        memory!(hll_sparse_max_bytes, 0, i64::MAX as u64),
+        "3000",
+        "A HyperLogLog that would become longer gets dense registers, 12304 bytes",
+    ),
     Setting::new(
         "active-expire-effort",
         integer!(active_expire_effort, 1, 10),

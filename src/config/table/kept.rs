@@ -111,7 +111,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("hash-max-listpack-entries", Integer(0, I64), "512", TYPES)
         .alias("hash-max-ziplist-entries"),
     kept("hash-max-listpack-value", SIZE, "64", TYPES).alias("hash-max-ziplist-value"),
-    kept("hll-sparse-max-bytes", SIZE, "3000", TYPES),
     kept("ignore-warnings", Text, "", OS),
     kept("io-threads-do-reads", Switch, "no", "all threads read and write").immutable(),
     kept("jemalloc-bg-thread", Switch, "yes", "the allocator always has its threads"),
