@@ -113,8 +113,10 @@ impl Rows {
     /// The newest version of `key` that was replaced lately and that a view at `seq` sees.
     fn replaced(&self, key: &[u8], seq: SeqNo) -> Option<Found> {
         let replaced = self.replaced.lock();
-        let mut entries = replaced.iter().rev().flat_map(|batch| &batch.entries);
-        // A batch replaces each key once, and a later batch newer versions.
+        // What a batch has replaced is for views from before it: others see what it wrote, even
+        // where that is no row any more.
+        let unseen = replaced.iter().filter(|batch| batch.first_seq > seq);
+        let mut entries = unseen.flat_map(|batch| &batch.entries);
         entries.find(|entry| entry.seq() <= seq && entry.key() == key).map(Entry::found)
     }
 
@@ -294,15 +296,27 @@ mod tests {
         rows.note(entry("k", 8), 6);
         rows.note(entry("k", 10), 9);
         assert_eq!(rows.get(b"k", 10), Lookup::Found(found(10)));
-        assert_eq!(rows.get(b"k", 9), Lookup::Found(found(8)));
-        assert_eq!(rows.get(b"k", 6), Lookup::Found(found(4)));
+        assert_eq!(rows.get(b"k", 8), Lookup::Found(found(8)));
+        assert_eq!(rows.get(b"k", 5), Lookup::Found(found(4)));
         // Published, but a reader may still be under way with the view before.
         rows.publish(8);
-        assert_eq!(rows.get(b"k", 6), Lookup::Found(found(4)));
+        assert_eq!(rows.get(b"k", 5), Lookup::Found(found(4)));
         rows.publish(10);
-        assert_eq!(rows.get(b"k", 9), Lookup::Found(found(8)));
-        assert_eq!(rows.get(b"k", 6), Lookup::Unknown);
+        assert_eq!(rows.get(b"k", 8), Lookup::Found(found(8)));
+        assert_eq!(rows.get(b"k", 5), Lookup::Unknown);
         assert_eq!(rows.get(b"other", 8), Lookup::InTables);
+    }
+
+    #[test]
+    fn what_was_set_aside_is_not_for_views_that_see_its_replacement() {
+        let rows = Rows::new(0);
+        rows.note(entry("k", 1), 1);
+        rows.note(entry("k", 2), 2);
+        rows.publish(2);
+        rows.count_flush();
+        rows.trim(2);
+        rows.note(entry("k", 3), 3);
+        assert_eq!(rows.get(b"k", 2), Lookup::InTables);
     }
 
     #[test]
