@@ -20,12 +20,14 @@ use smallvec::SmallVec;
 
 use super::acl::Category;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Run, random};
-use crate::data::{Meta, View, glob_matches, glob_prefix, parse_int};
+use crate::data::{Meta, Place, View, glob_matches, glob_prefix, parse_int};
 use crate::engine::{self, Direction};
 use crate::protocol::Reply;
 
 /// Keys that a call of `SCAN` examines if it does not say how many.
 const COUNT_DEFAULT: u64 = 10;
+/// Keys that a call may examine beyond those where it goes on at a place that is not exactly known.
+const REPEATED_MAX: u64 = 1000;
 /// Expired keys that `RANDOMKEY` may meet before it takes the first one that is alive.
 const RANDOM_TRIES: usize = 100;
 
@@ -70,17 +72,19 @@ fn scan(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let options = ScanOptions::parse(args)?;
     let (cursors, keyspace) = (view.context().cursors, view.keyspace());
     let wanted = Wanted::new(options.pattern);
-    let start = match cursors.resume(keyspace, cursor) {
-        Bound::Included(key) if key > wanted.prefix[..] => Bound::Included(key),
-        Bound::Excluded(key) if key >= wanted.prefix[..] => Bound::Excluded(key),
+    let from = Resumed::of(view, cursors.resume(keyspace, cursor))?;
+    let start = match &from.start {
+        Bound::Included(key) if key > &wanted.prefix[..] => Bound::Included(key.clone()),
+        Bound::Excluded(key) if key >= &wanted.prefix[..] => Bound::Excluded(key.clone()),
         _ => Bound::Included(Bytes::copy_from_slice(&wanted.prefix)),
     };
     let mut keys = Vec::new();
     let mut last: Option<Bytes> = None;
-    for (entry, examined) in wanted.walk(view, as_slice(&start)).zip(0_u64..) {
+    let (mut examined, mut repeated) = (0, 0);
+    for entry in wanted.walk(view, as_slice(&start)) {
         let (key, meta) = entry?;
         if let Some(last) = last.filter(|_| examined == options.count) {
-            let cursor = cursors.remember(keyspace, &last);
+            let cursor = cursors.remember(keyspace, &last, from.shared_with(view, &last)?);
             return Ok(answer(cursor, keys));
         }
         if let Some(meta) = meta
@@ -91,9 +95,74 @@ fn scan(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
         {
             keys.push(Reply::Bulk(key.clone()));
         }
+        if repeated < REPEATED_MAX && from.may_repeat(&key) {
+            repeated += 1;
+        } else {
+            examined += 1;
+        }
         last = Some(key);
     }
     Ok(answer(0, keys))
+}
+
+/// Where a call goes on.
+struct Resumed {
+    start: Bound<Bytes>,
+    /// Whether the cursor was not known any more, so that keys come again.
+    is_near: bool,
+    /// A key, and how many bytes of it all keys have in common; `None` where that is not told yet.
+    shared: Option<(Bytes, usize)>,
+}
+
+impl Resumed {
+    fn of(view: &View<'_>, place: Place) -> Result<Self, Error> {
+        Ok(match place {
+            Place::Start => Self { start: Bound::Unbounded, is_near: false, shared: None },
+            Place::Behind { key, shared } => {
+                let shared = Some((key.clone(), shared));
+                Self { start: Bound::Excluded(key), is_near: false, shared }
+            }
+            Place::Near { shared, piece } => {
+                let common = common_prefix(view)?;
+                // Others came that begin otherwise: what the key began with is not known.
+                let start = match common.get(..shared) {
+                    Some(begin) => Bound::Included([begin, &piece[..]].concat().into()),
+                    None => Bound::Unbounded,
+                };
+                let len = common.len();
+                Self { start, is_near: true, shared: Some((common, len)) }
+            }
+        })
+    }
+
+    /// Whether a key stands where the one of a forgotten cursor did, as far as that is known. Such
+    /// keys are not counted, so that a scan goes on even where each of its cursors is forgotten.
+    fn may_repeat(&self, key: &[u8]) -> bool {
+        matches!(&self.start, Bound::Included(near) if self.is_near && key.starts_with(near))
+    }
+
+    /// How many bytes of `key` all keys have in common: of those that have been there since the scan
+    /// began, all do.
+    fn shared_with(&self, view: &View<'_>, key: &[u8]) -> Result<usize, Error> {
+        match &self.shared {
+            Some((known, shared)) => Ok(common_len(known, key).min(*shared)),
+            None => Ok(common_prefix(view)?.len()),
+        }
+    }
+}
+
+/// What all keys of the database begin with: what the first and the last one do.
+fn common_prefix(view: &View<'_>) -> Result<Bytes, Error> {
+    let end = |direction| {
+        let mut keys = view.walk(Bound::Unbounded, Bound::Unbounded, direction);
+        keys.next().transpose().map(|entry| entry.map_or(Bytes::new(), |(key, _)| key))
+    };
+    let (first, last) = (end(Direction::Forward)?, end(Direction::Reverse)?);
+    Ok(first.slice(..common_len(&first, &last)))
+}
+
+fn common_len(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// A cursor as Redis 7.4 reads it: `strtoull` of C, which takes blanks and a plus in front, and folds

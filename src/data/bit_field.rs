@@ -52,10 +52,18 @@ impl FieldType {
     }
 
     /// What is stored where the field shall become `value`; `None` where that fails. A negative
-    /// number is above all others for an unsigned field, as in Redis.
+    /// number is above all others for an unsigned field, as in Redis; one whose distance to the
+    /// greatest number of a signed field takes more than 63 bits saturates there, as in Redis too.
     #[must_use]
     pub fn set(self, value: i64, overflow: Overflow) -> Option<i64> {
-        self.fit(if self.signed { value.into() } else { (value as u64).into() }, overflow)
+        if !self.signed {
+            return self.fit((value as u64).into(), overflow);
+        }
+        let max = i64::MAX >> (64 - self.bits);
+        if overflow == Overflow::Saturate && self.bits < 64 && max.checked_sub(value).is_none() {
+            return Some(max);
+        }
+        self.fit(value.into(), overflow)
     }
 
     /// What is stored where `increment` is added to `value`, a number of this type; `None` where
@@ -122,6 +130,9 @@ mod tests {
         assert_eq!(field("u8").set(-1, Fail), None);
         assert_eq!(field("i8").set(255, Wrap), Some(-1));
         assert_eq!(field("i8").set(-129, Saturate), Some(-128));
+        assert_eq!(field("i32").set(i64::MIN, Saturate), Some(i64::from(i32::MAX)));
+        assert_eq!(field("i32").set(i64::MIN + (1 << 31), Saturate), Some(i64::from(i32::MIN)));
+        assert_eq!(field("i64").set(i64::MIN, Saturate), Some(i64::MIN));
         assert_eq!(field("i1").set(1, Wrap), Some(-1));
         assert_eq!(field("i1").set(1, Saturate), Some(0));
     }

@@ -4,7 +4,8 @@
 //! - [`View`] reads a database, [`Edit`] changes it in a transaction; `string` is the part of both
 //!   that knows strings; `bits`, `bit_edit`, `bit_field` and `bit_op` see them as arrays of bits.
 //! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
-//! - [`Access`] and [`Cursors`] are shared memory beside the records: nothing of them is stored.
+//! - [`Access`] and [`Cursors`] are shared memory beside the records; [`CursorFile`] keeps the cursors
+//!   over a restart.
 
 mod access;
 mod bit_edit;
@@ -33,7 +34,7 @@ pub use bit_edit::BitEdit;
 pub use bit_field::{FieldType, Overflow};
 pub use bit_op::BitOperation;
 pub use context::Context;
-pub use cursors::Cursors;
+pub use cursors::{CursorFile, Cursors, Place};
 pub use edit::{Edit, EditOutcome};
 pub use expiry::{ExpiryCycle, ExpiryMarks, expire_cycle};
 pub use extended::Extended;

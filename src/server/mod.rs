@@ -6,6 +6,7 @@ mod buffers;
 mod connection;
 mod context;
 mod cron;
+mod cursors;
 mod dispatch;
 mod expiry;
 mod gates;

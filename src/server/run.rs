@@ -13,7 +13,7 @@ use super::logging::{self, Level};
 use super::message;
 use super::pidfile::PidFile;
 use super::writer::WriterTask;
-use super::{accept, cron, expiry, limits, settings, shutdown};
+use super::{accept, cron, cursors, expiry, limits, settings, shutdown};
 use crate::commands::{ServerState, memory_budget};
 use crate::config::{Config, Parsed, Settings};
 use crate::data;
@@ -123,6 +123,8 @@ async fn serve(
     let mut writer_task = tokio::spawn(task.run());
     tokio::spawn(expiry::run(Arc::clone(&state), messages.downgrade()));
     tokio::spawn(cron::run(Arc::clone(&state)));
+    let cursor_file = cursors::load(&state);
+    tokio::spawn(cursors::run(Arc::clone(&state), Arc::clone(&cursor_file)));
     banner(&settings);
     listeners.start(sockets);
 
@@ -136,6 +138,7 @@ async fn serve(
     listeners.close();
     shutdown::drain_connections(&state, request).await;
     shutdown::save_rest(&state, request).await;
+    cursors::save(&state, &cursor_file, shutdown::drain_patience(&state)).await;
     drop(messages);
     if let Err(error) = shutdown::drain_writer(writer_task, shutdown::drain_patience(&state)).await
     {

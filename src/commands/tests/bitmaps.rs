@@ -429,6 +429,8 @@ impl Pair {
         let after = match overflow {
             _ if (min..=max).contains(&wanted) => Some(wanted),
             "WRAP" => Some((wanted - min).rem_euclid(1 << bits) + min),
+            // As in Redis: the distance is computed with 64 bits.
+            "SAT" if !adds && signed && max - wanted > i128::from(i64::MAX) => Some(max),
             "SAT" => Some(wanted.clamp(min, max)),
             _ => None,
         };

@@ -113,6 +113,43 @@ fn a_literal_prefix_bounds_the_walk() {
     assert_eq!(server.run("KEYS *").matches(':').count(), 505);
 }
 
+/// Scans to the end, and forgets every cursor that it is given; answers all keys and the calls.
+fn scan_forgetful(server: &mut Harness, options: &str) -> (BTreeSet<Bytes>, usize) {
+    let (mut all, mut cursor, mut calls) = (BTreeSet::new(), 0, 0);
+    loop {
+        let (next, keys) = step(server, cursor, options);
+        all.extend(keys);
+        calls += 1;
+        if next == 0 {
+            return (all, calls);
+        }
+        assert!(calls < 5000, "no end");
+        server.cursors = crate::data::Cursors::default();
+        cursor = next;
+    }
+}
+
+#[test]
+fn a_walk_ends_though_every_cursor_is_forgotten() {
+    for prefix in ["", "key:", "the:keys:of:this:application:have:a:very:long:name:"] {
+        let mut server = Harness::new();
+        populate(&mut server, prefix, 3000);
+        for options in ["COUNT 1", "COUNT 10", "COUNT 700", "MATCH *"] {
+            let (keys, calls) = scan_forgetful(&mut server, options);
+            assert_eq!(keys.len(), 3000, "{prefix} {options}");
+            assert!(options != "COUNT 10" || calls <= 301, "{calls} calls for {prefix}");
+        }
+        // One key that begins otherwise, and there is nothing in common any more.
+        let (cursor, seen) = step(&mut server, 0, "COUNT 2000");
+        server.run("SET 000 v");
+        server.cursors = crate::data::Cursors::default();
+        let (next, keys) = step(&mut server, cursor, "COUNT 5000");
+        assert_eq!(next, 0);
+        let seen: BTreeSet<Bytes> = seen.into_iter().chain(keys).collect();
+        assert!(seen.len() >= 3000, "{prefix}: {}", seen.len());
+    }
+}
+
 #[test]
 fn walks_over_the_engine() {
     let mut server = Harness::over(Store::disk());
