@@ -12,6 +12,8 @@ mod debug;
 mod error;
 mod expire;
 mod expiry_option;
+mod hash;
+mod hash_expire;
 mod help;
 mod info;
 mod keyspace;
@@ -26,12 +28,15 @@ mod random;
 mod scan;
 mod server;
 mod session;
+mod set;
+mod set_algebra;
 mod slowlog;
 mod spec;
 mod state;
 mod stopping;
 mod string;
 pub mod table;
+mod typed;
 
 pub use arg::{Arg, ArgKind};
 pub use args::Args;
@@ -40,6 +45,7 @@ pub use clients::{Client, ClientFlag, Clients, Unblock};
 pub use error::{CommandResult, Error};
 pub use keyspec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub(crate) use memory::budget as memory_budget;
+pub(crate) use object::packing;
 pub use pause::{Pause, PauseKind};
 pub use session::{ReplyMode, Session};
 pub use spec::{
@@ -53,6 +59,10 @@ const FAMILIES: &[&[CommandSpec]] = &[
     connection::COMMANDS,
     client::COMMANDS,
     string::COMMANDS,
+    hash::COMMANDS,
+    hash_expire::COMMANDS,
+    set::COMMANDS,
+    set_algebra::COMMANDS,
     keyspace::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

@@ -71,6 +71,10 @@ impl Arity {
 pub enum Group {
     /// Strings.
     String,
+    /// Hashes.
+    Hash,
+    /// Sets.
+    Set,
     /// Keys of any type.
     Generic,
     /// The connection.
@@ -85,6 +89,8 @@ impl Group {
     pub const fn name(self) -> &'static str {
         match self {
             Self::String => "string",
+            Self::Hash => "hash",
+            Self::Set => "set",
             Self::Generic => "generic",
             Self::Connection => "connection",
             Self::Server => "server",

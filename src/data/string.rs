@@ -30,6 +30,7 @@ pub(super) fn read_range(
     let (generation, len) = match &meta.body {
         Body::Inline(value) => return Ok(value.slice(to_len(start)..to_len(end))),
         Body::Chunked { generation, .. } => (*generation, to_len(end - start)),
+        Body::Collection(_) => return Ok(Bytes::new()),
     };
     let (first, last) = (chunk_of(start), chunk_of(end - 1));
     let mut bytes = BytesMut::zeroed(len);
@@ -153,6 +154,7 @@ impl Edit<'_> {
                 self.select(db);
                 self.new_chunks(&value)
             }
+            Body::Collection(collection) => Body::Collection(self.copy_elements(collection, db)?),
         };
         self.select(db);
         let old = self.find(key)?;

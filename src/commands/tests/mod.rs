@@ -1,10 +1,15 @@
 //! Commands over a store in memory, with a clock that stands still.
 
 mod arguments;
+mod collection_model;
+mod collections;
 mod expire;
+mod hash_expire;
+mod hashes;
 mod keyspace;
 mod model;
 mod scan;
+mod sets;
 mod store;
 mod strings;
 
@@ -14,7 +19,8 @@ use self::store::Store;
 use super::table::{self, Lookup};
 use super::{Args, Error, Run};
 use crate::data::{
-    Access, Context, Cursors, Edit, EditOutcome, ExpiryMarks, ReadOutcome, View, expire_cycle,
+    Access, Context, Cursors, Edit, EditOutcome, ExpiryMarks, Packing, ReadOutcome, View,
+    expire_cycle,
 };
 use crate::engine::{self, Changes, ReadMode};
 use crate::protocol::Reply;
@@ -30,6 +36,7 @@ struct Harness {
     now_ms: u64,
     db: u16,
     string_bytes_max: u64,
+    packing: Packing,
     expired: u64,
     /// Reads that had to run again because they would have waited on the disk.
     blocked: u64,
@@ -51,6 +58,7 @@ impl Harness {
             now_ms: START_MS,
             db: 0,
             string_bytes_max: 512 * 1024 * 1024,
+            packing: Packing::default(),
             expired: 0,
             blocked: 0,
             reaps: true,
@@ -63,6 +71,7 @@ impl Harness {
             db: self.db,
             databases: 16,
             string_bytes_max: self.string_bytes_max,
+            packing: self.packing,
             access: &self.access,
             touch: true,
             cursors: &self.cursors,
@@ -159,12 +168,20 @@ fn text(reply: &Reply) -> String {
         Reply::Bulk(bytes) => format!("\"{}\"", bytes.escape_ascii()),
         Reply::Null | Reply::NullArray => "nil".to_owned(),
         Reply::Array(replies) => format!("[{}]", list(replies)),
+        Reply::Set(replies) => format!("~[{}]", list(replies)),
         Reply::Map(pairs) => {
             let pairs: Vec<_> = pairs
                 .iter()
                 .map(|(key, value)| format!("{}: {}", text(key), text(value)))
                 .collect();
             format!("{{{}}}", pairs.join(", "))
+        }
+        Reply::Pairs(pairs) => {
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(key, value)| format!("({} {})", text(key), text(value)))
+                .collect();
+            format!("[{}]", pairs.join(" "))
         }
         other => format!("{other:?}"),
     }
