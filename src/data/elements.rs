@@ -244,3 +244,44 @@ impl std::fmt::Debug for Elements<'_> {
         f.debug_struct("Elements").field("collection", self.collection).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::key;
+    use crate::data::model::Store;
+    use crate::engine::Changes;
+
+    /// A set whose members have these positions.
+    fn store(members: &[(u64, &str)]) -> (Store, Collection) {
+        let (mut store, mut changes) = (Store::default(), Changes::default());
+        for (order, name) in members {
+            let engine_key = key::element(0, 1, *order, name.as_bytes());
+            changes.writes.set(Bytes::copy_from_slice(&engine_key), Some(Bytes::new()));
+        }
+        store.commit(changes);
+        let place = Place::Exploded { generation: 1 };
+        (store, Collection { count: members.len() as u64, next_expiry_ms: None, place })
+    }
+
+    #[test]
+    fn a_page_never_ends_between_members_of_one_position() {
+        let members = [(0, "a"), (0, "b"), (3, "c"), (7, "d"), (7, "e"), (7, "f"), (9, "g")];
+        let (store, collection) = store(&members);
+        let shape = Shape { values: false, expiries: false };
+        let elements =
+            Elements { read: &store, keyspace: 0, now_ms: 0, shape, collection: &collection };
+        let page = |cursor, count| {
+            let (next, page) = elements.page(cursor, count).unwrap();
+            let names: Vec<u8> = page.iter().flat_map(|member| member.name.to_vec()).collect();
+            (next, String::from_utf8(names).unwrap())
+        };
+        assert_eq!(page(0, 1), (3, "ab".to_owned()));
+        assert_eq!(page(3, 2), (9, "cdef".to_owned()));
+        assert_eq!(page(7, 1), (9, "def".to_owned()));
+        assert_eq!(page(4, 3), (9, "def".to_owned()));
+        assert_eq!(page(9, 1), (0, "g".to_owned()));
+        assert_eq!(page(10, 1), (0, String::new()));
+        assert_eq!(page(0, 100), (0, "abcdefg".to_owned()));
+    }
+}

@@ -202,6 +202,25 @@ fn pages_are_as_long_as_asked_for() {
     );
 }
 
+#[test]
+fn a_large_collection_is_read_on_the_blocking_pool() {
+    let mut server = Harness::over(Store::disk());
+    server.packing = BOTH[1];
+    for n in 0..30 {
+        let pairs: Vec<String> = (0..100).map(|m| format!("field:{n}:{m} value")).collect();
+        server.run(&format!("hset h {}", pairs.join(" ")));
+    }
+    server.store.compact();
+    server.run("hget h field:1:1");
+    server.blocked = 0;
+    let Ok(Reply::Map(pairs)) = server.call(&[Bytes::from("hgetall"), Bytes::from("h")]) else {
+        panic!("a map");
+    };
+    assert_eq!((pairs.len(), server.blocked), (3000, 1));
+    assert_eq!(server.run("copy h i"), "1");
+    server.store.check();
+}
+
 /// How far counts are from equal ones: about the number of kinds where they differ by chance only.
 fn chi_square(counts: &[u32], kinds: usize) -> f64 {
     let expected = f64::from(counts.iter().sum::<u32>()) / kinds as f64;
