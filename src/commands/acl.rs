@@ -12,13 +12,13 @@ pub enum Category {
     Read,
     /// `@write`. Derived.
     Write,
-    /// `@set`.
+    /// `@set`. Derived from the group.
     Set,
     /// `@sortedset`.
     SortedSet,
     /// `@list`.
     List,
-    /// `@hash`.
+    /// `@hash`. Derived from the group.
     Hash,
     /// `@string`. Derived from the group.
     String,
@@ -100,6 +100,8 @@ impl Categories {
         add(own && spec.group == Group::String, Category::String);
         add(own && spec.group == Group::Bitmap, Category::Bitmap);
         add(own && spec.group == Group::HyperLogLog, Category::HyperLogLog);
+        add(own && spec.group == Group::Hash, Category::Hash);
+        add(own && spec.group == Group::Set, Category::Set);
         add(own && spec.group == Group::Connection, Category::Connection);
         add(flags.has(Flags::WRITE), Category::Write);
         add(flags.has(Flags::READONLY), Category::Read);

@@ -43,6 +43,11 @@ impl<'a> Args<'a> {
         self.all.get(self.next)
     }
 
+    /// Passes over so many words.
+    pub fn skip(&mut self, words: usize) {
+        self.next = self.next.saturating_add(words);
+    }
+
     /// Whether nothing is left.
     #[must_use]
     pub fn is_empty(&self) -> bool {

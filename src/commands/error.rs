@@ -69,6 +69,28 @@ pub enum Error {
     DecrementOverflow,
     /// The sum is no finite number.
     NanOrInfinity,
+    /// The value of a field is no integer.
+    HashNotAnInteger,
+    /// The value of a field is no number.
+    HashNotAFloat,
+    /// An infinite increment.
+    NotFinite,
+    /// A negative number, or none, where a count was expected.
+    MustBePositive,
+    /// `HEXPIRE` with a negative time.
+    NegativeFieldExpire,
+    /// No `FIELDS` where it has to be.
+    NoFieldsArgument,
+    /// More or fewer fields than announced.
+    WrongFieldCount,
+    /// `SINTERCARD` without keys.
+    NoKeys,
+    /// `SINTERCARD` of more keys than there are words.
+    TooManyKeys,
+    /// `SINTERCARD` with a negative limit.
+    NegativeLimit,
+    /// `NOVALUES` of another scan than `HSCAN`.
+    NoValuesOfHashes,
     /// `SCAN` with a cursor that is no number.
     InvalidCursor,
     /// `LCS` of keys that hold no strings.
@@ -145,6 +167,21 @@ impl std::fmt::Display for Error {
             Self::IncrementOverflow => "ERR increment or decrement would overflow",
             Self::DecrementOverflow => "ERR decrement would overflow",
             Self::NanOrInfinity => "ERR increment would produce NaN or Infinity",
+            Self::HashNotAnInteger => "ERR hash value is not an integer",
+            Self::HashNotAFloat => "ERR hash value is not a float",
+            Self::NotFinite => "ERR value is NaN or Infinity",
+            Self::MustBePositive => "ERR value is out of range, must be positive",
+            Self::NegativeFieldExpire => "ERR invalid expire time, must be >= 0",
+            Self::NoFieldsArgument => {
+                "ERR Mandatory argument FIELDS is missing or not at the right position"
+            }
+            Self::WrongFieldCount => {
+                "ERR The `numfields` parameter must match the number of arguments"
+            }
+            Self::NoKeys => "ERR numkeys should be greater than 0",
+            Self::TooManyKeys => "ERR Number of keys can't be greater than number of args",
+            Self::NegativeLimit => "ERR LIMIT can't be negative",
+            Self::NoValuesOfHashes => "ERR NOVALUES option can only be used in HSCAN",
             Self::InvalidCursor => "ERR invalid cursor",
             Self::LcsNotStrings => "ERR The specified keys must contain string values",
             Self::LcsLenWithIdx => {

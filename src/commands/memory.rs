@@ -17,6 +17,8 @@ const TIPS: &[&str] =
     &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
 /// Bytes that a record takes besides key and value: prefixes, type, flags, expiry, sequence number.
 const RECORD_OVERHEAD_BYTES: u64 = 32;
+/// Elements that the size of a large collection is told from, if the call does not say how many.
+pub(super) const SAMPLES: u64 = 5;
 /// Below this much memory ratios say nothing.
 const DOCTOR_BYTES_MIN: u64 = 5 << 20;
 
@@ -53,20 +55,26 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .since("4.0.0")
         .complexity("O(1)")
         .summary("Answers how many bytes a key takes.")
-        .differs("Bytes on disk before compression, not in memory; SAMPLES changes nothing.")
+        .differs("Bytes on disk before compression, not in memory.")
         .keys(&[KeySpec::one(2).ro()])
         .args(&[Arg::key("key"), Arg::integer("count").with_token("SAMPLES").optional()]),
 ];
 
 fn usage(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let key = args.next_bytes()?;
+    let mut samples = SAMPLES;
     while !args.is_empty() {
-        if !args.eat("SAMPLES") || args.next_int()? < 0 {
+        if !args.eat("SAMPLES") {
             return Err(super::Error::Syntax);
         }
+        samples = u64::try_from(args.next_int()?).map_err(|_| super::Error::Syntax)?;
     }
     let Some(meta) = view.inspect(key)? else { return Ok(Reply::Null) };
-    let bytes = key.len() as u64 + meta.string_len() + RECORD_OVERHEAD_BYTES;
+    let value = match view.elements(key, &meta) {
+        Some(elements) => elements.size_bytes(samples)?,
+        None => meta.string_len(),
+    };
+    let bytes = key.len() as u64 + value + RECORD_OVERHEAD_BYTES;
     Ok(Reply::Integer(i64::try_from(bytes).unwrap_or(i64::MAX)))
 }
 

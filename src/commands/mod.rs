@@ -13,6 +13,8 @@ mod debug;
 mod error;
 mod expire;
 mod expiry_option;
+mod hash;
+mod hash_expire;
 mod help;
 mod hyperloglog;
 mod info;
@@ -28,12 +30,15 @@ mod random;
 mod scan;
 mod server;
 mod session;
+mod set;
+mod set_algebra;
 mod slowlog;
 mod spec;
 mod state;
 mod stopping;
 mod string;
 pub mod table;
+mod typed;
 
 pub use arg::{Arg, ArgKind};
 pub use args::Args;
@@ -42,6 +47,7 @@ pub use clients::{Client, ClientFlag, Clients, Unblock};
 pub use error::{CommandResult, Error};
 pub use keyspec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub(crate) use memory::budget as memory_budget;
+pub(crate) use object::packing;
 pub use pause::{Pause, PauseKind};
 pub use session::{ReplyMode, Session};
 pub use spec::{
@@ -57,6 +63,10 @@ const FAMILIES: &[&[CommandSpec]] = &[
     string::COMMANDS,
     bitmap::COMMANDS,
     hyperloglog::COMMANDS,
+    hash::COMMANDS,
+    hash_expire::COMMANDS,
+    set::COMMANDS,
+    set_algebra::COMMANDS,
     keyspace::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

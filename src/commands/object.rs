@@ -2,7 +2,8 @@
 
 use super::acl::Category;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Group, KeySpec, Run, help};
-use crate::data::{Body, Meta, StringForm, View, parse_int};
+use crate::config::Settings;
+use crate::data::{Body, Meta, Packing, Place, StringForm, View, parse_int};
 use crate::protocol::Reply;
 
 /// Longest string in bytes that Redis would keep in one piece with its header.
@@ -51,11 +52,30 @@ fn encoding(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
 
 /// What Redis would call the encoding of a value.
 pub(super) fn encoding_name(meta: &Meta) -> &'static str {
+    if let Body::Collection(collection) = &meta.body {
+        return match collection.place {
+            Place::Packed(_) => "listpack",
+            Place::Expiring(_) => "listpackex",
+            Place::Integers(_) => "intset",
+            Place::Exploded { .. } => "hashtable",
+        };
+    }
     match (&meta.body, meta.form) {
         (_, StringForm::Raw) => "raw",
         (Body::Inline(value), StringForm::Natural) if parse_int(value).is_some() => "int",
         (Body::Inline(value), _) if value.len() <= EMBEDDED_BYTES_MAX => "embstr",
         _ => "raw",
+    }
+}
+
+/// Up to where collections are one record, by the settings.
+pub(crate) fn packing(settings: &Settings) -> Packing {
+    Packing {
+        hash_entries: settings.hash_max_listpack_entries,
+        hash_value: settings.hash_max_listpack_value,
+        set_integers: settings.set_max_intset_entries,
+        set_entries: settings.set_max_listpack_entries,
+        set_value: settings.set_max_listpack_value,
     }
 }
 

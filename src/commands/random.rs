@@ -1,4 +1,4 @@
-//! Keys chosen at random, and what a few of them tell about all.
+//! Keys and elements chosen at random, and what a few of them tell about all.
 
 use std::ops::Bound;
 
@@ -6,19 +6,69 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::scan::prefix_end;
-use crate::data::{Meta, View};
-use crate::engine::{Direction, Result};
+use super::{Args, Error};
+use crate::data::{Element, Elements, Meta, View};
+use crate::engine::{self, Direction};
 
 /// In a database of at most so many keys all are looked at.
 pub(super) const FEW_KEYS: u64 = 64;
 /// Of at most so many expiries the mean is exact: a quarter of what a resident view may walk.
 const FEW_EXPIRIES: u64 = 512;
+/// Elements that may be answered more than once, at most: the reply is made in memory.
+const REPEATED_MAX: u64 = 1 << 18;
+/// What documents say of [`REPEATED_MAX`].
+pub(super) const REPEATED_AT_MOST: &str = "At most 262144 elements for a negative count.";
 /// Expiries that the mean of more of them is told from.
 const SAMPLES: usize = 32;
+
+/// How many elements a call asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Count {
+    /// So many different ones.
+    Distinct(u64),
+    /// So many, whether or not one comes again.
+    Repeated(u64),
+}
+
+impl Count {
+    /// Reads the next word: a negative number allows repetitions.
+    pub(super) fn parse(args: &mut Args<'_>) -> std::result::Result<Self, Error> {
+        match args.next_int()? {
+            i64::MIN => Err(Error::Text(
+                "ERR value is out of range, value must between -9223372036854775807 and \
+                 9223372036854775807"
+                    .to_owned(),
+            )),
+            count @ ..0 => Ok(Self::Repeated(count.unsigned_abs())),
+            count => Ok(Self::Distinct(count.unsigned_abs())),
+        }
+    }
+
+    /// Fails where twice as many would be no count any more.
+    pub(super) fn check_twice(self) -> std::result::Result<(), Error> {
+        let (Self::Distinct(count) | Self::Repeated(count)) = self;
+        if count > i64::MAX.unsigned_abs() / 2 {
+            return Err(Error::Text("ERR value is out of range".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// So many elements.
+    pub(super) fn pick(self, elements: &Elements<'_>) -> std::result::Result<Vec<Element>, Error> {
+        match self {
+            Self::Distinct(count) => Ok(elements.pick_distinct(count)?),
+            Self::Repeated(count) if count > REPEATED_MAX => Err(Error::Text(format!(
+                "ERR value is out of range, at most {REPEATED_MAX} elements are answered"
+            ))),
+            Self::Repeated(count) => Ok(elements.pick_repeated(count)?),
+        }
+    }
+}
 
 /// A key and what is known of it; `None` for one that has expired.
 pub(super) type Entry = (Bytes, Option<Meta>);
 
+type Result<T> = engine::Result<T>;
 type Found<T> = Result<Option<(Bytes, T)>>;
 
 /// Entries in the order of their bytes, of which the ends of any range can be found.

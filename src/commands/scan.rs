@@ -69,7 +69,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
 
 fn scan(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let cursor = parse_cursor(args.next_bytes()?).ok_or(Error::InvalidCursor)?;
-    let options = ScanOptions::parse(args)?;
+    let options = ScanOptions::parse(args, Scanned::Keys)?;
     let (cursors, keyspace) = (view.context().cursors, view.keyspace());
     let wanted = Wanted::new(options.pattern);
     let from = Resumed::of(view, cursors.resume(keyspace, cursor))?;
@@ -85,7 +85,7 @@ fn scan(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
         let (key, meta) = entry?;
         if let Some(last) = last.filter(|_| examined == options.count) {
             let cursor = cursors.remember(keyspace, &last, from.shared_with(view, &last)?);
-            return Ok(answer(cursor, keys));
+            return Ok(scan_answer(cursor, keys));
         }
         if let Some(meta) = meta
             && wanted.matches(&key)
@@ -102,7 +102,7 @@ fn scan(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
         }
         last = Some(key);
     }
-    Ok(answer(0, keys))
+    Ok(scan_answer(0, keys))
 }
 
 /// Where a call goes on.
@@ -167,7 +167,7 @@ fn common_len(a: &[u8], b: &[u8]) -> usize {
 
 /// A cursor as Redis 7.4 reads it: `strtoull` of C, which takes blanks and a plus in front, and folds
 /// a negative number over; but none that fits a signed 64-bit integer. Nothing behind a NUL byte.
-fn parse_cursor(text: &[u8]) -> Option<u64> {
+pub(super) fn parse_cursor(text: &[u8]) -> Option<u64> {
     let text = text.split(|byte| *byte == 0).next()?;
     if parse_int(text).is_some_and(|number| number < 0) {
         return None;
@@ -183,33 +183,61 @@ fn parse_cursor(text: &[u8]) -> Option<u64> {
     Some(if negative { number.wrapping_neg() } else { number })
 }
 
-fn answer(cursor: u64, keys: Vec<Reply>) -> Reply {
+/// Cursor and page of a scan.
+pub(super) fn scan_answer(cursor: u64, page: Vec<Reply>) -> Reply {
     let cursor = Bytes::copy_from_slice(itoa::Buffer::new().format(cursor).as_bytes());
-    Reply::Array(vec![Reply::Bulk(cursor), Reply::Array(keys)])
+    Reply::Array(vec![Reply::Bulk(cursor), Reply::Array(page)])
 }
 
-struct ScanOptions<'a> {
+/// What a scan walks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scanned {
+    /// Keys of a database.
+    Keys,
+    /// Fields of a hash.
+    Fields,
+    /// Members of a set.
+    Members,
+}
+
+/// The options of a scan.
+pub(super) struct ScanOptions<'a> {
     pattern: &'a [u8],
-    count: u64,
+    /// About how many are to be examined; not 0.
+    pub(super) count: u64,
     type_name: Option<&'a [u8]>,
+    /// `NOVALUES`.
+    pub(super) no_values: bool,
 }
 
 impl<'a> ScanOptions<'a> {
-    fn parse(args: &mut Args<'a>) -> Result<Self, Error> {
-        let mut options = Self { pattern: b"*", count: COUNT_DEFAULT, type_name: None };
+    /// Reads what is left of the call.
+    pub(super) fn parse(args: &mut Args<'a>, scanned: Scanned) -> Result<Self, Error> {
+        let mut options =
+            Self { pattern: b"*", count: COUNT_DEFAULT, type_name: None, no_values: false };
         while !args.is_empty() {
             if args.eat("COUNT") {
                 let count = u64::try_from(args.next_int()?).ok().filter(|count| *count > 0);
                 options.count = count.ok_or(Error::Syntax)?;
             } else if args.eat("MATCH") {
                 options.pattern = args.next_bytes()?;
-            } else if args.eat("TYPE") {
+            } else if scanned == Scanned::Keys && args.eat("TYPE") {
                 options.type_name = Some(args.next_bytes()?);
+            } else if args.eat("NOVALUES") {
+                if scanned != Scanned::Fields {
+                    return Err(Error::NoValuesOfHashes);
+                }
+                options.no_values = true;
             } else {
                 return Err(Error::Syntax);
             }
         }
         Ok(options)
+    }
+
+    /// Whether the pattern matches; that of every name matches an empty one too.
+    pub(super) fn matches(&self, name: &[u8]) -> bool {
+        self.pattern == b"*" || glob_matches(self.pattern, name, false)
     }
 }
 

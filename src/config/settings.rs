@@ -146,6 +146,16 @@ pub struct Settings {
     pub lfu_log_factor: u32,
     /// Minutes after which the frequency counter of an idle key is halved.
     pub lfu_decay_time: u32,
+    /// Fields up to which a hash is one record.
+    pub hash_max_listpack_entries: u64,
+    /// Bytes of a field or value up to which a hash is one record.
+    pub hash_max_listpack_value: u64,
+    /// Members up to which a set of integers is one record.
+    pub set_max_intset_entries: u64,
+    /// Members up to which another set is one record.
+    pub set_max_listpack_entries: u64,
+    /// Bytes of a member up to which a set is one record.
+    pub set_max_listpack_value: u64,
     /// How hard active expiry works, 1 to 10.
     pub active_expire_effort: u32,
     /// Background ticks per second.
@@ -204,6 +214,11 @@ impl Settings {
             maxmemory_policy: Default::default(),
             lfu_log_factor: Default::default(),
             lfu_decay_time: Default::default(),
+            hash_max_listpack_entries: Default::default(),
+            hash_max_listpack_value: Default::default(),
+            set_max_intset_entries: Default::default(),
+            set_max_listpack_entries: Default::default(),
+            set_max_listpack_value: Default::default(),
             active_expire_effort: Default::default(),
             hz: Default::default(),
             loglevel: Default::default(),

@@ -1,6 +1,6 @@
 //! What surrounds a call: the time, the database, the limits.
 
-use super::{Access, Cursors};
+use super::{Access, Cursors, Packing};
 
 /// What a view or a transaction knows besides the records.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +15,8 @@ pub struct Context<'a> {
     pub string_bytes_max: u64,
     /// Longest HyperLogLog with sparse registers, in bytes (`hll-sparse-max-bytes`).
     pub hll_sparse_bytes_max: u64,
+    /// How large a collection may be in its metadata record.
+    pub packing: Packing,
     /// Access times and frequencies of keys.
     pub access: &'a Access,
     /// Whether reads change access times (`CLIENT NO-TOUCH`).

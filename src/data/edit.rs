@@ -1,13 +1,14 @@
 //! A Redis database in a transaction, for writes.
 //!
-//! Every change of a key goes through [`Edit::replace`], which keeps four things in step in the
-//! one transaction: the metadata record, the expiry index, the generation record, and the counts
-//! in the root record.
+//! Every change of a key goes through [`Edit::replace`], which keeps five things in step in the
+//! one transaction: the metadata record, the expiry index, the index of fields that expire, the
+//! generation record, and the counts in the root record.
 
 use bytes::Bytes;
 
-use super::{Context, Meta, ReadOutcome, View, key, root::Root};
-use crate::engine::{Changes, Read, Result, Txn};
+use super::{Collection, Context, Meta, Place, ReadOutcome, View, collection, key};
+use super::{hash_expiry, root::Root};
+use crate::engine::{Changes, Direction, Read, Result, Txn};
 
 /// What a transaction has done besides its changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct EditOutcome {
     pub dirty: u64,
     /// Keys that were deleted because they had expired.
     pub expired: u64,
+    /// Fields that were deleted because they had expired.
+    pub expired_fields: u64,
     /// Keys that were looked up for reading and found.
     pub hits: u64,
     /// Keys that were looked up for reading and not found.
@@ -60,10 +63,15 @@ impl<'a> Edit<'a> {
         Ok(answer)
     }
 
-    /// Deletes those keys of `outcome` that have expired by now.
+    /// Deletes those keys of `outcome` that have expired by now, and expired fields of the others.
     pub fn reap(&mut self, outcome: &ReadOutcome) -> Result<()> {
+        let now_ms = self.context.now_ms;
         for key in &outcome.expired {
-            self.find(key)?;
+            if let Some(meta) = self.find(key)?
+                && meta.next_field_expiry().is_some_and(|at_ms| at_ms <= now_ms)
+            {
+                self.expire_fields(key, meta, hash_expiry::REAPED_FIELDS_MAX)?;
+            }
         }
         Ok(())
     }
@@ -82,8 +90,7 @@ impl<'a> Edit<'a> {
 
     /// Looks up `key` for a change; counts no hit or miss.
     pub fn find(&mut self, key: &[u8]) -> Result<Option<Meta>> {
-        let Some(record) = self.txn.get(&key::meta(self.keyspace, key))? else { return Ok(None) };
-        let meta = Meta::decode(&record)?;
+        let Some(meta) = self.stored(key)? else { return Ok(None) };
         if meta.is_expired(self.context.now_ms) {
             self.put(key, Some(&meta), None);
             self.outcome.expired += 1;
@@ -91,6 +98,12 @@ impl<'a> Edit<'a> {
         }
         self.touch(key);
         Ok(Some(meta))
+    }
+
+    /// What is stored of `key`, expired or not.
+    pub(super) fn stored(&self, key: &[u8]) -> Result<Option<Meta>> {
+        let record = self.txn.get(&key::meta(self.keyspace, key))?;
+        record.map(|record| Meta::decode(&record)).transpose()
     }
 
     /// Looks up `key` for a change that also answers its value: counts a hit or a miss.
@@ -170,14 +183,61 @@ impl<'a> Edit<'a> {
         self.outcome.dirty += changes;
     }
 
+    /// As [`Self::replace`], for so many changes of elements.
+    pub(super) fn replace_collection(
+        &mut self,
+        key: &[u8],
+        old: Option<&Meta>,
+        new: Option<&Meta>,
+        changes: u64,
+    ) {
+        self.replace(key, old, new);
+        self.outcome.dirty += changes.saturating_sub(1);
+    }
+
+    /// Deletes the collection at `key`, of so many elements, which [`Self::find`] has found.
+    pub fn delete_collection(&mut self, key: &[u8], meta: &Meta, elements: u64) {
+        self.replace_collection(key, Some(meta), None, elements);
+    }
+
     /// Counts keys that active expiry has deleted by their index records alone.
     pub(super) fn count_expired(&mut self, keys: u64) {
         self.outcome.expired += keys;
     }
 
+    /// Counts fields that were deleted because they had expired.
+    pub(super) fn count_expired_fields(&mut self, fields: u64) {
+        self.outcome.expired_fields += fields;
+    }
+
+    /// A generation that was never used before.
+    pub(super) fn next_generation(&mut self) -> u64 {
+        self.root.next_generation()
+    }
+
+    /// Copies the element records of a collection, if it has any, to database `db`, which is selected
+    /// from then on. The records pass through memory.
+    pub(super) fn copy_elements(&mut self, of: &Collection, db: u16) -> Result<Collection> {
+        let Some(generation) = of.generation() else {
+            self.select(db);
+            return Ok(of.clone());
+        };
+        let range = key::elements(self.keyspace, generation, 0, None);
+        let pairs = self.txn.scan(range, Direction::Forward).collect::<Result<Vec<_>>>()?;
+        self.select(db);
+        let generation = self.next_generation();
+        for (engine_key, record) in pairs {
+            let (order, name) = key::parse_element(&engine_key)
+                .ok_or_else(|| collection::damaged("the key of an element is cut off"))?;
+            self.put_ordered(generation, order, &name, record);
+        }
+        Ok(Collection { place: Place::Exploded { generation }, ..of.clone() })
+    }
+
     fn put(&mut self, key: &[u8], old: Option<&Meta>, new: Option<&Meta>) {
         self.put_generation(old, new);
         self.put_expiry(key, old, new);
+        self.put_field_expiry(key, old, new);
         let count = |meta: Option<&Meta>| i64::from(meta.is_some());
         let count_expiry =
             |meta: Option<&Meta>| i64::from(meta.is_some_and(|m| m.expires_ms.is_some()));
@@ -209,7 +269,8 @@ impl<'a> Edit<'a> {
     }
 
     fn put_expiry(&mut self, key: &[u8], old: Option<&Meta>, new: Option<&Meta>) {
-        let index = |meta: &Meta| Some((meta.expires_ms?, meta.generation()));
+        let index =
+            |meta: &Meta| Some((meta.expires_ms?, (meta.generation(), meta.next_field_expiry())));
         let (before, after) = (old.and_then(index), new.and_then(index));
         if before == after {
             return;
@@ -219,11 +280,23 @@ impl<'a> Edit<'a> {
         {
             self.txn.delete(key::expiry(self.keyspace, at_ms, key));
         }
-        if let Some((at_ms, generation)) = after {
-            let value = generation.map_or_else(Bytes::new, |generation| {
-                Bytes::copy_from_slice(&generation.to_le_bytes())
-            });
+        if let Some((at_ms, (generation, next_field_ms))) = after {
+            let value = key::expiry_value(generation, next_field_ms);
             self.txn.put(key::expiry(self.keyspace, at_ms, key), value);
+        }
+    }
+
+    fn put_field_expiry(&mut self, key: &[u8], old: Option<&Meta>, new: Option<&Meta>) {
+        let before = old.and_then(Meta::next_field_expiry);
+        let after = new.and_then(Meta::next_field_expiry);
+        if before == after {
+            return;
+        }
+        if let Some(at_ms) = before {
+            self.txn.delete(key::field_expiry(self.keyspace, at_ms, key));
+        }
+        if let Some(at_ms) = after {
+            self.txn.put(key::field_expiry(self.keyspace, at_ms, key), Bytes::new());
         }
     }
 

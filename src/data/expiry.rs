@@ -6,6 +6,10 @@
 //! appears below the time of a cycle, if transactions take their time on the writer as cycles do;
 //! the mark stays a second behind for one that took it a little before. If the wall clock jumps back
 //! behind a mark, the mark is dropped.
+//!
+//! Fields have an index of their own, one record for each hash some fields of which expire, at the time
+//! of the first; within an exploded hash they are in the order of time as well. So fields, too, cost
+//! what expires, and have marks of their own. A hash of which the key has expired is left to the keys.
 
 use std::collections::HashMap;
 
@@ -25,12 +29,11 @@ const MARK_LAG_MS: u64 = 1000;
 #[derive(Debug, Clone, Default)]
 pub struct ExpiryMarks {
     by_keyspace: HashMap<u32, u64>,
+    fields_by_keyspace: HashMap<u32, u64>,
 }
 
-impl ExpiryMarks {
-    fn start_ms(&self, keyspace: u32, now_ms: u64) -> u64 {
-        self.by_keyspace.get(&keyspace).copied().filter(|mark_ms| *mark_ms <= now_ms).unwrap_or(0)
-    }
+fn start_ms(marks: &HashMap<u32, u64>, keyspace: u32, now_ms: u64) -> u64 {
+    marks.get(&keyspace).copied().filter(|mark_ms| *mark_ms <= now_ms).unwrap_or(0)
 }
 
 /// What one cycle did.
@@ -38,12 +41,14 @@ impl ExpiryMarks {
 pub struct ExpiryCycle {
     /// Keys that were deleted.
     pub expired: u64,
+    /// Fields that were deleted.
+    pub expired_fields: u64,
     /// Whether the limit was reached: more may have expired.
     pub more: bool,
 }
 
-/// Deletes at most `limit` keys of all databases that have expired at the time of `edit`. The
-/// marks are moved only if the cycle succeeds; its transaction must then be committed.
+/// Deletes at most `limit` keys and fields of all databases that have expired at the time of `edit`.
+/// The marks are moved only if the cycle succeeds; its transaction must then be committed.
 pub fn expire_cycle(
     edit: &mut Edit<'_>,
     marks: &mut ExpiryMarks,
@@ -62,8 +67,14 @@ pub fn expire_cycle(
             break;
         }
     }
+    let field_marks = expire_fields(edit, marks, &mut left)?;
+    edit.select(home);
     // From here on nothing can fail.
     let mut expired = 0;
+    let expired_fields = field_marks.iter().map(|mark| mark.expired).sum();
+    for mark in field_marks {
+        marks.fields_by_keyspace.insert(mark.keyspace, mark.mark_ms);
+    }
     for (database, keys) in found {
         edit.select(database.db);
         let mark_ms = if left > 0 {
@@ -80,11 +91,72 @@ pub fn expire_cycle(
         }
     }
     edit.select(home);
-    if marks.by_keyspace.len() > MARKS_MAX {
-        let live: Vec<u32> = databases.iter().map(|database| database.keyspace).collect();
-        marks.by_keyspace.retain(|keyspace, _| live.contains(keyspace));
+    for marks in [&mut marks.by_keyspace, &mut marks.fields_by_keyspace] {
+        if marks.len() > MARKS_MAX {
+            let live: Vec<u32> = edit.root.databases().map(|database| database.keyspace).collect();
+            marks.retain(|keyspace, _| live.contains(keyspace));
+        }
     }
-    Ok(ExpiryCycle { expired, more: left == 0 })
+    Ok(ExpiryCycle { expired, expired_fields, more: left == 0 })
+}
+
+/// Up to where the expired fields of a keyspace are gone.
+struct FieldMark {
+    keyspace: u32,
+    mark_ms: u64,
+    expired: u64,
+}
+
+/// Deletes at most `left` expired fields; as far as it came, by keyspace. May leave any database
+/// selected.
+fn expire_fields(
+    edit: &mut Edit<'_>,
+    marks: &ExpiryMarks,
+    left: &mut usize,
+) -> Result<Vec<FieldMark>> {
+    let now_ms = edit.context().now_ms;
+    let databases: Vec<Database> =
+        edit.root.databases().filter(|database| database.keys > 0).collect();
+    let mut done = Vec::new();
+    for database in databases {
+        if *left == 0 {
+            break;
+        }
+        edit.select(database.db);
+        let from_ms = start_ms(&marks.fields_by_keyspace, database.keyspace, now_ms);
+        let range = key::field_expiry_range(database.keyspace, from_ms, now_ms);
+        let limit = *left;
+        let hashes: Vec<(u64, Bytes)> = edit
+            .txn
+            .scan(range, Direction::Forward)
+            .filter_map(|pair| pair.map(|(key, _)| key::parse_expiry(&key)).transpose())
+            .take(limit)
+            .collect::<Result<_>>()?;
+        let mut mark_ms = now_ms.saturating_sub(MARK_LAG_MS);
+        if let Some((last_ms, _)) = hashes.last().filter(|_| hashes.len() == limit) {
+            // More may be due.
+            mark_ms = mark_ms.min(*last_ms);
+        }
+        let mut expired = 0;
+        for (at_ms, key) in hashes {
+            if *left == 0 {
+                mark_ms = mark_ms.min(at_ms);
+                break;
+            }
+            let Some(meta) = edit.stored(&key)? else { continue };
+            if meta.is_expired(now_ms) || meta.next_field_expiry() != Some(at_ms) {
+                continue;
+            }
+            let outcome = edit.expire_fields(&key, meta, *left)?;
+            *left -= outcome.fields.min(*left);
+            expired += outcome.fields as u64;
+            if let Some(next_ms) = outcome.next_expiry_ms {
+                mark_ms = mark_ms.min(next_ms);
+            }
+        }
+        done.push(FieldMark { keyspace: database.keyspace, mark_ms, expired });
+    }
+    Ok(done)
 }
 
 /// An index record whose time has come.
@@ -92,6 +164,7 @@ struct Due {
     at_ms: u64,
     key: Bytes,
     generation: Option<u64>,
+    next_field_ms: Option<u64>,
     engine_key: Bytes,
 }
 
@@ -102,13 +175,14 @@ fn due(
     marks: &ExpiryMarks,
     limit: usize,
 ) -> Result<Vec<Due>> {
-    let range = key::expiry_range(keyspace, marks.start_ms(keyspace, now_ms), now_ms);
+    let from_ms = start_ms(&marks.by_keyspace, keyspace, now_ms);
+    let range = key::expiry_range(keyspace, from_ms, now_ms);
     read.scan(range, Direction::Forward)
         .filter_map(|pair| {
             pair.map(|(engine_key, value)| {
                 let (at_ms, key) = key::parse_expiry(&engine_key)?;
-                let generation = value.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
-                Some(Due { at_ms, key, generation, engine_key })
+                let (generation, next_field_ms) = key::parse_expiry_value(&value);
+                Some(Due { at_ms, key, generation, next_field_ms, engine_key })
             })
             .transpose()
         })
@@ -122,6 +196,9 @@ impl Edit<'_> {
         self.txn.delete(Bytes::copy_from_slice(&key::meta(self.keyspace, &due.key)));
         if let Some(generation) = due.generation {
             self.txn.delete(Bytes::copy_from_slice(&key::generation(self.keyspace, generation)));
+        }
+        if let Some(at_ms) = due.next_field_ms {
+            self.txn.delete(key::field_expiry(self.keyspace, at_ms, &due.key));
         }
         self.root.add(self.context().db, -1, -1);
         self.count_expired(1);

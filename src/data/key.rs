@@ -5,6 +5,7 @@
 //! element       keyspace u32 BE | 1 | slot u16 BE | generation u64 BE | element
 //! expiry index  keyspace u32 BE | 2 | expiry in Unix ms, u64 BE | user key
 //! generation    keyspace u32 BE | 3 | slot u16 BE | generation u64 BE
+//! field expiry  keyspace u32 BE | 4 | earliest expiry of a field in Unix ms, u64 BE | user key
 //! ```
 //!
 //! - All records of a keyspace are one range, so that a flushed database is dropped as a whole.
@@ -15,11 +16,15 @@
 //!   of elements.
 //! - Elements are named by their generation alone, not by the user key: `RENAME` of a value of any
 //!   size moves its metadata record. Generations come from the root record and are never used
-//!   twice. For a chunked string the element is the number of the chunk, u32 BE.
+//!   twice. For a chunked string the element is the number of the chunk, u32 BE. For a collection it
+//!   is an order, u64 BE, and a name; what the orders are stands in `exploded.rs`.
 //! - A generation record (its value is empty) exists exactly as long as its value does. It is what
 //!   tells compaction whether an element can still be read; nobody else reads it.
-//! - The value of an expiry index record is empty, or the generation of the key, u64 LE, if it has
-//!   one: expiry needs no other record to delete a key.
+//! - The value of an expiry index record is empty, or the generation of the key, u64 LE (0 for none),
+//!   and behind it, u64 LE, the earliest expiry of its fields if some expire: expiry needs no other
+//!   record to delete a key.
+//! - A field expiry record (its value is empty) leads active expiry to a hash some fields of which
+//!   expire. There is one for each such hash.
 
 use std::ops::{Bound, Range};
 
@@ -38,6 +43,8 @@ const META: u8 = 0;
 const ELEMENT: u8 = 1;
 const EXPIRY: u8 = 2;
 const GENERATION: u8 = 3;
+const FIELD_EXPIRY: u8 = 4;
+const BEHIND_FIELD_EXPIRY: u8 = 5;
 
 /// An engine key that is only looked up; on the stack where it is short.
 pub(super) type KeyBuf = SmallVec<[u8; 64]>;
@@ -59,6 +66,11 @@ pub(super) enum Kind {
     },
     /// Says that a generation is alive.
     Generation,
+    /// Index of the expiries of fields.
+    FieldExpiry {
+        /// When the first field of the key expires, in Unix milliseconds.
+        at_ms: u64,
+    },
 }
 
 /// Keyspace id and kind of a record; `None` for a key that is not of this layout.
@@ -72,6 +84,7 @@ pub(super) fn parse(key: &[u8]) -> Option<(u32, Kind)> {
         ELEMENT => Kind::Element { generation: number(rest.get(2..)?)? },
         EXPIRY => Kind::Expiry { at_ms: number(rest)? },
         GENERATION => number(rest.get(2..)?).map(|_| Kind::Generation)?,
+        FIELD_EXPIRY => Kind::FieldExpiry { at_ms: number(rest)? },
         _ => return None,
     };
     Some((u32::from_be_bytes(*keyspace), kind))
@@ -129,6 +142,35 @@ pub(super) fn chunk_number(key: &[u8]) -> Option<u32> {
     key.get(ELEMENT_PREFIX_LEN..)?.try_into().ok().map(u32::from_be_bytes)
 }
 
+/// Key of an element of a collection.
+#[must_use]
+pub(super) fn element(keyspace: u32, generation: u64, order: u64, name: &[u8]) -> KeyBuf {
+    let mut key = KeyBuf::from_slice(&prefix(keyspace, ELEMENT));
+    key.extend_from_slice(&generation.to_be_bytes());
+    key.extend_from_slice(&order.to_be_bytes());
+    key.extend_from_slice(name);
+    key
+}
+
+/// The elements of a collection from order `from` up to `to`, which does not belong to the range;
+/// without it to the end.
+#[must_use]
+pub(super) fn elements(keyspace: u32, generation: u64, from: u64, to: Option<u64>) -> KeyRange {
+    let end = match to {
+        Some(to) => element(keyspace, generation, to, b""),
+        None => element(keyspace, generation.saturating_add(1), 0, b""),
+    };
+    let start = element(keyspace, generation, from, b"");
+    (Bound::Included(Bytes::copy_from_slice(&start)), Bound::Excluded(Bytes::copy_from_slice(&end)))
+}
+
+/// Order and name of an element of a collection.
+#[must_use]
+pub(super) fn parse_element(key: &Bytes) -> Option<(u64, Bytes)> {
+    let order = key.get(ELEMENT_PREFIX_LEN..)?.first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*order), key.slice(ELEMENT_PREFIX_LEN + 8..)))
+}
+
 /// Key of the record that says that `generation` is alive.
 #[must_use]
 pub(super) fn generation(keyspace: u32, generation: u64) -> [u8; ELEMENT_PREFIX_LEN] {
@@ -141,19 +183,53 @@ pub(super) fn generation(keyspace: u32, generation: u64) -> [u8; ELEMENT_PREFIX_
 /// Key of the expiry index record of `user_key`.
 #[must_use]
 pub(super) fn expiry(keyspace: u32, at_ms: u64, user_key: &[u8]) -> Bytes {
+    timed(keyspace, EXPIRY, at_ms, user_key)
+}
+
+/// Value of an expiry index record: what else there is of the key.
+#[must_use]
+pub(super) fn expiry_value(generation: Option<u64>, next_field_ms: Option<u64>) -> Bytes {
+    let mut value = Vec::with_capacity(16);
+    if generation.is_some() || next_field_ms.is_some() {
+        value.extend_from_slice(&generation.unwrap_or(0).to_le_bytes());
+    }
+    if let Some(at_ms) = next_field_ms {
+        value.extend_from_slice(&at_ms.to_le_bytes());
+    }
+    value.into()
+}
+
+/// Generation and earliest expiry of a field, from the value of an expiry index record.
+#[must_use]
+pub(super) fn parse_expiry_value(value: &[u8]) -> (Option<u64>, Option<u64>) {
+    let number = |bytes: Option<&[u8; 8]>| bytes.map(|bytes| u64::from_le_bytes(*bytes));
+    let generation = number(value.first_chunk::<8>()).filter(|generation| *generation != 0);
+    let next_field_ms = value.get(8..).and_then(|rest| number(rest.first_chunk::<8>()));
+    (generation, next_field_ms)
+}
+
+/// Key of the record that leads to the fields of `user_key` that expire.
+#[must_use]
+pub(super) fn field_expiry(keyspace: u32, at_ms: u64, user_key: &[u8]) -> Bytes {
+    timed(keyspace, FIELD_EXPIRY, at_ms, user_key)
+}
+
+fn timed(keyspace: u32, kind: u8, at_ms: u64, user_key: &[u8]) -> Bytes {
     let mut key = Vec::with_capacity(EXPIRY_PREFIX_LEN + user_key.len());
     key.extend_from_slice(&keyspace.to_be_bytes());
-    key.push(EXPIRY);
+    key.push(kind);
     key.extend_from_slice(&at_ms.to_be_bytes());
     key.extend_from_slice(user_key);
     key.into()
 }
 
-/// Expiry and user key of an expiry index record.
+/// Expiry and user key of an expiry index record, or of one of the index of fields.
 #[must_use]
 pub(super) fn parse_expiry(key: &Bytes) -> Option<(u64, Bytes)> {
     match parse(key)? {
-        (_, Kind::Expiry { at_ms }) => Some((at_ms, key.slice(EXPIRY_PREFIX_LEN..))),
+        (_, Kind::Expiry { at_ms } | Kind::FieldExpiry { at_ms }) => {
+            Some((at_ms, key.slice(EXPIRY_PREFIX_LEN..)))
+        }
         _ => None,
     }
 }
@@ -173,6 +249,16 @@ pub(super) fn expiry_range(keyspace: u32, from_ms: u64, to_ms: u64) -> KeyRange 
         None => Bytes::copy_from_slice(&prefix(keyspace, GENERATION)),
     };
     (Bound::Included(expiry(keyspace, from_ms, b"")), Bound::Excluded(end))
+}
+
+/// The records of the index of fields from `from_ms` to `to_ms`, both included.
+#[must_use]
+pub(super) fn field_expiry_range(keyspace: u32, from_ms: u64, to_ms: u64) -> KeyRange {
+    let end = match to_ms.checked_add(1) {
+        Some(end_ms) => field_expiry(keyspace, end_ms, b""),
+        None => Bytes::copy_from_slice(&prefix(keyspace, BEHIND_FIELD_EXPIRY)),
+    };
+    (Bound::Included(field_expiry(keyspace, from_ms, b"")), Bound::Excluded(end))
 }
 
 /// The expiry index records within bounds that are entries of [`expiry_entry`].
@@ -210,7 +296,12 @@ mod tests {
         assert_eq!(parse(&chunk(7, 9, 1)), Some((7, Kind::Element { generation: 9 })));
         assert_eq!(parse(&generation(7, 9)), Some((7, Kind::Generation)));
         assert_eq!(parse(&expiry(7, 5, b"k")), Some((7, Kind::Expiry { at_ms: 5 })));
+        assert_eq!(parse(&field_expiry(7, 5, b"k")), Some((7, Kind::FieldExpiry { at_ms: 5 })));
         assert_eq!(parse_expiry(&expiry(7, 5, b"k")), Some((5, Bytes::from("k"))));
+        assert_eq!(parse_expiry(&field_expiry(7, 5, b"k")), Some((5, Bytes::from("k"))));
+        let element = Bytes::copy_from_slice(&element(7, 9, 3, b"n"));
+        assert_eq!(parse(&element), Some((7, Kind::Element { generation: 9 })));
+        assert_eq!(parse_element(&element), Some((3, Bytes::from("n"))));
         for bad in [&b""[..], b"abc", &[0, 0, 0, 0], &[0, 0, 0, 0, 0, 0], &[0, 0, 0, 0, 9, 0, 0]] {
             assert_eq!(parse(bad), None);
         }

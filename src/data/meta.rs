@@ -8,6 +8,7 @@
 //! 2       8     expiry in Unix milliseconds, little-endian; only with flag 1
 //! then, encoding 0 (inline):   the value, to the end of the record
 //!       encoding 1 (chunked):  generation u64 and length in bytes u64, both little-endian
+//!       encodings 2 to 5:      a collection, see `collection.rs`
 //! ```
 //!
 //! Chunk `i` of a chunked string holds its bytes from `i × CHUNK_BYTES`; a chunk that is missing,
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
+use super::Collection;
 use crate::engine::{Error, Result};
 
 /// Longest string in bytes that `SET` stores in the metadata record.
@@ -89,6 +91,8 @@ pub enum Body {
         /// Length of the string in bytes.
         len: u64,
     },
+    /// The elements of a collection.
+    Collection(Collection),
 }
 
 /// How `OBJECT ENCODING` calls a string that could be kept in several ways.
@@ -151,7 +155,12 @@ impl Meta {
             return None;
         }
         let expires_ms = if flags & FLAG_EXPIRY == 0 { None } else { Some(take_u64(&mut rest)?) };
+        let kind = KeyType::from_stored(tag & 0x0f)?;
         let body = match tag >> 4 {
+            encoding if kind != KeyType::String => {
+                let rest = record.slice(record.len() - rest.len()..);
+                Body::Collection(Collection::decode(kind, encoding, &rest)?)
+            }
             ENCODING_INLINE => Body::Inline(record.slice(record.len() - rest.len()..)),
             ENCODING_CHUNKED => {
                 let body =
@@ -160,8 +169,9 @@ impl Meta {
             }
             _ => return None,
         };
-        let kind = KeyType::from_stored(tag & 0x0f)?;
-        Some(Self { kind, expires_ms, form: StringForm::from_flags(*flags)?, body })
+        let form = StringForm::from_flags(*flags)?;
+        let fits = kind == KeyType::String || form == StringForm::Natural;
+        fits.then_some(Self { kind, expires_ms, form, body })
     }
 
     /// The expiry of a record, without reading the rest.
@@ -177,10 +187,12 @@ impl Meta {
         let value: &[u8] = match &self.body {
             Body::Inline(value) => value,
             Body::Chunked { .. } => &[],
+            Body::Collection(collection) => collection.packed_bytes(),
         };
-        let (encoding, place_len) = match self.body {
+        let (encoding, place_len) = match &self.body {
             Body::Inline(_) => (ENCODING_INLINE, 0),
             Body::Chunked { .. } => (ENCODING_CHUNKED, 16),
+            Body::Collection(collection) => (collection.encoding(), Collection::HEADER_LEN_MAX),
         };
         let expiry_len = if self.expires_ms.is_some() { 8 } else { 0 };
         // Exactly what is needed: a full vector becomes shared bytes without another allocation.
@@ -191,9 +203,13 @@ impl Meta {
         if let Some(at_ms) = self.expires_ms {
             record.extend_from_slice(&at_ms.to_le_bytes());
         }
-        if let Body::Chunked { generation, len } = self.body {
-            record.extend_from_slice(&generation.to_le_bytes());
-            record.extend_from_slice(&len.to_le_bytes());
+        match &self.body {
+            Body::Inline(_) => {}
+            Body::Chunked { generation, len } => {
+                record.extend_from_slice(&generation.to_le_bytes());
+                record.extend_from_slice(&len.to_le_bytes());
+            }
+            Body::Collection(collection) => collection.put_header(self.kind, &mut record),
         }
         record.extend_from_slice(value);
         record.into()
@@ -208,18 +224,35 @@ impl Meta {
     /// The generation of the value, if it has parts outside of this record.
     #[must_use]
     pub fn generation(&self) -> Option<u64> {
-        match self.body {
+        match &self.body {
             Body::Inline(_) => None,
-            Body::Chunked { generation, .. } => Some(generation),
+            Body::Chunked { generation, .. } => Some(*generation),
+            Body::Collection(collection) => collection.generation(),
         }
     }
 
-    /// Length of a string in bytes.
+    /// The elements, of a collection.
+    #[must_use]
+    pub fn collection(&self) -> Option<&Collection> {
+        match &self.body {
+            Body::Collection(collection) => Some(collection),
+            Body::Inline(_) | Body::Chunked { .. } => None,
+        }
+    }
+
+    /// When the first of the fields expires, in Unix milliseconds, if one does.
+    #[must_use]
+    pub fn next_field_expiry(&self) -> Option<u64> {
+        self.collection()?.next_expiry_ms
+    }
+
+    /// Length of a string in bytes; 0 for a collection.
     #[must_use]
     pub fn string_len(&self) -> u64 {
         match &self.body {
             Body::Inline(value) => value.len() as u64,
             Body::Chunked { len, .. } => *len,
+            Body::Collection(_) => 0,
         }
     }
 }
@@ -246,9 +279,9 @@ mod tests {
     proptest! {
         #[test]
         fn decode_is_the_inverse_of_encode(
-            kind in 0u8..6, expires_ms in any::<Option<u64>>(), form in 0usize..3, body in body(),
+            expires_ms in any::<Option<u64>>(), form in 0usize..3, body in body(),
         ) {
-            let kind = KeyType::from_stored(kind).unwrap();
+            let kind = KeyType::String;
             let form = [StringForm::Natural, StringForm::Text, StringForm::Raw][form];
             let meta = Meta { kind, expires_ms, form, body };
             let record = meta.encode();
@@ -264,9 +297,17 @@ mod tests {
 
     #[test]
     fn unknown_types_flags_and_lengths_are_errors() {
-        for bad in
-            [&b""[..], &[0], &[9, 0], &[0x20, 0], &[0, 8], &[0, 6], &[0, 1, 1, 2], &[0x10, 0, 1]]
-        {
+        for bad in [
+            &b""[..],
+            &[0],
+            &[9, 0],
+            &[0x20, 0],
+            &[0, 8],
+            &[0, 6],
+            &[0, 1, 1, 2],
+            &[0x10, 0, 1],
+            &[4, 0],
+        ] {
             assert!(Meta::decode(&Bytes::copy_from_slice(bad)).is_err(), "{bad:?}");
         }
         assert!(Meta::decode(&Bytes::from([0x10; 2].repeat(20))).is_err());

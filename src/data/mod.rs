@@ -3,6 +3,10 @@
 //! - `root`, `key`, `meta`: the layout of the records.
 //! - [`View`] reads a database, [`Edit`] changes it in a transaction; `string` is the part of both
 //!   that knows strings; `bits`, `bit_edit`, `bit_field` and `bit_op` see them as arrays of bits.
+//!   that knows strings.
+//! - [`Collection`] is what the metadata record says of a hash or a set, `packed`, `integers` and
+//!   `exploded` are the ways its elements are kept, [`Elements`] reads them whatever way that is;
+//!   [`HashEdit`] and [`SetEdit`] change them.
 //! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
 //! - [`Access`] and [`Cursors`] are shared memory beside the records; [`CursorFile`] keeps the cursors
 //!   over a restart.
@@ -12,20 +16,31 @@ mod bit_edit;
 mod bit_field;
 mod bit_op;
 mod bits;
+mod check;
+mod collection;
 mod context;
 mod cursors;
 mod edit;
+mod elements;
 mod expiry;
+mod exploded;
 mod extended;
 mod filter;
 mod glob;
 mod hyperloglog;
+mod hash;
+mod hash_expiry;
+mod integers;
 mod key;
 mod meta;
 #[cfg(test)]
 pub(crate) mod model;
 mod number;
+mod packed;
+mod pick;
 mod root;
+mod set;
+mod set_algebra;
 mod string;
 mod view;
 
@@ -33,9 +48,11 @@ pub use access::Access;
 pub use bit_edit::BitEdit;
 pub use bit_field::{FieldType, Overflow};
 pub use bit_op::BitOperation;
+pub use collection::{Collection, Packing, Place};
 pub use context::Context;
 pub use cursors::{CursorFile, Cursors, Place};
 pub use edit::{Edit, EditOutcome};
+pub use elements::{Element, Elements};
 pub use expiry::{ExpiryCycle, ExpiryMarks, expire_cycle};
 pub use extended::Extended;
 pub use filter::{RecordFilter, dropped_ranges};
@@ -43,7 +60,10 @@ pub use glob::{glob_matches, glob_prefix};
 pub use hyperloglog::{
     Corrupted, HYPERLOGLOG_BYTES_MAX, HyperLogLog, REGISTERS, Registers, Run as RegisterRun,
 };
+pub use hash::HashEdit;
 pub use meta::{Body, KeyType, Meta, StringForm};
 pub use number::parse_int;
 pub use root::{Database, RootRef};
+pub use set::SetEdit;
+pub use set_algebra::{difference, intersection, union};
 pub use view::{ReadOutcome, View};

@@ -73,6 +73,12 @@ pub(crate) fn record_count(view: &dyn Read) -> usize {
     view.scan(EVERYTHING, Direction::Forward).map(|pair| drop(pair.unwrap())).count()
 }
 
+/// The keys of all element records.
+pub(crate) fn elements(view: &dyn Read) -> Vec<Bytes> {
+    let pairs = view.scan(EVERYTHING, Direction::Forward).map(|pair| pair.unwrap().0);
+    pairs.filter(|key| matches!(key::parse(key), Some((_, Kind::Element { .. })))).collect()
+}
+
 /// Panics where counts, expiry index or generation records do not fit the metadata.
 pub(crate) fn check(view: &dyn Read) {
     let root = Root::parse(view.root()).unwrap();
@@ -81,6 +87,7 @@ pub(crate) fn check(view: &dyn Read) {
     assert_eq!(live.len(), 16, "two databases share a keyspace");
     let mut counts: HashMap<u32, (u64, u64)> = HashMap::new();
     let (mut index, mut expected_index) = (BTreeMap::new(), BTreeMap::new());
+    let (mut fields, mut expected_fields) = (BTreeSet::new(), BTreeSet::new());
     let (mut generations, mut expected_generations) = (BTreeSet::new(), BTreeSet::new());
     for pair in view.scan(EVERYTHING, Direction::Forward) {
         let (record, value) = pair.unwrap();
@@ -97,22 +104,26 @@ pub(crate) fn check(view: &dyn Read) {
                 count.0 += 1;
                 if let Some(at_ms) = meta.expires_ms {
                     count.1 += 1;
-                    let value = meta
-                        .generation()
-                        .map_or(Bytes::new(), |g| Bytes::copy_from_slice(&g.to_le_bytes()));
+                    let value = key::expiry_value(meta.generation(), meta.next_field_expiry());
                     expected_index.insert(key::expiry(keyspace, at_ms, &user_key), value);
                 }
+                if let Some(at_ms) = meta.next_field_expiry() {
+                    expected_fields.insert(key::field_expiry(keyspace, at_ms, &user_key));
+                }
+                super::check::check(view, keyspace, &meta).unwrap();
                 if let Some(generation) = meta.generation() {
                     let record = key::generation(keyspace, generation).to_vec();
                     assert!(expected_generations.insert(record), "a generation used twice");
                 }
             }
             Kind::Expiry { .. } => drop(index.insert(record.clone(), value.clone())),
+            Kind::FieldExpiry { .. } => drop(fields.insert(record.clone())),
             Kind::Generation => drop(generations.insert(record.to_vec())),
             Kind::Element { .. } => {}
         }
     }
     assert_eq!(index, expected_index);
+    assert_eq!(fields, expected_fields);
     assert_eq!(generations, expected_generations);
     for (keyspace, database) in live {
         let counted = counts.get(&keyspace).copied().unwrap_or_default();

@@ -58,6 +58,7 @@ pub(super) fn visit(
             return Ok(());
         }
         Body::Chunked { generation, .. } => *generation,
+        Body::Collection(_) => return Ok(()),
     };
     let (first, last) = (chunk_of(start), chunk_of(end - 1));
     let mut take = |number: u32, chunk: &[u8]| {
@@ -185,6 +186,7 @@ impl Edit<'_> {
                 self.select(db);
                 self.new_chunks(&value)
             }
+            Body::Collection(collection) => Body::Collection(self.copy_elements(collection, db)?),
         };
         self.select(db);
         let old = self.find(key)?;

@@ -18,7 +18,8 @@ pub struct ReadOutcome {
     pub hits: u64,
     /// Keys that were looked up and not found.
     pub misses: u64,
-    /// Keys that have expired but are still stored, at most 1,024: for [`super::Edit::reap`].
+    /// Keys that have expired but are still stored, or that have fields of which that is true, at most
+    /// 1,024: for [`super::Edit::reap`].
     pub expired: Vec<Bytes>,
 }
 
@@ -52,6 +53,11 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn context(&self) -> &Context<'a> {
         &self.context
+    }
+
+    /// What the view reads from.
+    pub(super) fn read(&self) -> &'a dyn Read {
+        self.read
     }
 
     /// Prefix of the records of this database.
@@ -158,7 +164,7 @@ impl<'a> View<'a> {
         }
     }
 
-    fn note_expired(&self, key: impl FnOnce() -> Bytes) {
+    pub(super) fn note_expired(&self, key: impl FnOnce() -> Bytes) {
         let mut expired = self.expired.borrow_mut();
         if expired.len() < EXPIRED_NOTED_MAX {
             expired.push(key());

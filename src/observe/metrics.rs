@@ -125,6 +125,8 @@ pub struct Metrics {
     pub keyspace_misses: Counter,
     /// Keys removed because their time had come.
     pub expired_keys: Counter,
+    /// Fields of hashes removed because their time had come.
+    pub expired_fields: Counter,
     /// Keys that active expiry still has to remove, in percent of those it looked at.
     pub expired_stale_percent: Counter,
     /// Times that active expiry used up its time.
@@ -225,6 +227,7 @@ impl Metrics {
             &self.keyspace_hits,
             &self.keyspace_misses,
             &self.expired_keys,
+            &self.expired_fields,
             &self.expired_time_cap_reached,
             &self.error_replies,
             &self.auth_denied,

@@ -24,6 +24,8 @@ pub enum Reply {
     Array(Vec<Reply>),
     /// `%1`; in RESP2 a flat array.
     Map(Vec<(Reply, Reply)>),
+    /// `*1` of `*2`; in RESP2 a flat array.
+    Pairs(Vec<(Reply, Reply)>),
     /// `~1`; in RESP2 an array.
     Set(Vec<Reply>),
     /// `>1`; in RESP2 an array.

@@ -66,6 +66,7 @@ pub(crate) fn edit(state: &ServerState, outcome: &EditOutcome) {
     state.metrics.keyspace_hits.add(outcome.hits);
     state.metrics.keyspace_misses.add(outcome.misses);
     state.metrics.expired_keys.add(outcome.expired);
+    state.metrics.expired_fields.add(outcome.expired_fields);
     state.changes.fetch_add(outcome.dirty, Ordering::Relaxed);
 }
 

@@ -537,7 +537,10 @@ impl WriterTask {
 fn reply_weight(reply: &Reply) -> usize {
     match reply {
         Reply::Bulk(bytes) => bytes.len(),
-        Reply::Array(items) => items.iter().map(reply_weight).sum(),
+        Reply::Array(items) | Reply::Set(items) => items.iter().map(reply_weight).sum(),
+        Reply::Map(pairs) | Reply::Pairs(pairs) => {
+            pairs.iter().map(|(key, value)| reply_weight(key) + reply_weight(value)).sum()
+        }
         _ => 0,
     }
 }

@@ -10,7 +10,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::context;
 use crate::commands::{CommandResult, Error, ServerState};
-use crate::data::{Meta, View};
+use crate::data::{Element, KeyType, Meta, View};
 use crate::engine::{Direction, Snapshot};
 use crate::protocol::Reply;
 
@@ -29,7 +29,7 @@ pub(super) fn all(snapshot: &Snapshot, state: &ServerState) -> CommandResult {
             let (key, Some(meta)) = entry? else { continue };
             let mut of_key = Digest::default();
             mix(&mut of_key, &key);
-            mix_value(&mut of_key, &view, &meta)?;
+            mix_value(&mut of_key, &view, &key, &meta)?;
             join(&mut digest, &of_key);
         }
     }
@@ -42,20 +42,42 @@ pub(super) fn values(view: &View<'_>, keys: &[Bytes]) -> CommandResult {
     for key in keys {
         let mut digest = Digest::default();
         if let Some(meta) = view.inspect(key)? {
-            mix_value(&mut digest, view, &meta)?;
+            mix_value(&mut digest, view, key, &meta)?;
         }
         digests.push(Reply::Simple(hex(&digest).into()));
     }
     Ok(Reply::Array(digests))
 }
 
-fn mix_value(digest: &mut Digest, view: &View<'_>, meta: &Meta) -> Result<(), Error> {
+fn mix_value(digest: &mut Digest, view: &View<'_>, key: &[u8], meta: &Meta) -> Result<(), Error> {
     mix(digest, &(meta.kind as u32).to_be_bytes());
-    mix(digest, &view.string(meta)?);
+    match view.elements(key, meta) {
+        None => mix(digest, &view.string(meta)?),
+        Some(elements) => {
+            for element in elements.walk() {
+                join_element(digest, meta.kind, &element?);
+            }
+        }
+    }
     if meta.expires_ms.is_some() {
         join(digest, b"!!expire!!");
     }
     Ok(())
+}
+
+/// Joins an element in a way that does not depend on the order of elements.
+fn join_element(digest: &mut Digest, kind: KeyType, element: &Element) {
+    if kind != KeyType::Hash {
+        join(digest, &element.name);
+        return;
+    }
+    let mut of_field = Digest::default();
+    mix(&mut of_field, &element.name);
+    mix(&mut of_field, &element.value);
+    if element.expires_ms.is_some() {
+        join(&mut of_field, b"!!hexpire!!");
+    }
+    join(digest, &of_field);
 }
 
 /// Joins `bytes` in a way that depends on the order.

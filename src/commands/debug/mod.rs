@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::client::CALLABLE_ANYTIME;
-use super::object::encoding_name;
+use super::memory::SAMPLES;
+use super::object::{encoding_name, packing};
 use super::spec::ServerFuture;
 use super::{
     Args, Arity, ClientFlag, CommandResult, CommandSpec, Control, Error, Flags, Group, Run,
@@ -250,6 +251,7 @@ fn context(state: &ServerState, db: u16) -> Context<'_> {
         databases: settings.databases,
         string_bytes_max: settings.proto_max_bulk_len,
         hll_sparse_bytes_max: settings.hll_sparse_max_bytes,
+        packing: packing(&settings),
         access: &state.access,
         touch: false,
         cursors: &state.cursors,
@@ -260,7 +262,10 @@ fn object(view: &View<'_>, key: &Bytes) -> CommandResult {
     let meta = view.inspect(key)?.ok_or(Error::NoSuchKey)?;
     let context = view.context();
     let idle_s = context.access.idle_seconds(view.keyspace(), key, context.now_ms);
-    let len = meta.string_len();
+    let len = match view.elements(key, &meta) {
+        Some(elements) => elements.size_bytes(SAMPLES)?,
+        None => meta.string_len(),
+    };
     let encoding = encoding_name(&meta);
     let lru = (context.now_ms / 1000).saturating_sub(idle_s) & 0x00ff_ffff;
     Ok(Reply::Simple(

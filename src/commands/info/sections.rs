@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::{Fields, Picture};
 use crate::commands::connection::REDIS_VERSION;
 use crate::commands::memory::{self, ratio};
-use crate::commands::random;
+use crate::commands::{packing, random};
 use crate::data::{Context, Database, View};
 use crate::env::process::{self, ProcessMemory};
 use crate::env::system_memory_bytes;
@@ -227,6 +227,7 @@ fn average_ttl_ms(picture: &Picture<'_>, database: &Database) -> u64 {
         databases: picture.settings.databases,
         string_bytes_max: picture.settings.proto_max_bulk_len,
         hll_sparse_bytes_max: picture.settings.hll_sparse_max_bytes,
+        packing: packing(&picture.settings),
         access: &picture.state.access,
         touch: false,
         cursors: &picture.state.cursors,

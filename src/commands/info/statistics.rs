@@ -25,6 +25,7 @@ pub(super) fn stats(picture: &Picture<'_>, out: &mut Fields) {
         ("sync_full", 0),
         ("sync_partial_ok", 0),
         ("sync_partial_err", 0),
+        ("expired_subkeys", metrics.expired_fields.get()),
         ("expired_keys", metrics.expired_keys.get()),
     ]);
     out.add("expired_stale_perc", format_args!("{}.00", metrics.expired_stale_percent.get()));

@@ -8,13 +8,22 @@ use crate::commands::test_server::TestServer;
 use crate::commands::{Arg, ArgKind, Error, Run, table};
 
 const CALLS_PER_COMMAND: usize = 200;
+/// Arguments that say how often the next one comes.
+const COUNTS: &[&str] = &["numkeys", "numfields"];
 
 fn push_all(args: &[Arg], random: &mut fastrand::Rng, words: &mut Vec<Bytes>) {
+    let mut count_at = None;
     for arg in args {
         if arg.optional && random.bool() {
             continue;
         }
         let times = if arg.multiple { random.usize(1..4) } else { 1 };
+        if let Some(at) = count_at.take() {
+            words[at] = times.to_string().into();
+        }
+        if COUNTS.contains(&arg.name) {
+            count_at = Some(words.len());
+        }
         for time in 0..times {
             if let Some(token) = arg.token.filter(|_| time == 0 || arg.multiple_token) {
                 words.push(Bytes::from_static(token.as_bytes()));

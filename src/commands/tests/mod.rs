@@ -4,9 +4,15 @@ mod arguments;
 mod bitmaps;
 mod expire;
 mod hyperloglogs;
+mod collection_model;
+mod collections;
+mod expire;
+mod hash_expire;
+mod hashes;
 mod keyspace;
 mod model;
 mod scan;
+mod sets;
 mod store;
 mod strings;
 
@@ -16,7 +22,8 @@ use self::store::Store;
 use super::table::{self, Lookup};
 use super::{Args, Error, Run};
 use crate::data::{
-    Access, Context, Cursors, Edit, EditOutcome, ExpiryMarks, ReadOutcome, View, expire_cycle,
+    Access, Context, Cursors, Edit, EditOutcome, ExpiryMarks, Packing, ReadOutcome, View,
+    expire_cycle,
 };
 use crate::engine::{self, Changes, ReadMode};
 use crate::protocol::Reply;
@@ -33,6 +40,7 @@ struct Harness {
     db: u16,
     string_bytes_max: u64,
     hll_sparse_bytes_max: u64,
+    packing: Packing,
     expired: u64,
     /// Bytes of keys and values that the last transaction has written.
     last_write_bytes: usize,
@@ -57,6 +65,7 @@ impl Harness {
             db: 0,
             string_bytes_max: 512 * 1024 * 1024,
             hll_sparse_bytes_max: 3000,
+            packing: Packing::default(),
             expired: 0,
             last_write_bytes: 0,
             blocked: 0,
@@ -71,6 +80,7 @@ impl Harness {
             databases: 16,
             string_bytes_max: self.string_bytes_max,
             hll_sparse_bytes_max: self.hll_sparse_bytes_max,
+            packing: self.packing,
             access: &self.access,
             touch: true,
             cursors: &self.cursors,
@@ -171,12 +181,20 @@ fn text(reply: &Reply) -> String {
         Reply::Bulk(bytes) => format!("\"{}\"", bytes.escape_ascii()),
         Reply::Null | Reply::NullArray => "nil".to_owned(),
         Reply::Array(replies) => format!("[{}]", list(replies)),
+        Reply::Set(replies) => format!("~[{}]", list(replies)),
         Reply::Map(pairs) => {
             let pairs: Vec<_> = pairs
                 .iter()
                 .map(|(key, value)| format!("{}: {}", text(key), text(value)))
                 .collect();
             format!("{{{}}}", pairs.join(", "))
+        }
+        Reply::Pairs(pairs) => {
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(key, value)| format!("({} {})", text(key), text(value)))
+                .collect();
+            format!("[{}]", pairs.join(" "))
         }
         other => format!("{other:?}"),
     }

@@ -108,9 +108,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("enable-module-command", PROTECTION, "no", MODULES).immutable(),
     kept("enable-protected-configs", PROTECTION, "no", "dir cannot be changed at run time")
         .immutable(),
-    kept("hash-max-listpack-entries", Integer(0, I64), "512", TYPES)
-        .alias("hash-max-ziplist-entries"),
-    kept("hash-max-listpack-value", SIZE, "64", TYPES).alias("hash-max-ziplist-value"),
     kept("ignore-warnings", Text, "", OS),
     kept("io-threads-do-reads", Switch, "no", "all threads read and write").immutable(),
     kept("jemalloc-bg-thread", Switch, "yes", "the allocator always has its threads"),
@@ -187,9 +184,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("sanitize-dump-payload", Choice(&["no", "yes", "clients"]), "no", RDB),
     Setting::new("save", Kind::Words { get: get_save, set: set_save }, "", RDB),
     kept("server-cpulist", Text, "", CPU).alias("server_cpulist"),
-    kept("set-max-intset-entries", Integer(0, I64), "512", TYPES),
-    kept("set-max-listpack-entries", Integer(0, I64), "128", TYPES),
-    kept("set-max-listpack-value", Integer(0, I64), "64", TYPES),
     kept("set-proc-title", Switch, "yes", OS).immutable(),
     kept("shutdown-on-sigint", SHUTDOWN, "default", SIGNAL),
     kept("shutdown-on-sigterm", SHUTDOWN, "default", SIGNAL),

@@ -8,6 +8,7 @@ mod kept;
 mod memory;
 mod network;
 mod observe;
+mod types;
 mod words;
 
 use super::Settings;
@@ -30,6 +31,7 @@ pub const GROUPS: &[SettingGroup] = &[
     SettingGroup { title: "Network", has_effect: true, settings: network::SETTINGS },
     SettingGroup { title: "Durability and data", has_effect: true, settings: data::SETTINGS },
     SettingGroup { title: "Memory", has_effect: true, settings: memory::SETTINGS },
+    SettingGroup { title: "Types", has_effect: true, settings: types::SETTINGS },
     SettingGroup {
         title: "Logging and observation",
         has_effect: true,

@@ -51,13 +51,20 @@ impl ReplyEncoder {
             (Version::Resp2, Reply::Null) => dst.put_slice(b"$-1\r\n"),
             (Version::Resp2, Reply::NullArray) => dst.put_slice(b"*-1\r\n"),
             (Version::Resp3, Reply::Null | Reply::NullArray) => dst.put_slice(b"_\r\n"),
-            (Version::Resp2, Reply::Map(pairs)) => {
+            (Version::Resp2, Reply::Map(pairs) | Reply::Pairs(pairs)) => {
                 put_header(dst, b'*', pairs.len() * 2);
                 self.write_pairs(pairs, dst);
             }
             (Version::Resp3, Reply::Map(pairs)) => {
                 put_header(dst, b'%', pairs.len());
                 self.write_pairs(pairs, dst);
+            }
+            (Version::Resp3, Reply::Pairs(pairs)) => {
+                put_header(dst, b'*', pairs.len());
+                for pair in pairs {
+                    put_header(dst, b'*', 2);
+                    self.write_pairs(std::slice::from_ref(pair), dst);
+                }
             }
             (Version::Resp2, Reply::Attribute(_, reply) | Reply::AfterPush(_, reply)) => {
                 self.write(reply, dst);

@@ -89,6 +89,11 @@ fn aggregates() {
         "%2\r\n$1\r\nb\r\n~2\r\n:2\r\n:1\r\n$1\r\na\r\n%1\r\n$1\r\nx\r\n#t\r\n",
     );
     check(
+        &Reply::Pairs(vec![(Reply::from("a"), Reply::Integer(1))]),
+        "*2\r\n$1\r\na\r\n:1\r\n",
+        "*1\r\n*2\r\n$1\r\na\r\n:1\r\n",
+    );
+    check(
         &Reply::Push(vec![Reply::from("pmessage")]),
         "*1\r\n$8\r\npmessage\r\n",
         ">1\r\n$8\r\npmessage\r\n",
@@ -113,7 +118,8 @@ fn reply() -> impl Strategy<Value = Reply> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Reply::Array),
             prop::collection::vec(inner.clone(), 0..6).prop_map(Reply::Set),
-            prop::collection::vec((inner.clone(), inner), 0..4).prop_map(Reply::Map),
+            prop::collection::vec((inner.clone(), inner.clone()), 0..4).prop_map(Reply::Map),
+            prop::collection::vec((inner.clone(), inner), 0..4).prop_map(Reply::Pairs),
         ]
     })
 }
@@ -131,7 +137,7 @@ fn frame2(reply: &Reply) -> Frame2 {
         Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
             Frame2::Array(items.iter().map(frame2).collect())
         }
-        Reply::Map(pairs) => {
+        Reply::Map(pairs) | Reply::Pairs(pairs) => {
             Frame2::Array(pairs.iter().flat_map(|(k, v)| [frame2(k), frame2(v)]).collect())
         }
         Reply::Attribute(_, reply) | Reply::AfterPush(_, reply) => frame2(reply),
@@ -157,6 +163,13 @@ fn frame3(reply: &Reply) -> Option<Frame3> {
         Reply::Double(data) => Frame3::Double { data: *data, attributes },
         Reply::Array(items) => {
             Frame3::Array { data: items.iter().map(frame3).collect::<Option<_>>()?, attributes }
+        }
+        Reply::Pairs(pairs) => {
+            let pair = |(a, b): &(Reply, Reply)| {
+                let data = vec![frame3(a)?, frame3(b)?];
+                Some(Frame3::Array { data, attributes: None })
+            };
+            Frame3::Array { data: pairs.iter().map(pair).collect::<Option<_>>()?, attributes }
         }
         Reply::Null => Frame3::Null,
         _ => return None,

@@ -1,0 +1,42 @@
+//! Up to where collections stay in one record.
+
+use super::access::{Number, integer, memory};
+use crate::config::kind::{Kind, Setting};
+
+const I64: i64 = i64::MAX;
+const SIZE_MAX: u64 = i64::MAX as u64;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting::new(
+        "hash-max-listpack-entries",
+        integer!(hash_max_listpack_entries, 0, I64),
+        "512",
+        "Fields up to which a hash is one record; a larger one has a record for each field",
+    )
+    .alias("hash-max-ziplist-entries"),
+    Setting::new(
+        "hash-max-listpack-value",
+        memory!(hash_max_listpack_value, 0, SIZE_MAX),
+        "64",
+        "Length of a field or value up to which a hash is one record",
+    )
+    .alias("hash-max-ziplist-value"),
+    Setting::new(
+        "set-max-intset-entries",
+        integer!(set_max_intset_entries, 0, I64),
+        "512",
+        "Members up to which a set of integers is one record",
+    ),
+    Setting::new(
+        "set-max-listpack-entries",
+        integer!(set_max_listpack_entries, 0, I64),
+        "128",
+        "Members up to which another set is one record; a larger one has a record for each member",
+    ),
+    Setting::new(
+        "set-max-listpack-value",
+        integer!(set_max_listpack_value, 0, I64),
+        "64",
+        "Length of a member up to which a set is one record",
+    ),
+];

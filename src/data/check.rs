@@ -1,0 +1,75 @@
+//! What the records of a collection promise each other: looked through by tests and by whoever
+//! doubts a data directory.
+
+use std::collections::HashSet;
+
+use super::collection::damaged;
+use super::exploded::{self, Records, TIMES, hash_of};
+use super::packed::{self, Shape};
+use super::{Collection, Meta, Place, View, integers};
+use crate::engine::{Read, Result};
+
+impl View<'_> {
+    /// Fails where the elements of a key, for which [`View::find`] or [`View::walk`] has answered
+    /// `meta`, do not fit each other or the metadata: their number, their order, their expiries. Reads
+    /// all of them.
+    pub fn check_elements(&self, meta: &Meta) -> Result<()> {
+        check(self.read(), self.keyspace(), meta)
+    }
+}
+
+/// See [`View::check_elements`].
+pub(super) fn check(read: &dyn Read, keyspace: u32, meta: &Meta) -> Result<()> {
+    let Some(collection) = meta.collection() else { return Ok(()) };
+    let shape = collection.shape(meta.kind);
+    match &collection.place {
+        Place::Packed(list) | Place::Expiring(list) => check_list(collection, shape, list),
+        Place::Integers(list) => ensure(
+            integers::iter(list).is_sorted_by(|a, b| a < b),
+            "the integers of a set are not ascending",
+        ),
+        Place::Exploded { generation } => {
+            let records = Records { read, keyspace, generation: *generation };
+            check_records(collection, shape, records)
+        }
+    }
+}
+
+fn ensure(holds: bool, what: &str) -> Result<()> {
+    if holds { Ok(()) } else { Err(damaged(what)) }
+}
+
+fn check_list(collection: &Collection, shape: Shape, list: &[u8]) -> Result<()> {
+    let (mut names, mut expiries) = (HashSet::new(), Vec::new());
+    for entry in packed::entries(shape, list) {
+        let entry = entry?;
+        ensure(names.insert(entry.name), "a name is in a packed list twice")?;
+        expiries.push(entry.expires_ms.unwrap_or(u64::MAX));
+    }
+    ensure(names.len() as u64 == collection.count, "a packed list is counted wrongly")?;
+    ensure(expiries.is_sorted(), "a packed list is not in the order of its expiries")?;
+    let next_ms = expiries.first().copied().filter(|at_ms| *at_ms != u64::MAX);
+    ensure(next_ms == collection.next_expiry_ms, "a packed list has another next expiry")
+}
+
+fn check_records(collection: &Collection, shape: Shape, records: Records<'_>) -> Result<()> {
+    let (mut count, mut expiring, mut next_ms) = (0, 0_u64, None);
+    for found in records.walk(0, TIMES) {
+        let found = found?;
+        ensure(found.hash == hash_of(&found.name), "an element is not at its position")?;
+        let (_, expires_ms) = exploded::decode(shape, &found.record)?;
+        count += 1;
+        expiring += u64::from(expires_ms.is_some());
+    }
+    ensure(count == collection.count, "element records are counted wrongly")?;
+    for found in records.expiring(u64::MAX) {
+        let (at_ms, name) = found?;
+        let record = records.get(&name)?.ok_or_else(|| damaged("an expiry of no element"))?;
+        let (_, expires_ms) = exploded::decode(shape, &record)?;
+        ensure(expires_ms == Some(at_ms), "an element has another expiry")?;
+        expiring = expiring.checked_sub(1).ok_or_else(|| damaged("an expiry too many"))?;
+        next_ms = next_ms.or(Some(at_ms));
+    }
+    ensure(expiring == 0, "an element is not in the order of expiries")?;
+    ensure(next_ms == collection.next_expiry_ms, "a hash has another next expiry")
+}

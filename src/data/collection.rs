@@ -1,0 +1,262 @@
+//! What the metadata record says of a collection: how its elements are kept, and how many.
+//!
+//! ```text
+//! encoding 2 (packed):     elements u32, then the packed list to the end of the record
+//! encoding 3 (integers):   the sorted integers of a set, to the end of the record
+//! encoding 4 (exploded):   generation u64, elements u64; of a hash also its earliest field expiry
+//! encoding 5 (expiring):   earliest field expiry, elements u32, then the packed list of a hash each
+//!                          field of which has room for an expiry, to the end of the record
+//! ```
+//!
+//! All integers are little-endian; an expiry is a u64 in Unix milliseconds, 0 for none. How a packed
+//! list, integers and element records look stands in `packed.rs`, `integers.rs`, `exploded.rs`.
+//!
+//! A small collection sits in its metadata record: one read, one write, elements in the order in
+//! which they came (integers in theirs), as Redis's listpacks and intsets. One that outgrows
+//! [`Packing`] explodes with the write that crosses the threshold: one record per element, and it
+//! never goes back. The count includes fields that have expired and are not deleted yet. A
+//! collection without elements does not exist.
+
+use bytes::Bytes;
+
+use super::KeyType;
+use super::packed::Shape;
+use crate::engine::Error;
+use crate::engine::coding::Reader;
+
+const PACKED: u8 = 2;
+const INTEGERS: u8 = 3;
+const EXPLODED: u8 = 4;
+const EXPIRING: u8 = 5;
+
+/// A packed list is never longer in bytes, whatever the settings say: each write writes all of it.
+pub(super) const PACKED_BYTES_MAX: usize = 1 << 20;
+
+/// Up to where a collection stays in its metadata record. The names are those of the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packing {
+    /// `hash-max-listpack-entries`.
+    pub hash_entries: u64,
+    /// `hash-max-listpack-value`, in bytes.
+    pub hash_value: u64,
+    /// `set-max-intset-entries`.
+    pub set_integers: u64,
+    /// `set-max-listpack-entries`.
+    pub set_entries: u64,
+    /// `set-max-listpack-value`, in bytes.
+    pub set_value: u64,
+}
+
+impl Default for Packing {
+    /// The settings that a server has by itself.
+    fn default() -> Self {
+        Self {
+            hash_entries: 512,
+            hash_value: 64,
+            set_integers: 512,
+            set_entries: 128,
+            set_value: 64,
+        }
+    }
+}
+
+/// How the elements are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A packed list.
+    Packed(Bytes),
+    /// A packed list with room for expiries.
+    Expiring(Bytes),
+    /// Sorted integers.
+    Integers(Bytes),
+    /// A record each.
+    Exploded {
+        /// Names the records.
+        generation: u64,
+    },
+}
+
+/// The elements of a hash or a set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collection {
+    /// How many there are, expired ones that are not deleted yet included.
+    pub count: u64,
+    /// When the first of them expires, in Unix milliseconds, if one does.
+    pub next_expiry_ms: Option<u64>,
+    /// How they are kept.
+    pub place: Place,
+}
+
+impl Collection {
+    /// Most bytes in front of a packed list.
+    pub(super) const HEADER_LEN_MAX: usize = 24;
+
+    /// Reads what stands behind the common part of the metadata record.
+    pub(super) fn decode(kind: KeyType, encoding: u8, bytes: &Bytes) -> Option<Self> {
+        let is_hash = match kind {
+            KeyType::Hash => true,
+            KeyType::Set => false,
+            KeyType::String | KeyType::List | KeyType::ZSet | KeyType::Stream => return None,
+        };
+        let mut reader = Reader::new(bytes);
+        let expiry = |at_ms: u64| (at_ms != 0).then_some(at_ms);
+        let collection = match encoding {
+            PACKED => {
+                let count = u64::from(reader.u32()?);
+                let list = bytes.slice_ref(reader.rest());
+                Self { count, next_expiry_ms: None, place: Place::Packed(list) }
+            }
+            INTEGERS if !is_hash => {
+                let count = super::integers::count(bytes)?;
+                Self { count, next_expiry_ms: None, place: Place::Integers(bytes.clone()) }
+            }
+            EXPLODED => {
+                let (generation, count) = (reader.u64()?, reader.u64()?);
+                let next_expiry_ms = if is_hash { expiry(reader.u64()?) } else { None };
+                reader.is_empty().then_some(())?;
+                Self { count, next_expiry_ms, place: Place::Exploded { generation } }
+            }
+            EXPIRING if is_hash => {
+                let next_expiry_ms = expiry(reader.u64()?);
+                let count = u64::from(reader.u32()?);
+                let list = bytes.slice_ref(reader.rest());
+                Self { count, next_expiry_ms, place: Place::Expiring(list) }
+            }
+            _ => return None,
+        };
+        (collection.count > 0).then_some(collection)
+    }
+
+    /// The number of the encoding, stored and permanent.
+    pub(super) fn encoding(&self) -> u8 {
+        match self.place {
+            Place::Packed(_) => PACKED,
+            Place::Integers(_) => INTEGERS,
+            Place::Exploded { .. } => EXPLODED,
+            Place::Expiring(_) => EXPIRING,
+        }
+    }
+
+    /// What stands between the common part of the metadata record and the elements.
+    pub(super) fn put_header(&self, kind: KeyType, out: &mut Vec<u8>) {
+        let next_expiry = self.next_expiry_ms.unwrap_or(0).to_le_bytes();
+        let count_32 = u32::try_from(self.count).unwrap_or(u32::MAX).to_le_bytes();
+        match self.place {
+            Place::Packed(_) => out.extend_from_slice(&count_32),
+            Place::Integers(_) => {}
+            Place::Exploded { generation } => {
+                out.extend_from_slice(&generation.to_le_bytes());
+                out.extend_from_slice(&self.count.to_le_bytes());
+                if kind == KeyType::Hash {
+                    out.extend_from_slice(&next_expiry);
+                }
+            }
+            Place::Expiring(_) => {
+                out.extend_from_slice(&next_expiry);
+                out.extend_from_slice(&count_32);
+            }
+        }
+    }
+
+    /// The elements that are part of the metadata record.
+    pub(super) fn packed_bytes(&self) -> &[u8] {
+        match &self.place {
+            Place::Packed(bytes) | Place::Expiring(bytes) | Place::Integers(bytes) => bytes,
+            Place::Exploded { .. } => &[],
+        }
+    }
+
+    /// The generation of the element records, if there are any.
+    #[must_use]
+    pub(super) fn generation(&self) -> Option<u64> {
+        match self.place {
+            Place::Exploded { generation } => Some(generation),
+            Place::Packed(_) | Place::Expiring(_) | Place::Integers(_) => None,
+        }
+    }
+
+    /// What an element of this collection, of a key of type `kind`, holds.
+    pub(super) fn shape(&self, kind: KeyType) -> Shape {
+        Shape { values: kind == KeyType::Hash, expiries: matches!(self.place, Place::Expiring(_)) }
+    }
+
+    /// Whether fields have expired at `now_ms` that are not deleted yet.
+    #[must_use]
+    pub fn has_expired(&self, now_ms: u64) -> bool {
+        self.next_expiry_ms.is_some_and(|at_ms| at_ms <= now_ms)
+    }
+}
+
+/// A collection that does not keep its promises.
+pub(super) fn damaged(what: &str) -> Error {
+    Error::Corruption { path: "collection".into(), offset: 0, what: what.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::data::{Body, Meta, StringForm};
+
+    fn place() -> impl Strategy<Value = (KeyType, Place)> {
+        let bytes = proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
+        let integers = proptest::collection::btree_set(any::<i64>(), 1..9)
+            .prop_map(|set| super::super::integers::encode(&set.into_iter().collect::<Vec<_>>()));
+        let kind = prop_oneof![Just(KeyType::Hash), Just(KeyType::Set)];
+        prop_oneof![
+            (kind.clone(), bytes.clone()).prop_map(|(kind, list)| (kind, Place::Packed(list))),
+            bytes.prop_map(|list| (KeyType::Hash, Place::Expiring(list))),
+            integers.prop_map(|list| (KeyType::Set, Place::Integers(list))),
+            (kind, 1u64..).prop_map(|(kind, generation)| (kind, Place::Exploded { generation })),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn decode_is_the_inverse_of_encode(
+            (kind, place) in place(), count in 1u64..=u64::from(u32::MAX),
+            expires_ms in any::<Option<u64>>(), next in proptest::option::of(1u64..),
+        ) {
+            let count = match &place {
+                Place::Integers(list) => super::super::integers::count(list).unwrap(),
+                _ => count,
+            };
+            let can_expire = matches!(place, Place::Expiring(_))
+                || matches!(place, Place::Exploded { .. }) && kind == KeyType::Hash;
+            let collection =
+                Collection { count, next_expiry_ms: next.filter(|_| can_expire), place };
+            let body = Body::Collection(collection);
+            let meta = Meta { kind, expires_ms, form: StringForm::Natural, body };
+            prop_assert_eq!(Meta::decode(&meta.encode()).unwrap(), meta);
+        }
+
+        #[test]
+        fn damage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..40), tag: u8) {
+            let record = [&[tag & 0xf4, 0][..], &bytes].concat();
+            let _ = Meta::decode(&record.into());
+        }
+    }
+
+    #[test]
+    fn unknown_encodings_and_impossible_ones_are_errors() {
+        let record = |kind: KeyType, encoding: u8, rest: &[u8]| {
+            let record = [&[kind as u8 | encoding << 4, 0][..], rest].concat();
+            Meta::decode(&record.into())
+        };
+        let one = [1, 0, 0, 0];
+        assert!(record(KeyType::Set, PACKED, &one).is_ok());
+        assert!(record(KeyType::Set, PACKED, &[0; 4]).is_err(), "empty");
+        assert!(record(KeyType::Set, PACKED, &[0; 3]).is_err(), "cut");
+        assert!(record(KeyType::List, PACKED, &one).is_err(), "not written yet");
+        assert!(record(KeyType::Hash, INTEGERS, &[2, 1, 0]).is_err(), "no hash of integers");
+        assert!(record(KeyType::Set, INTEGERS, &[2, 1, 0]).is_ok());
+        assert!(record(KeyType::Set, INTEGERS, &[3, 1, 0, 0]).is_err(), "no such width");
+        assert!(record(KeyType::Set, EXPLODED, &[1; 16]).is_ok());
+        assert!(record(KeyType::Set, EXPLODED, &[1; 17]).is_err(), "too long");
+        assert!(record(KeyType::Hash, EXPLODED, &[1; 16]).is_err(), "too short");
+        assert!(record(KeyType::Set, EXPIRING, &[1; 16]).is_err(), "members do not expire");
+        assert!(record(KeyType::Hash, 0, &one).is_err(), "an encoding of strings");
+        assert!(record(KeyType::Hash, 6, &[1; 30]).is_err());
+    }
+}

@@ -1,0 +1,138 @@
+//! Elements chosen at random.
+//!
+//! - In the metadata record, and among few records, every element is as likely as any other.
+//! - Among many records a window of positions is taken at random, wide enough for [`WINDOW`] elements
+//!   on the average, and kept with a chance that grows with how many it holds, so that a crowded
+//!   window does not make its elements rarer; then one of them is taken. Every element is equally
+//!   likely to be in the window, so each is as likely as any other; only a window of more than
+//!   [`WINDOW_MAX`] elements, one in 10^10, makes a difference. A pick reads some 40 records.
+//! - Where a walk over all is not much more than the picks would be, it is made: one pass, uniform.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+
+use super::exploded::TIMES;
+use super::{Element, Elements, Place, integers};
+use crate::engine::Result;
+
+/// Among so few records all are read.
+const FEW: u64 = 64;
+/// Elements of a window, on the average.
+const WINDOW: u64 = 8;
+/// Elements of a window that are told apart.
+const WINDOW_MAX: u64 = 32;
+/// Windows that are tried before the first element behind a random position is taken: so many are
+/// only needed where nearly all fields have expired.
+const TRIES: u32 = 128;
+/// Below so many elements for each pick one pass over all is cheaper than windows.
+const PASS_FACTOR: u64 = 32;
+
+impl Elements<'_> {
+    /// One element; `None` where all have expired.
+    pub fn pick(&self) -> Result<Option<Element>> {
+        if let Place::Integers(list) = &self.collection.place {
+            let index = fastrand::u64(..self.count().max(1));
+            return Ok(integers::at(list, index).map(Element::of_integer));
+        }
+        if self.is_inline() || self.count() <= FEW {
+            return Ok(fastrand::choice(self.walk().collect::<Result<Vec<_>>>()?));
+        }
+        for _ in 0..TRIES {
+            if let Some(element) = self.try_window()? {
+                return Ok(Some(element));
+            }
+        }
+        let from = fastrand::u64(..TIMES);
+        let found = self.walk_positions(from, TIMES).chain(self.walk_positions(0, from));
+        found.filter_map(|found| found.map(|(_, element)| element).transpose()).next().transpose()
+    }
+
+    /// At most `count` different elements; all of them where there are no more. In no order.
+    pub fn pick_distinct(&self, count: u64) -> Result<Vec<Element>> {
+        if count >= self.count() {
+            return self.walk().collect();
+        }
+        if self.is_inline() || self.count() / PASS_FACTOR < count {
+            return self.sample(count);
+        }
+        let (mut names, mut picked) = (HashSet::<Bytes>::new(), Vec::new());
+        let mut tries = count.saturating_mul(4).saturating_add(64);
+        while (picked.len() as u64) < count {
+            tries = tries.saturating_sub(1);
+            match self.pick()? {
+                Some(element) if tries > 0 => {
+                    if names.insert(element.name.clone()) {
+                        picked.push(element);
+                    }
+                }
+                // Few are left alive.
+                _ => return self.sample(count),
+            }
+        }
+        Ok(picked)
+    }
+
+    /// `count` elements, each chosen among all, in random order; none where all have expired.
+    pub fn pick_repeated(&self, count: u64) -> Result<Vec<Element>> {
+        if !self.is_inline() && self.count() / PASS_FACTOR >= count {
+            let mut picked = Vec::new();
+            for _ in 0..count {
+                let Some(element) = self.pick()? else { return Ok(Vec::new()) };
+                picked.push(element);
+            }
+            return Ok(picked);
+        }
+        let alive = self.count_alive()?;
+        if alive == 0 {
+            return Ok(Vec::new());
+        }
+        let mut wanted: Vec<u64> = (0..count).map(|_| fastrand::u64(..alive)).collect();
+        wanted.sort_unstable();
+        let mut wanted = wanted.into_iter().peekable();
+        let mut picked = Vec::new();
+        for (element, index) in self.walk().zip(0_u64..) {
+            let element = element?;
+            while wanted.next_if_eq(&index).is_some() {
+                picked.push(element.clone());
+            }
+            if wanted.peek().is_none() {
+                break;
+            }
+        }
+        fastrand::shuffle(&mut picked);
+        Ok(picked)
+    }
+
+    /// `count` different elements in one pass: each one that comes takes the place of another with
+    /// the chance that all are as likely in the end.
+    fn sample(&self, count: u64) -> Result<Vec<Element>> {
+        let mut picked: Vec<Element> = Vec::new();
+        for (element, index) in self.walk().zip(0_u64..) {
+            let element = element?;
+            if index < count {
+                picked.push(element);
+            } else if let Ok(place) = usize::try_from(fastrand::u64(..=index))
+                && let Some(other) = picked.get_mut(place)
+            {
+                *other = element;
+            }
+        }
+        Ok(picked)
+    }
+
+    /// An element of a window at a random place, if the window is kept.
+    fn try_window(&self) -> Result<Option<Element>> {
+        let width = (TIMES / self.count().max(1)).saturating_mul(WINDOW).min(TIMES);
+        let from = fastrand::u64(..TIMES);
+        let to = from + width;
+        let behind = to.saturating_sub(TIMES);
+        let found = self.walk_positions(from, to).chain(self.walk_positions(0, behind));
+        let mut window = Vec::new();
+        for (found, _) in found.zip(0..WINDOW_MAX) {
+            window.extend(found?.1);
+        }
+        let chosen = usize::try_from(fastrand::u64(..WINDOW_MAX)).unwrap_or(usize::MAX);
+        Ok((chosen < window.len()).then(|| window.swap_remove(chosen)))
+    }
+}
