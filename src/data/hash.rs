@@ -144,13 +144,13 @@ impl HashEdit<'_, '_> {
 
     /// Writes the metadata record, or deletes the key where no field is left. Answers how many are.
     pub fn finish(mut self) -> Result<u64> {
-        let (collection, form) = match self.fields {
+        let collection = match self.fields {
             Fields::Packed(packed) => {
                 let next_expiry_ms =
                     if packed.shape.expiries { packed.next_expiry()? } else { None };
                 let place = if packed.shape.expiries { Place::Expiring } else { Place::Packed };
                 let place = place(packed.list.into());
-                (Collection { count: packed.count, next_expiry_ms, place }, StringForm::Natural)
+                Collection { count: packed.count, next_expiry_ms, place }
             }
             Fields::Exploded { generation, count, mut next_expiry_ms, is_stale } => {
                 if is_stale && count > 0 {
@@ -158,7 +158,7 @@ impl HashEdit<'_, '_> {
                     next_expiry_ms = first.transpose()?.map(|(at_ms, _)| at_ms);
                 }
                 let place = Place::Exploded { generation };
-                (Collection { count, next_expiry_ms, place }, StringForm::Natural)
+                Collection { count, next_expiry_ms, place }
             }
         };
         let count = collection.count;
@@ -169,7 +169,7 @@ impl HashEdit<'_, '_> {
         let new = (count > 0).then(|| Meta {
             kind: KeyType::Hash,
             expires_ms: old.as_ref().and_then(|meta| meta.expires_ms),
-            form,
+            form: StringForm::Natural,
             body: Body::Collection(collection),
         });
         self.edit.replace_collection(self.key, old.as_ref(), new.as_ref(), self.changes);
