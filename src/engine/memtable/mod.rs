@@ -129,9 +129,15 @@ impl Memtable {
             ReadMode::Blocking => self.ordering.lock(),
             ReadMode::Resident => self.ordering.try_lock().ok_or(Error::WouldBlock)?,
         };
+        // Whoever held the lock before may have made it.
+        if let Some(run) = self.run.get() {
+            return Ok(Order::Run(run));
+        }
+        // Before the backlog is taken: only behind its seal that is all there will be.
+        let is_sealed = self.is_sealed.load(Atomic::Acquire);
         let mut backlog = self.take_backlog(mode)?;
         let was_walked = self.is_walked.swap(true, Atomic::Relaxed);
-        if self.is_sealed.load(Atomic::Acquire) && !was_walked {
+        if is_sealed && !was_walked {
             return Ok(Order::Run(self.run.get_or_init(|| backlog.into_run())));
         }
         // Until the writer can keep up by itself: each round is shorter than the one before.
@@ -499,6 +505,58 @@ mod tests {
                 walk.join().unwrap();
             }
         });
+    }
+
+    #[test]
+    fn threads_that_ask_for_order_at_once_see_the_same() {
+        for _ in 0..20 {
+            let table = Memtable::new();
+            for seq in 1..=40_000_u64 {
+                table.insert(Entry::new(&(seq * 7919 % 40_000).to_be_bytes(), seq, Some(b"v")));
+            }
+            table.seal();
+            let all = (Bound::Unbounded, Bound::Unbounded);
+            let start = std::sync::Barrier::new(3);
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        start.wait();
+                        let records = table.walk(&all, Direction::Forward, ReadMode::Blocking);
+                        assert_eq!(records.unwrap().count(), 40_000);
+                    });
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn what_comes_between_the_first_walk_and_the_seal_is_kept() {
+        for _ in 0..200 {
+            let table = Memtable::new();
+            let insert = |seq: u64| table.insert(Entry::new(&seq.to_be_bytes(), seq, Some(b"v")));
+            (1..=500).for_each(insert);
+            let all = (Bound::Unbounded, Bound::Unbounded);
+            let walk = || table.walk(&all, Direction::Forward, ReadMode::Blocking).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| assert!(walk().count() >= 500));
+                (501..=600).for_each(insert);
+                table.seal();
+            });
+            assert_eq!(walk().count(), 600);
+        }
+    }
+
+    #[test]
+    fn overwriting_one_key_fills_the_leaves() {
+        let table = Memtable::new();
+        let insert = |key: &str, seq| table.insert(Entry::new(key.as_bytes(), seq, Some(b"v")));
+        (1..=64 * 40).for_each(|seq: u64| insert(&format!("{seq:06}"), seq));
+        insert("z", 64 * 40 + 1);
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        assert_eq!(walk(&table, &all, Direction::Forward).len(), 64 * 40 + 1);
+        (1..=6_400).for_each(|seq| insert("z", 64 * 40 + 1 + seq));
+        (1..=6_400).for_each(|seq| insert(&format!("y{:06}", 9_999 - seq), 90_000 + seq));
+        assert!(table.ordered.leaves() <= 40 + 2 * 2 * 100 + 4, "{}", table.ordered.leaves());
     }
 
     #[test]
