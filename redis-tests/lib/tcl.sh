@@ -40,9 +40,9 @@ tcl_unit() {
     start_server "$WORK/tcl-${unit//\//-}" --enable-debug-command yes --set-max-listpack-entries 0 \
         --enable-protected-configs yes --latency-monitor-threshold 1 \
         --notify-keyspace-events KEA --save "900 1" || return
-    (cd "$CACHE/suite/redis" && timeout "${TCL_TIMEOUT:-240}" tclsh tests/test_helper.tcl \
+    (cd "$CACHE/suite/redis" && timeout "${TCL_TIMEOUT:-420}" tclsh tests/test_helper.tcl \
         --host 127.0.0.1 --port "$PORT" --single "$unit" --durable --skipfile "$skips" \
-        --tags "-needs:repl -large-memory" --timeout 60) </dev/null 2>&1 |
+        --tags "-needs:repl -large-memory" --timeout 180) </dev/null 2>&1 |
         sed 's/\x1b\[[0-9;]*m//g' >"$log"
     # The summary at the end repeats every failure behind three stars.
     ok=$(grep -c '^\[ok\]:' "$log")

@@ -47,7 +47,6 @@ pub use clients::{Client, ClientFlag, Clients, Unblock};
 pub use error::{CommandResult, Error};
 pub use keyspec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub(crate) use memory::budget as memory_budget;
-pub(crate) use object::packing;
 pub use pause::{Pause, PauseKind};
 pub use session::{ReplyMode, Session};
 pub use spec::{

@@ -3,7 +3,7 @@
 use super::acl::Category;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Group, KeySpec, Run, help};
 use crate::config::Settings;
-use crate::data::{Body, Meta, Packing, Place, StringForm, View, parse_int};
+use crate::data::{Body, Layout, Meta, Packing, StringForm, View, parse_int};
 use crate::protocol::Reply;
 
 /// Longest string in bytes that Redis would keep in one piece with its header.
@@ -53,11 +53,11 @@ fn encoding(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
 /// What Redis would call the encoding of a value.
 pub(super) fn encoding_name(meta: &Meta) -> &'static str {
     if let Body::Collection(collection) = &meta.body {
-        return match collection.place {
-            Place::Packed(_) => "listpack",
-            Place::Expiring(_) => "listpackex",
-            Place::Integers(_) => "intset",
-            Place::Exploded { .. } => "hashtable",
+        return match collection.layout {
+            Layout::Packed(_) => "listpack",
+            Layout::Expiring(_) => "listpackex",
+            Layout::Integers(_) => "intset",
+            Layout::Exploded { .. } => "hashtable",
         };
     }
     match (&meta.body, meta.form) {

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
 
+use super::object::packing;
 use super::{Clients, Pause, Shutdown, table};
 use crate::config::{Config, Settings};
-use crate::data::{Access, Cursors, Edit};
+use crate::data::{Access, Context, Cursors, Edit};
 use crate::engine::{Engine, ReadMode};
 use crate::env::{Clock, Fs};
 use crate::observe::{LatencyMonitor, Metrics, SlowLog};
@@ -101,6 +102,24 @@ pub struct ServerState {
 }
 
 impl ServerState {
+    /// The surroundings of a call that runs now on database `db`; `touch` says whether it changes
+    /// access times.
+    #[must_use]
+    pub fn context(&self, db: u16, touch: bool) -> Context<'_> {
+        let settings = self.config.load();
+        Context {
+            now_ms: self.clock.unix_ms(),
+            db,
+            databases: settings.databases,
+            string_bytes_max: settings.proto_max_bulk_len,
+            hll_sparse_bytes_max: settings.hll_sparse_max_bytes,
+            packing: packing(&settings),
+            access: &self.access,
+            touch,
+            cursors: &self.cursors,
+        }
+    }
+
     /// The state of a server that starts now; `engine` may follow later.
     #[must_use]
     pub fn new(

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::collection::damaged;
 use super::exploded::{self, Records, TIMES, hash_of};
 use super::packed::{self, Shape};
-use super::{Collection, Meta, Place, View, integers};
+use super::{Collection, Layout, Meta, View, integers};
 use crate::engine::{Read, Result};
 
 impl View<'_> {
@@ -22,13 +22,13 @@ impl View<'_> {
 pub(super) fn check(read: &dyn Read, keyspace: u32, meta: &Meta) -> Result<()> {
     let Some(collection) = meta.collection() else { return Ok(()) };
     let shape = collection.shape(meta.kind);
-    match &collection.place {
-        Place::Packed(list) | Place::Expiring(list) => check_list(collection, shape, list),
-        Place::Integers(list) => ensure(
+    match &collection.layout {
+        Layout::Packed(list) | Layout::Expiring(list) => check_list(collection, shape, list),
+        Layout::Integers(list) => ensure(
             integers::iter(list).is_sorted_by(|a, b| a < b),
             "the integers of a set are not ascending",
         ),
-        Place::Exploded { generation } => {
+        Layout::Exploded { generation } => {
             let records = Records { read, keyspace, generation: *generation };
             check_records(collection, shape, records)
         }

@@ -62,7 +62,7 @@ impl Default for Packing {
 
 /// How the elements are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Layout {
     /// A packed list.
     Packed(Bytes),
     /// A packed list with room for expiries.
@@ -84,7 +84,7 @@ pub struct Collection {
     /// When the first of them expires, in Unix milliseconds, if one does.
     pub next_expiry_ms: Option<u64>,
     /// How they are kept.
-    pub place: Place,
+    pub layout: Layout,
 }
 
 impl Collection {
@@ -104,23 +104,23 @@ impl Collection {
             PACKED => {
                 let count = u64::from(reader.u32()?);
                 let list = bytes.slice_ref(reader.rest());
-                Self { count, next_expiry_ms: None, place: Place::Packed(list) }
+                Self { count, next_expiry_ms: None, layout: Layout::Packed(list) }
             }
             INTEGERS if !is_hash => {
                 let count = super::integers::count(bytes)?;
-                Self { count, next_expiry_ms: None, place: Place::Integers(bytes.clone()) }
+                Self { count, next_expiry_ms: None, layout: Layout::Integers(bytes.clone()) }
             }
             EXPLODED => {
                 let (generation, count) = (reader.u64()?, reader.u64()?);
                 let next_expiry_ms = if is_hash { expiry(reader.u64()?) } else { None };
                 reader.is_empty().then_some(())?;
-                Self { count, next_expiry_ms, place: Place::Exploded { generation } }
+                Self { count, next_expiry_ms, layout: Layout::Exploded { generation } }
             }
             EXPIRING if is_hash => {
                 let next_expiry_ms = expiry(reader.u64()?);
                 let count = u64::from(reader.u32()?);
                 let list = bytes.slice_ref(reader.rest());
-                Self { count, next_expiry_ms, place: Place::Expiring(list) }
+                Self { count, next_expiry_ms, layout: Layout::Expiring(list) }
             }
             _ => return None,
         };
@@ -129,11 +129,11 @@ impl Collection {
 
     /// The number of the encoding, stored and permanent.
     pub(super) fn encoding(&self) -> u8 {
-        match self.place {
-            Place::Packed(_) => PACKED,
-            Place::Integers(_) => INTEGERS,
-            Place::Exploded { .. } => EXPLODED,
-            Place::Expiring(_) => EXPIRING,
+        match self.layout {
+            Layout::Packed(_) => PACKED,
+            Layout::Integers(_) => INTEGERS,
+            Layout::Exploded { .. } => EXPLODED,
+            Layout::Expiring(_) => EXPIRING,
         }
     }
 
@@ -141,17 +141,17 @@ impl Collection {
     pub(super) fn put_header(&self, kind: KeyType, out: &mut Vec<u8>) {
         let next_expiry = self.next_expiry_ms.unwrap_or(0).to_le_bytes();
         let count_32 = u32::try_from(self.count).unwrap_or(u32::MAX).to_le_bytes();
-        match self.place {
-            Place::Packed(_) => out.extend_from_slice(&count_32),
-            Place::Integers(_) => {}
-            Place::Exploded { generation } => {
+        match self.layout {
+            Layout::Packed(_) => out.extend_from_slice(&count_32),
+            Layout::Integers(_) => {}
+            Layout::Exploded { generation } => {
                 out.extend_from_slice(&generation.to_le_bytes());
                 out.extend_from_slice(&self.count.to_le_bytes());
                 if kind == KeyType::Hash {
                     out.extend_from_slice(&next_expiry);
                 }
             }
-            Place::Expiring(_) => {
+            Layout::Expiring(_) => {
                 out.extend_from_slice(&next_expiry);
                 out.extend_from_slice(&count_32);
             }
@@ -160,24 +160,27 @@ impl Collection {
 
     /// The elements that are part of the metadata record.
     pub(super) fn packed_bytes(&self) -> &[u8] {
-        match &self.place {
-            Place::Packed(bytes) | Place::Expiring(bytes) | Place::Integers(bytes) => bytes,
-            Place::Exploded { .. } => &[],
+        match &self.layout {
+            Layout::Packed(bytes) | Layout::Expiring(bytes) | Layout::Integers(bytes) => bytes,
+            Layout::Exploded { .. } => &[],
         }
     }
 
     /// The generation of the element records, if there are any.
     #[must_use]
     pub(super) fn generation(&self) -> Option<u64> {
-        match self.place {
-            Place::Exploded { generation } => Some(generation),
-            Place::Packed(_) | Place::Expiring(_) | Place::Integers(_) => None,
+        match self.layout {
+            Layout::Exploded { generation } => Some(generation),
+            Layout::Packed(_) | Layout::Expiring(_) | Layout::Integers(_) => None,
         }
     }
 
     /// What an element of this collection, of a key of type `kind`, holds.
     pub(super) fn shape(&self, kind: KeyType) -> Shape {
-        Shape { values: kind == KeyType::Hash, expiries: matches!(self.place, Place::Expiring(_)) }
+        Shape {
+            values: kind == KeyType::Hash,
+            expiries: matches!(self.layout, Layout::Expiring(_)),
+        }
     }
 
     /// Whether fields have expired at `now_ms` that are not deleted yet.
@@ -199,33 +202,33 @@ mod tests {
     use super::*;
     use crate::data::{Body, Meta, StringForm};
 
-    fn place() -> impl Strategy<Value = (KeyType, Place)> {
+    fn layout() -> impl Strategy<Value = (KeyType, Layout)> {
         let bytes = proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
         let integers = proptest::collection::btree_set(any::<i64>(), 1..9)
             .prop_map(|set| super::super::integers::encode(&set.into_iter().collect::<Vec<_>>()));
         let kind = prop_oneof![Just(KeyType::Hash), Just(KeyType::Set)];
         prop_oneof![
-            (kind.clone(), bytes.clone()).prop_map(|(kind, list)| (kind, Place::Packed(list))),
-            bytes.prop_map(|list| (KeyType::Hash, Place::Expiring(list))),
-            integers.prop_map(|list| (KeyType::Set, Place::Integers(list))),
-            (kind, 1u64..).prop_map(|(kind, generation)| (kind, Place::Exploded { generation })),
+            (kind.clone(), bytes.clone()).prop_map(|(kind, list)| (kind, Layout::Packed(list))),
+            bytes.prop_map(|list| (KeyType::Hash, Layout::Expiring(list))),
+            integers.prop_map(|list| (KeyType::Set, Layout::Integers(list))),
+            (kind, 1u64..).prop_map(|(kind, generation)| (kind, Layout::Exploded { generation })),
         ]
     }
 
     proptest! {
         #[test]
         fn decode_is_the_inverse_of_encode(
-            (kind, place) in place(), count in 1u64..=u64::from(u32::MAX),
+            (kind, layout) in layout(), count in 1u64..=u64::from(u32::MAX),
             expires_ms in any::<Option<u64>>(), next in proptest::option::of(1u64..),
         ) {
-            let count = match &place {
-                Place::Integers(list) => super::super::integers::count(list).unwrap(),
+            let count = match &layout {
+                Layout::Integers(list) => super::super::integers::count(list).unwrap(),
                 _ => count,
             };
-            let can_expire = matches!(place, Place::Expiring(_))
-                || matches!(place, Place::Exploded { .. }) && kind == KeyType::Hash;
+            let can_expire = matches!(layout, Layout::Expiring(_))
+                || matches!(layout, Layout::Exploded { .. }) && kind == KeyType::Hash;
             let collection =
-                Collection { count, next_expiry_ms: next.filter(|_| can_expire), place };
+                Collection { count, next_expiry_ms: next.filter(|_| can_expire), layout };
             let body = Body::Collection(collection);
             let meta = Meta { kind, expires_ms, form: StringForm::Natural, body };
             prop_assert_eq!(Meta::decode(&meta.encode()).unwrap(), meta);

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::{Collection, Context, Meta, Place, ReadOutcome, View, collection, key};
+use super::{Collection, Context, Layout, Meta, ReadOutcome, View, collection, key};
 use super::{hash_expiry, root::Root};
 use crate::engine::{Changes, Direction, Read, Result, Txn};
 
@@ -231,7 +231,7 @@ impl<'a> Edit<'a> {
                 .ok_or_else(|| collection::damaged("the key of an element is cut off"))?;
             self.put_ordered(generation, order, &name, record);
         }
-        Ok(Collection { place: Place::Exploded { generation }, ..of.clone() })
+        Ok(Collection { layout: Layout::Exploded { generation }, ..of.clone() })
     }
 
     fn put(&mut self, key: &[u8], old: Option<&Meta>, new: Option<&Meta>) {

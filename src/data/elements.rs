@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::collection::damaged;
 use super::exploded::{self, Record, Records, TIMES};
 use super::packed::{self, Entry, Shape};
-use super::{Collection, Edit, Meta, Place, View, integers, parse_int};
+use super::{Collection, Edit, Layout, Meta, View, integers, parse_int};
 use crate::engine::{Read, Result};
 
 /// An element of a hash or a set.
@@ -96,14 +96,14 @@ impl<'a> Elements<'a> {
 
     /// The element of this name.
     pub fn get(&self, name: &[u8]) -> Result<Option<Element>> {
-        let found = match &self.collection.place {
-            Place::Packed(list) | Place::Expiring(list) => {
+        let found = match &self.collection.layout {
+            Layout::Packed(list) | Layout::Expiring(list) => {
                 packed::find(self.shape, list, name)?.map(|entry| Element::of_entry(list, &entry))
             }
-            Place::Integers(list) => parse_int(name)
+            Layout::Integers(list) => parse_int(name)
                 .filter(|integer| integers::contains(list, *integer))
                 .map(Element::of_integer),
-            Place::Exploded { generation } => match self.records(*generation).get(name)? {
+            Layout::Exploded { generation } => match self.records(*generation).get(name)? {
                 Some(record) => {
                     let (value, expires_ms) = exploded::decode(self.shape, &record)?;
                     let name = Bytes::copy_from_slice(name);
@@ -117,12 +117,12 @@ impl<'a> Elements<'a> {
 
     /// Whether there is an element of this name.
     pub fn contains(&self, name: &[u8]) -> Result<bool> {
-        match &self.collection.place {
-            Place::Packed(list) => Ok(packed::find(self.shape, list, name)?.is_some()),
-            Place::Integers(list) => {
+        match &self.collection.layout {
+            Layout::Packed(list) => Ok(packed::find(self.shape, list, name)?.is_some()),
+            Layout::Integers(list) => {
                 Ok(parse_int(name).is_some_and(|integer| integers::contains(list, integer)))
             }
-            Place::Expiring(_) | Place::Exploded { .. } => Ok(self.get(name)?.is_some()),
+            Layout::Expiring(_) | Layout::Exploded { .. } => Ok(self.get(name)?.is_some()),
         }
     }
 
@@ -130,18 +130,18 @@ impl<'a> Elements<'a> {
     #[must_use]
     pub fn walk(&self) -> Walk<'a> {
         let this = *self;
-        match &self.collection.place {
-            Place::Packed(list) | Place::Expiring(list) => {
+        match &self.collection.layout {
+            Layout::Packed(list) | Layout::Expiring(list) => {
                 let entries = packed::entries(self.shape, list).map(move |entry| {
                     let entry = entry?;
                     Ok(this.is_alive(entry.expires_ms).then(|| Element::of_entry(list, &entry)))
                 });
                 Box::new(entries.filter_map(Result::transpose))
             }
-            Place::Integers(list) => {
+            Layout::Integers(list) => {
                 Box::new(integers::iter(list).map(|integer| Ok(Element::of_integer(integer))))
             }
-            Place::Exploded { .. } => {
+            Layout::Exploded { .. } => {
                 let elements = this.walk_positions(0, TIMES).map(|found| Ok(found?.1));
                 Box::new(elements.filter_map(Result::transpose))
             }
@@ -216,8 +216,8 @@ impl<'a> Elements<'a> {
         if !self.collection.has_expired(self.now_ms) {
             return Ok(self.count());
         }
-        let expired = match &self.collection.place {
-            Place::Exploded { generation } => {
+        let expired = match &self.collection.layout {
+            Layout::Exploded { generation } => {
                 let mut expired = 0;
                 for found in self.records(*generation).expiring(self.now_ms) {
                     found?;
@@ -260,8 +260,8 @@ mod tests {
             changes.writes.set(Bytes::copy_from_slice(&engine_key), Some(Bytes::new()));
         }
         store.commit(changes);
-        let place = Place::Exploded { generation: 1 };
-        (store, Collection { count: members.len() as u64, next_expiry_ms: None, place })
+        let layout = Layout::Exploded { generation: 1 };
+        (store, Collection { count: members.len() as u64, next_expiry_ms: None, layout })
     }
 
     #[test]

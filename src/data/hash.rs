@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::collection::PACKED_BYTES_MAX;
 use super::exploded::{self, decode};
 use super::packed::{self, Entry, Packed, Shape};
-use super::{Body, Collection, Edit, Element, KeyType, Meta, Place, StringForm};
+use super::{Body, Collection, Edit, Element, KeyType, Layout, Meta, StringForm};
 use crate::engine::Result;
 
 /// The shape of a hash's records.
@@ -44,15 +44,15 @@ impl<'a> Edit<'a> {
     pub fn hash<'e>(&'e mut self, key: &'e [u8], old: Option<Meta>) -> HashEdit<'e, 'a> {
         let fields = match old.as_ref().and_then(Meta::collection) {
             None => Fields::Packed(Packed::new(HASH)),
-            Some(Collection { count, next_expiry_ms, place }) => match place {
-                Place::Exploded { generation } => Fields::Exploded {
+            Some(Collection { count, next_expiry_ms, layout }) => match layout {
+                Layout::Exploded { generation } => Fields::Exploded {
                     generation: *generation,
                     count: *count,
                     next_expiry_ms: *next_expiry_ms,
                     is_stale: false,
                 },
-                Place::Packed(list) | Place::Expiring(list) | Place::Integers(list) => {
-                    let expiries = matches!(place, Place::Expiring(_));
+                Layout::Packed(list) | Layout::Expiring(list) | Layout::Integers(list) => {
+                    let expiries = matches!(layout, Layout::Expiring(_));
                     let shape = Shape { expiries, ..HASH };
                     Fields::Packed(Packed { shape, count: *count, list: list.to_vec() })
                 }
@@ -148,17 +148,17 @@ impl HashEdit<'_, '_> {
             Fields::Packed(packed) => {
                 let next_expiry_ms =
                     if packed.shape.expiries { packed.next_expiry()? } else { None };
-                let place = if packed.shape.expiries { Place::Expiring } else { Place::Packed };
-                let place = place(packed.list.into());
-                Collection { count: packed.count, next_expiry_ms, place }
+                let layout = if packed.shape.expiries { Layout::Expiring } else { Layout::Packed };
+                let layout = layout(packed.list.into());
+                Collection { count: packed.count, next_expiry_ms, layout }
             }
             Fields::Exploded { generation, count, mut next_expiry_ms, is_stale } => {
                 if is_stale && count > 0 {
                     let first = self.edit.records(generation).expiring(u64::MAX).next();
                     next_expiry_ms = first.transpose()?.map(|(at_ms, _)| at_ms);
                 }
-                let place = Place::Exploded { generation };
-                Collection { count, next_expiry_ms, place }
+                let layout = Layout::Exploded { generation };
+                Collection { count, next_expiry_ms, layout }
             }
         };
         let count = collection.count;

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use super::exploded::TIMES;
-use super::{Element, Elements, Place, integers};
+use super::{Element, Elements, Layout, integers};
 use crate::engine::Result;
 
 /// Among so few records all are read.
@@ -31,7 +31,7 @@ const PASS_FACTOR: u64 = 32;
 impl Elements<'_> {
     /// One element; `None` where all have expired.
     pub fn pick(&self) -> Result<Option<Element>> {
-        if let Place::Integers(list) = &self.collection.place {
+        if let Layout::Integers(list) = &self.collection.layout {
             let index = fastrand::u64(..self.count().max(1));
             return Ok(integers::at(list, index).map(Element::of_integer));
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::collection::PACKED_BYTES_MAX;
 use super::packed::{self, Packed, Shape};
-use super::{Body, Collection, Edit, KeyType, Meta, Place, StringForm, integers, parse_int};
+use super::{Body, Collection, Edit, KeyType, Layout, Meta, StringForm, integers, parse_int};
 use crate::engine::Result;
 
 /// The shape of a set's records.
@@ -39,12 +39,12 @@ impl<'a> Edit<'a> {
     pub fn set<'e>(&'e mut self, key: &'e [u8], old: Option<Meta>) -> SetEdit<'e, 'a> {
         let members = match old.as_ref().and_then(Meta::collection) {
             None => Members::Integers(Vec::new()),
-            Some(Collection { count, place, .. }) => match place {
-                Place::Integers(list) => Members::Integers(integers::iter(list).collect()),
-                Place::Packed(list) | Place::Expiring(list) => {
+            Some(Collection { count, layout, .. }) => match layout {
+                Layout::Integers(list) => Members::Integers(integers::iter(list).collect()),
+                Layout::Packed(list) | Layout::Expiring(list) => {
                     Members::Packed(Packed { shape: SET, count: *count, list: list.to_vec() })
                 }
-                Place::Exploded { generation } => {
+                Layout::Exploded { generation } => {
                     Members::Exploded { generation: *generation, count: *count }
                 }
             },
@@ -234,16 +234,16 @@ fn to_packed(list: &[i64]) -> Result<Packed> {
 
 /// The metadata record of a set; `None` without members.
 fn meta_of(members: Members, expires_ms: Option<u64>) -> Option<Meta> {
-    let (count, place) = match members {
-        Members::Integers(list) => (list.len() as u64, Place::Integers(integers::encode(&list))),
-        Members::Packed(packed) => (packed.count, Place::Packed(packed.list.into())),
-        Members::Exploded { generation, count } => (count, Place::Exploded { generation }),
+    let (count, layout) = match members {
+        Members::Integers(list) => (list.len() as u64, Layout::Integers(integers::encode(&list))),
+        Members::Packed(packed) => (packed.count, Layout::Packed(packed.list.into())),
+        Members::Exploded { generation, count } => (count, Layout::Exploded { generation }),
     };
     (count > 0).then(|| Meta {
         kind: KeyType::Set,
         expires_ms,
         form: StringForm::Natural,
-        body: Body::Collection(Collection { count, next_expiry_ms: None, place }),
+        body: Body::Collection(Collection { count, next_expiry_ms: None, layout }),
     })
 }
 

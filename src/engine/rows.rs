@@ -13,7 +13,7 @@
 //! lookup's tree was installed. Since then rows of newer versions cannot have left, because a row
 //! leaves only when a flush of its version was counted.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use dashmap::DashMap;
@@ -46,7 +46,8 @@ struct Row {
 struct Replaced {
     /// First transaction of the batch.
     first_seq: SeqNo,
-    entries: Vec<Entry>,
+    /// One per key.
+    entries: HashSet<Entry, BuildKeyHasher>,
 }
 
 /// What a lookup says.
@@ -116,8 +117,8 @@ impl Rows {
         // What a batch has replaced is for views from before it: others see what it wrote, even
         // where that is no row any more.
         let unseen = replaced.iter().filter(|batch| batch.first_seq > seq);
-        let mut entries = unseen.flat_map(|batch| &batch.entries);
-        entries.find(|entry| entry.seq() <= seq && entry.key() == key).map(Entry::found)
+        let mut entries = unseen.filter_map(|batch| batch.entries.get(key));
+        entries.find(|entry| entry.seq() <= seq).map(Entry::found)
     }
 
     /// Notes a version that was just written, by the batch whose first transaction is `first_seq`:
@@ -140,18 +141,26 @@ impl Rows {
     fn set_aside(&self, entry: Entry, first_seq: SeqNo) {
         let mut replaced = self.replaced.lock();
         match replaced.back_mut() {
-            Some(batch) if batch.first_seq == first_seq => batch.entries.push(entry),
-            _ => replaced.push_back(Replaced { first_seq, entries: vec![entry] }),
+            Some(batch) if batch.first_seq == first_seq => drop(batch.entries.insert(entry)),
+            _ => {
+                let mut entries = HashSet::with_hasher(*self.rows.hasher());
+                entries.insert(entry);
+                replaced.push_back(Replaced { first_seq, entries });
+            }
         }
     }
 
     /// Everything up to `seq`, the end of a batch, is published: what earlier batches have replaced is
     /// not needed any more. What this one has replaced stays for readers that are under way.
     pub(super) fn publish(&self, seq: SeqNo) {
+        // Let go of without the lock.
+        let mut unneeded = Vec::new();
         let mut replaced = self.replaced.lock();
         while replaced.get(1).is_some_and(|next| next.first_seq <= seq) {
-            replaced.pop_front();
+            unneeded.extend(replaced.pop_front());
         }
+        drop(replaced);
+        drop(unneeded);
     }
 
     /// How many flushes there were: what a tree was installed with tells whether it is the newest.

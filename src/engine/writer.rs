@@ -221,11 +221,11 @@ impl Writer {
         let flush = tree.sealed.last().is_some_and(|oldest| oldest.last_seq <= seq);
         let rows = tree.rows.clone();
         self.shared.published.store(Arc::new(Published { tree, seq, root }));
-        rows.publish(seq);
         if flush {
             self.shared.work.notify_all();
         }
         drop(state);
+        rows.publish(seq);
     }
 
     /// Refuses all writes from now on; after a failed [`Batch::write`] or [`Syncer::sync`].

@@ -15,11 +15,11 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::account;
 use super::gates::{self, Refusal};
 use super::group::{Call, Done, Group};
 use super::message::Message;
 use super::output::{Full, Output};
-use super::{account, context};
 use crate::commands::table::Command;
 use crate::commands::{CommandResult, Error, Flags, Run, ServerState, Session};
 use crate::data::{Edit, ReadOutcome, View};
@@ -340,7 +340,7 @@ fn run_read(
     let Run::Read(handler) = call.command.spec.run else {
         return (Err(Error::Syntax), ReadOutcome::default());
     };
-    match View::new(snapshot, context::of(state, db, no_touch)) {
+    match View::new(snapshot, state.context(db, !no_touch)) {
         Ok(view) => {
             let result = handler(&view, &mut call.args());
             if snapshot.mode() == ReadMode::Blocking {
@@ -356,6 +356,6 @@ fn run_read(
 fn dry_run(state: &ServerState, group: &Group, call: &Call) -> Result<(), Error> {
     let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
     let txn = engine::Txn::new(&snapshot, snapshot.seq() + 1);
-    let mut edit = Edit::new(txn, context::of(state, group.db, true))?;
+    let mut edit = Edit::new(txn, state.context(group.db, false))?;
     super::writer::run_in(&mut edit, call).map(drop)
 }

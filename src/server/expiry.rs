@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::context;
 use super::message::{Expired, Message};
 use crate::commands::ServerState;
 use crate::data::{Edit, ExpiryMarks, expire_cycle};
@@ -56,7 +55,7 @@ async fn warm(state: &Arc<ServerState>, mut marks: ExpiryMarks, limit: usize) {
     let round = tokio::task::spawn_blocking(move || {
         let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
         let txn = Txn::new(&snapshot, snapshot.seq() + 1);
-        let mut edit = Edit::new(txn, context::of(&state, 0, true))?;
+        let mut edit = Edit::new(txn, state.context(0, false))?;
         expire_cycle(&mut edit, &mut marks, limit).map(drop)
     });
     let result: Result<engine::Result<()>, _> = round.await;

@@ -4,7 +4,6 @@ mod accept;
 mod account;
 mod buffers;
 mod connection;
-mod context;
 mod cron;
 mod cursors;
 mod dispatch;

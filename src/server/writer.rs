@@ -16,10 +16,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::account;
 use super::group::{self, Group};
 use super::log_thread::{Completion, Kind, LogThread, Operation};
 use super::message::{Expired, Message, Waiting};
-use super::{account, context};
 use crate::commands::{Change, Control, Done, Error, Run, ServerState};
 use crate::config::AppendFsync;
 use crate::data::{Context, Edit, EditOutcome, ExpiryMarks, ReadOutcome, expire_cycle};
@@ -242,7 +242,7 @@ impl WriterTask {
             if laden && !group.done.is_empty() {
                 return;
             }
-            let context = context::of(&self.state, group.db, group.no_touch);
+            let context = self.state.context(group.db, !group.no_touch);
             let result = run_call(&mut self.writer, &self.state, context, group.mode, call);
             let result = result.map(|(reply, outcome)| {
                 self.drops |= outcome.dropped;
@@ -298,7 +298,7 @@ fn transact<T>(
     change: impl FnOnce(&mut Edit<'_>) -> engine::Result<T>,
 ) -> engine::Result<T> {
     let txn = writer.begin(mode)?;
-    let mut edit = Edit::new(txn, context::of(state, db, true))?;
+    let mut edit = Edit::new(txn, state.context(db, false))?;
     let answer = change(&mut edit)?;
     let (changes, outcome) = edit.finish()?;
     if !changes.is_empty() {

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 
 use super::group::{Call, Group};
 use super::message::{self, Message};
+use super::shutdown;
 use super::writer::WriterTask;
-use super::{context, shutdown};
 use crate::commands::table::{self, Lookup};
 use crate::commands::{Control, Error, ServerState};
 use crate::config::{AppendFsync, Config, Settings};
@@ -126,7 +126,7 @@ impl Rig {
 
 fn lookup(engine: &Engine, state: &ServerState, key: &str) -> Option<Bytes> {
     let snapshot = engine.snapshot(ReadMode::Blocking);
-    let view = View::new(&snapshot, context::of(state, 0, true)).expect("a root record");
+    let view = View::new(&snapshot, state.context(0, false)).expect("a root record");
     let meta = view.find(key.as_bytes()).expect("reads go on")?;
     Some(view.string(&meta).expect("reads go on"))
 }

@@ -8,7 +8,6 @@ use std::ops::Bound;
 use bytes::Bytes;
 use sha1::{Digest as _, Sha1};
 
-use super::context;
 use crate::commands::{CommandResult, Error, ServerState};
 use crate::data::{Element, KeyType, Meta, View};
 use crate::engine::{Direction, Snapshot};
@@ -20,7 +19,7 @@ type Digest = [u8; 20];
 pub(super) fn all(snapshot: &Snapshot, state: &ServerState) -> CommandResult {
     let mut digest = Digest::default();
     for db in 0..state.config.load().databases {
-        let view = View::new(snapshot, context(state, db))?;
+        let view = View::new(snapshot, state.context(db, false))?;
         if view.key_count() == 0 {
             continue;
         }

@@ -12,14 +12,14 @@ use bytes::Bytes;
 
 use super::client::CALLABLE_ANYTIME;
 use super::memory::SAMPLES;
-use super::object::{encoding_name, packing};
+use super::object::encoding_name;
 use super::spec::ServerFuture;
 use super::{
     Args, Arity, ClientFlag, CommandResult, CommandSpec, Control, Error, Flags, Group, Run,
     ServerState, Session, help,
 };
 use crate::config::{Protection, parse_memory};
-use crate::data::{Context, View};
+use crate::data::View;
 use crate::engine::{self, ReadMode, Snapshot};
 use crate::protocol::Reply;
 
@@ -108,14 +108,14 @@ fn debug<'a>(
             (b"DIGEST-VALUE", keys) => {
                 let (keys, db) = (keys.to_vec(), session.db);
                 on_snapshot(state, move |snapshot, state| {
-                    digest::values(&View::new(snapshot, context(state, db))?, &keys)
+                    digest::values(&View::new(snapshot, state.context(db, false))?, &keys)
                 })
                 .await
             }
             (b"OBJECT", [key]) => {
                 let (key, db) = (key.clone(), session.db);
                 on_snapshot(state, move |snapshot, state| {
-                    object(&View::new(snapshot, context(state, db))?, &key)
+                    object(&View::new(snapshot, state.context(db, false))?, &key)
                 })
                 .await
             }
@@ -201,7 +201,7 @@ async fn no_such_form(
 ) -> CommandResult {
     let key = key.clone();
     on_snapshot(state, move |snapshot, state| {
-        let view = View::new(snapshot, context(state, db))?;
+        let view = View::new(snapshot, state.context(db, false))?;
         view.inspect(&key)?.ok_or(Error::NoSuchKey)?;
         Err(Error::Text(format!("ERR {why}")))
     })
@@ -241,21 +241,6 @@ async fn on_snapshot(
     let state = Arc::clone(state);
     let answer = tokio::task::spawn_blocking(move || read(&snapshot, &state)).await;
     answer.map_err(|_| Error::Engine(engine::Error::Closed))?
-}
-
-fn context(state: &ServerState, db: u16) -> Context<'_> {
-    let settings = state.config.load();
-    Context {
-        now_ms: state.clock.unix_ms(),
-        db,
-        databases: settings.databases,
-        string_bytes_max: settings.proto_max_bulk_len,
-        hll_sparse_bytes_max: settings.hll_sparse_max_bytes,
-        packing: packing(&settings),
-        access: &state.access,
-        touch: false,
-        cursors: &state.cursors,
-    }
 }
 
 fn object(view: &View<'_>, key: &Bytes) -> CommandResult {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{context, on_snapshot};
+use super::on_snapshot;
 use crate::commands::{Change, CommandResult, Control, Error, ServerState};
 use crate::data::{Edit, View, parse_int};
 use crate::engine::{self, ReadMode};
@@ -111,7 +111,7 @@ async fn warm(
     numbers: Range<u64>,
 ) -> Result<(), Error> {
     on_snapshot(state, move |snapshot, state| {
-        let view = View::new(snapshot, context(state, db))?;
+        let view = View::new(snapshot, state.context(db, false))?;
         for number in numbers {
             view.inspect(&filling.key(number))?;
         }

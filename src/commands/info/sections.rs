@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use super::{Fields, Picture};
 use crate::commands::connection::REDIS_VERSION;
 use crate::commands::memory::{self, ratio};
-use crate::commands::{packing, random};
-use crate::data::{Context, Database, View};
+use crate::commands::random;
+use crate::data::{Database, View};
 use crate::env::process::{self, ProcessMemory};
 use crate::env::system_memory_bytes;
 
@@ -221,17 +221,7 @@ fn average_ttl_ms(picture: &Picture<'_>, database: &Database) -> u64 {
     let Some(snapshot) = picture.snapshot.as_ref().filter(|_| database.expires > 0) else {
         return 0;
     };
-    let context = Context {
-        now_ms: picture.now_ms,
-        db: database.db,
-        databases: picture.settings.databases,
-        string_bytes_max: picture.settings.proto_max_bulk_len,
-        hll_sparse_bytes_max: picture.settings.hll_sparse_max_bytes,
-        packing: packing(&picture.settings),
-        access: &picture.state.access,
-        touch: false,
-        cursors: &picture.state.cursors,
-    };
+    let context = picture.state.context(database.db, false);
     View::new(snapshot, context).and_then(|view| random::average_ttl_ms(&view)).unwrap_or(0)
 }
 

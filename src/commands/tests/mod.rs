@@ -2,13 +2,12 @@
 
 mod arguments;
 mod bitmaps;
-mod expire;
-mod hyperloglogs;
 mod collection_model;
 mod collections;
 mod expire;
 mod hash_expire;
 mod hashes;
+mod hyperloglogs;
 mod keyspace;
 mod model;
 mod scan;

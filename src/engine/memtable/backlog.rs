@@ -7,6 +7,8 @@ use super::ordered::Page;
 const CHUNK_ENTRIES: usize = 4096;
 /// Runs up to this length are sorted by comparing whole keys.
 const SHORT_RUN: usize = 32;
+/// So often a run is sorted by the next eight bytes; what is still equal then by whole keys.
+const ROUNDS_MAX: usize = 16;
 /// How many entries ahead of its place a walk asks for memory.
 const LOOK_AHEAD: usize = 12;
 /// Entries that a walk takes at a time.
@@ -81,7 +83,7 @@ impl Backlog {
             order.extend(heads.map(|(bytes, number)| Head { bytes, number }));
             entries.append(&mut chunk.entries);
         }
-        sort_by_heads(&mut order, &entries, self.shared);
+        sort_by_heads(&mut order, &entries, self.shared, ROUNDS_MAX);
         Run { entries, order: order.into_iter().map(|head| head.number).collect() }
     }
 }
@@ -148,9 +150,9 @@ struct Head {
 
 /// Sorts a run of entries whose keys have their first `skip` bytes in common. By eight bytes of each
 /// key at a time, which lie side by side; the keys are somewhere else in memory each.
-fn sort(run: &mut [Head], entries: &[Entry], skip: usize) {
+fn sort(run: &mut [Head], entries: &[Entry], skip: usize, rounds: usize) {
     let entry = |head: &Head| &entries[head.number as usize];
-    if run.len() <= SHORT_RUN {
+    if run.len() <= SHORT_RUN || rounds == 0 {
         return run.sort_unstable_by(|a, b| entry(a).place().cmp(&entry(b).place()));
     }
     let Some(first) = run.first().map(|head| entry(head).key()) else { return };
@@ -167,27 +169,27 @@ fn sort(run: &mut [Head], entries: &[Entry], skip: usize) {
     for head in run.iter_mut() {
         head.bytes = head_behind(&entries[head.number as usize], shared);
     }
-    sort_by_heads(run, entries, shared);
+    sort_by_heads(run, entries, shared, rounds);
 }
 
 /// Sorts a run whose keys have `shared` bytes in common and whose heads are those behind.
-fn sort_by_heads(run: &mut [Head], entries: &[Entry], shared: usize) {
+fn sort_by_heads(run: &mut [Head], entries: &[Entry], shared: usize, rounds: usize) {
     run.sort_unstable_by_key(|head| head.bytes);
     for equal in run.chunk_by_mut(|a, b| a.bytes == b.bytes) {
         if equal.len() > 1 {
-            sort_equal(equal, entries, shared);
+            sort_equal(equal, entries, shared, rounds - 1);
         }
     }
 }
 
 /// Sorts a run whose keys agree in eight bytes from `shared` on, or end there.
-fn sort_equal(run: &mut [Head], entries: &[Entry], shared: usize) {
+fn sort_equal(run: &mut [Head], entries: &[Entry], shared: usize, rounds: usize) {
     let entry = |head: &Head| &entries[head.number as usize];
     let lengths = || run.iter().map(|head| entry(head).key().len());
     let (shortest, longest) = (lengths().min().unwrap_or(0), lengths().max().unwrap_or(0));
     // Zeros stand for bytes behind the end too: only where no key ends are the eight in common.
     if shortest >= shared + 8 {
-        sort(run, entries, shared + 8);
+        sort(run, entries, shared + 8, rounds);
     } else if shortest == longest {
         // One key: the newest first. Sequence numbers grow with the numbers.
         run.sort_unstable_by_key(|head| std::cmp::Reverse(head.number));

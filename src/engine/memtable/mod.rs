@@ -87,7 +87,7 @@ impl Memtable {
             && let Ok(rest) = self.take_backlog(ReadMode::Resident)
         {
             // What came while a walk put the others in order.
-            rest.into_run().iter().for_each(|entry| self.ordered.insert(entry.clone()));
+            rest.backlog.into_run().iter().for_each(|entry| self.ordered.insert(entry.clone()));
             self.ordered.insert(entry);
         } else {
             self.backlog.lock().push(entry);
@@ -96,12 +96,14 @@ impl Memtable {
 
     /// Takes what is in no order yet; `WouldBlock` where that is too much for a resident read. The
     /// writer adds to the next backlog meanwhile. The caller holds `ordering`.
-    fn take_backlog(&self, mode: ReadMode) -> Result<Backlog> {
+    fn take_backlog(&self, mode: ReadMode) -> Result<Taken> {
+        // Before the backlog is taken: only behind its seal that is all there will be.
+        let is_all = self.is_sealed.load(Atomic::Acquire);
         let mut backlog = self.backlog.lock();
         if mode == ReadMode::Resident && backlog.len() > RESIDENT_BACKLOG_MAX {
             return Err(Error::WouldBlock);
         }
-        Ok(std::mem::take(&mut *backlog))
+        Ok(Taken { backlog: std::mem::take(&mut *backlog), is_all })
     }
 
     /// No more entries will come.
@@ -129,19 +131,27 @@ impl Memtable {
             ReadMode::Blocking => self.ordering.lock(),
             ReadMode::Resident => self.ordering.try_lock().ok_or(Error::WouldBlock)?,
         };
-        let mut backlog = self.take_backlog(mode)?;
+        // Whoever held the lock before may have made it.
+        if let Some(run) = self.run.get() {
+            return Ok(Order::Run(run));
+        }
+        self.put_in_order(self.take_backlog(mode)?, mode)
+    }
+
+    /// Goes on behind [`Self::take_backlog`]. The caller holds `ordering`.
+    fn put_in_order(&self, mut taken: Taken, mode: ReadMode) -> Result<Order<'_>> {
         let was_walked = self.is_walked.swap(true, Atomic::Relaxed);
-        if self.is_sealed.load(Atomic::Acquire) && !was_walked {
-            return Ok(Order::Run(self.run.get_or_init(|| backlog.into_run())));
+        if taken.is_all && !was_walked {
+            return Ok(Order::Run(self.run.get_or_init(|| taken.backlog.into_run())));
         }
         // Until the writer can keep up by itself: each round is shorter than the one before.
         loop {
-            let count = backlog.len();
-            backlog.into_run().iter().for_each(|entry| self.ordered.insert(entry.clone()));
+            let count = taken.backlog.len();
+            taken.backlog.into_run().iter().for_each(|entry| self.ordered.insert(entry.clone()));
             if count <= RESIDENT_BACKLOG_MAX {
                 return Ok(Order::Tree(&self.ordered));
             }
-            backlog = self.take_backlog(mode)?;
+            taken = self.take_backlog(mode)?;
         }
     }
 
@@ -255,6 +265,14 @@ fn head(bytes: &[u8]) -> u64 {
             u64::from_be_bytes(padded)
         }
     }
+}
+
+/// What was in no order yet.
+#[derive(Debug)]
+struct Taken {
+    backlog: Backlog,
+    /// Whether no more will come behind it.
+    is_all: bool,
 }
 
 /// Where a walk goes on.
@@ -499,6 +517,56 @@ mod tests {
                 walk.join().unwrap();
             }
         });
+    }
+
+    #[test]
+    fn threads_that_ask_for_order_at_once_see_the_same() {
+        for _ in 0..20 {
+            let table = Memtable::new();
+            for seq in 1..=40_000_u64 {
+                table.insert(Entry::new(&(seq * 7919 % 40_000).to_be_bytes(), seq, Some(b"v")));
+            }
+            table.seal();
+            let all = (Bound::Unbounded, Bound::Unbounded);
+            let start = std::sync::Barrier::new(3);
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        start.wait();
+                        let records = table.walk(&all, Direction::Forward, ReadMode::Blocking);
+                        assert_eq!(records.unwrap().count(), 40_000);
+                    });
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn what_comes_between_the_first_walk_and_the_seal_is_kept() {
+        let table = Memtable::new();
+        let insert = |seq: u64| table.insert(Entry::new(&seq.to_be_bytes(), seq, Some(b"v")));
+        (1..=500).for_each(insert);
+        let taken = table.take_backlog(ReadMode::Blocking).unwrap();
+        // A walk has begun; the writer goes on, and seals.
+        (501..=600).for_each(insert);
+        table.seal();
+        table.put_in_order(taken, ReadMode::Blocking).unwrap();
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let walk = table.walk(&all, Direction::Forward, ReadMode::Blocking).unwrap();
+        assert_eq!(walk.count(), 600);
+    }
+
+    #[test]
+    fn overwriting_one_key_fills_the_leaves() {
+        let table = Memtable::new();
+        let insert = |key: &str, seq| table.insert(Entry::new(key.as_bytes(), seq, Some(b"v")));
+        (1..=64 * 40).for_each(|seq: u64| insert(&format!("{seq:06}"), seq));
+        insert("z", 64 * 40 + 1);
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        assert_eq!(walk(&table, &all, Direction::Forward).len(), 64 * 40 + 1);
+        (1..=6_400).for_each(|seq| insert("z", 64 * 40 + 1 + seq));
+        (1..=6_400).for_each(|seq| insert(&format!("y{:06}", 9_999 - seq), 90_000 + seq));
+        assert!(table.ordered.leaves() <= 40 + 2 * 2 * 100 + 4, "{}", table.ordered.leaves());
     }
 
     #[test]

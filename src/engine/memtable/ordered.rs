@@ -136,8 +136,11 @@ impl Ordered {
     /// Makes room for `entry`: splits its leaf, and the branch of that where it is full too.
     fn split_for(&self, entry: &Entry) {
         let mut root = self.root.write();
-        let mut branch = root.child(root.number_of(entry.place())).write();
-        let split = split(&mut branch.child(branch.number_of(entry.place())).write(), entry);
+        let number = root.number_of(entry.place());
+        let mut branch = root.child(number).write();
+        let leaf_number = branch.number_of(entry.place());
+        let is_last = number == root.rest.len() && leaf_number == branch.rest.len();
+        let split = split(&mut branch.child(leaf_number).write(), entry, is_last);
         if let Some((from, leaf)) = split {
             branch.add(from, leaf);
         }
@@ -152,6 +155,13 @@ impl Ordered {
         if let Some((from, right)) = split {
             root.add(from, right);
         }
+    }
+
+    /// Number of leaves.
+    #[cfg(test)]
+    pub(super) fn leaves(&self) -> usize {
+        let root = self.root.read();
+        (0..=root.rest.len()).map(|number| root.child(number).read().rest.len() + 1).sum()
     }
 
     /// The first entry at or behind `place`.
@@ -193,13 +203,13 @@ impl Ordered {
     }
 }
 
-/// Splits a full leaf for `entry`; the new one and where it begins. Where the entry comes last it
-/// begins a leaf of its own, so that keys that only grow fill their leaves.
-fn split(leaf: &mut Leaf, entry: &Entry) -> Option<(Entry, Leaf)> {
+/// Splits a full leaf for `entry`; the new one and where it begins. Behind the last entry of the last
+/// leaf it begins a leaf of its own, so that keys that only grow fill their leaves.
+fn split(leaf: &mut Leaf, entry: &Entry, is_last: bool) -> Option<(Entry, Leaf)> {
     if leaf.len() < LEAF_ENTRIES {
         return None;
     }
-    if leaf.count_before(entry.place()) == leaf.len() {
+    if is_last && leaf.count_before(entry.place()) == leaf.len() {
         return Some((entry.clone(), Leaf::with_capacity(LEAF_ENTRIES)));
     }
     let right = leaf.split_off(LEAF_ENTRIES / 2);
