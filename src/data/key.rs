@@ -33,6 +33,9 @@ use smallvec::SmallVec;
 
 use crate::engine::KeyRange;
 
+/// Which byte of an engine key tells the kind of its record.
+pub const KIND_AT: usize = 4;
+
 /// Bytes before the user key of a metadata record.
 pub(super) const META_PREFIX_LEN: usize = 7;
 /// Bytes before the element of an element record.

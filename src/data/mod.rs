@@ -61,6 +61,7 @@ pub use hash::HashEdit;
 pub use hyperloglog::{
     Corrupted, HYPERLOGLOG_BYTES_MAX, HyperLogLog, REGISTERS, Registers, Run as RegisterRun,
 };
+pub use key::KIND_AT;
 pub use meta::{Body, KeyType, Meta, StringForm};
 pub use number::parse_int;
 pub use root::{Database, RootRef};

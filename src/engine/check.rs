@@ -80,13 +80,13 @@ fn source<'a>(name: String, records: impl RecordIter + 'a) -> Source<'a> {
 fn sources(tree: &Tree) -> Result<Vec<Source<'_>>> {
     let all = (Bound::Unbounded, Bound::Unbounded);
     let (direction, options) = (Direction::Forward, ScanOptions::streaming());
-    let mut sources = vec![source(
-        "the active memtable".into(),
-        tree.active.walk(&all, direction, ReadMode::Blocking)?,
-    )];
-    for sealed in &tree.sealed {
-        let records = sealed.memtable.walk(&all, direction, ReadMode::Blocking)?;
-        sources.push(source("a sealed memtable".into(), records));
+    let mut sources = Vec::new();
+    let active = std::iter::once(("the active memtable", &tree.active));
+    let sealed = tree.sealed.iter().map(|sealed| ("a sealed memtable", &sealed.memtable));
+    for (name, memtable) in active.chain(sealed) {
+        for records in memtable.walks(&all, direction, ReadMode::Blocking) {
+            sources.push(source(name.into(), records?));
+        }
     }
     for (number, level) in tree.version.levels.iter().enumerate() {
         if number == 0 {

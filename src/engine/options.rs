@@ -10,6 +10,9 @@ const MIB: u64 = 1 << 20;
 pub struct Options {
     /// The data directory.
     pub dir: PathBuf,
+    /// Which byte of a key tells kinds of records apart. Memtables keep kinds apart: a walk puts the
+    /// kinds in order that it may meet.
+    pub kind_at: usize,
     /// Bytes of entries (node overhead included) at which the active memtable is sealed.
     pub memtable_bytes: u64,
     /// Sealed memtables at which writes have to wait for a flush.
@@ -51,6 +54,7 @@ impl Options {
         let segment_bytes = memtable_bytes.clamp(4 * MIB, 64 * MIB);
         Self {
             dir: dir.into(),
+            kind_at: 0,
             memtable_bytes,
             sealed_max: 2,
             block_cache_bytes: cache_share(maxmemory, memtable_bytes),

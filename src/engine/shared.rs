@@ -21,7 +21,6 @@ use tokio::sync::watch;
 use super::compaction::Running;
 use super::log_mark::LogMark;
 use super::manifest::{Edit, Manifest};
-use super::memtable::Memtable;
 use super::space::Space;
 use super::stats::Counters;
 use super::tree::{Published, Sealed, Tree};
@@ -123,7 +122,7 @@ impl Shared {
             root: state.committed_root.clone(),
         };
         let sealed = std::iter::once(Arc::new(sealed)).chain(tree.sealed.iter().cloned()).collect();
-        let active = Arc::new(Memtable::new());
+        let active = Arc::new(tree.active.new_like());
         self.install_tree(state, Tree { active, sealed, ..(*tree).clone() });
         self.work.notify_all();
     }

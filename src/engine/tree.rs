@@ -116,9 +116,11 @@ impl Tree {
         let mut sources: Vec<Box<dyn RecordIter + 'a>> = Vec::new();
         let memtables = self.sealed.iter().map(|sealed| &*sealed.memtable);
         for memtable in std::iter::once(&*self.active).chain(memtables) {
-            match memtable.walk(range, direction, view.mode) {
-                Ok(walk) => sources.push(Box::new(walk)),
-                Err(error) => return Box::new(std::iter::once(Err(error))),
+            for walk in memtable.walks(range, direction, view.mode) {
+                match walk {
+                    Ok(walk) => sources.push(Box::new(walk)),
+                    Err(error) => return Box::new(std::iter::once(Err(error))),
+                }
             }
         }
         let options = ScanOptions::cached(view.mode);

@@ -66,6 +66,7 @@ pub(crate) fn open_engine(
     clock: Arc<dyn Clock>,
 ) -> engine::Result<(Engine, Writer)> {
     let options = Options {
+        kind_at: data::KIND_AT,
         // One of them flushes.
         background_threads: 1 + settings.compaction_threads,
         ..Options::for_budget(&settings.dir, memory_budget(settings))

@@ -22,6 +22,7 @@ pub(crate) type Writes = Vec<(Bytes, Option<Bytes>)>;
 /// Options so small that a few hundred writes reach every level.
 pub(crate) fn tiny_options() -> Options {
     Options {
+        kind_at: 2,
         memtable_bytes: 6 << 10,
         sealed_max: 2,
         block_cache_bytes: 64 << 10,

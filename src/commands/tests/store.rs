@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::data::{RecordFilter, model};
+use crate::data::{KIND_AT, RecordFilter, model};
 use crate::engine::{Changes, Engine, Options, Read, ReadMode, Txn, Writer};
 use crate::env::{SimClock, SimFs};
 
@@ -124,6 +124,7 @@ impl Disk {
 
 fn open(fs: &SimFs) -> (Engine, Writer) {
     let options = Options {
+        kind_at: KIND_AT,
         memtable_bytes: 32 << 10,
         sealed_max: 2,
         segment_bytes: 256 << 10,

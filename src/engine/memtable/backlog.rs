@@ -103,14 +103,8 @@ impl Run {
     }
 
     /// The entries in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        (0..self.order.len()).filter_map(|position| {
-            // Each is somewhere else in memory: what comes soon is asked for now.
-            if let Some(soon) = self.get(position + LOOK_AHEAD) {
-                std::hint::black_box(soon.key().first());
-            }
-            self.get(position)
-        })
+    pub(super) fn iter(&self) -> RunIter<'_> {
+        RunIter { run: self, position: 0 }
     }
 
     fn count_before(&self, place: Place<'_>) -> usize {
@@ -134,6 +128,26 @@ impl Run {
         let entries = (first..end).rev().filter_map(|at| self.get(at).cloned()).collect();
         let next = (first > 0).then(|| self.get(first).cloned()).flatten();
         Page { entries, next }
+    }
+}
+
+/// A walk over all entries of a run.
+#[derive(Debug)]
+pub(super) struct RunIter<'a> {
+    run: &'a Run,
+    position: usize,
+}
+
+impl<'a> Iterator for RunIter<'a> {
+    type Item = &'a Entry;
+
+    fn next(&mut self) -> Option<&'a Entry> {
+        // Each is somewhere else in memory: what comes soon is asked for now.
+        if let Some(soon) = self.run.get(self.position + LOOK_AHEAD) {
+            std::hint::black_box(soon.key().first());
+        }
+        self.position += 1;
+        self.run.get(self.position - 1)
     }
 }
 

@@ -102,12 +102,14 @@ enum Inserted {
     Full(Entry),
 }
 
-impl Ordered {
-    pub(super) fn new() -> Self {
+impl Default for Ordered {
+    fn default() -> Self {
         let branch = Branch::new(Leaf::with_capacity(0), 0);
         Self { root: RwLock::new(Node::new(branch, 0)) }
     }
+}
 
+impl Ordered {
     /// Adds an entry. Only the writer calls this.
     pub(super) fn insert(&self, entry: Entry) {
         let full = match self.insert_in_leaf(entry) {

@@ -70,7 +70,7 @@ pub(super) fn open(
     let tree = Tree {
         rows: replay.rows.clone(),
         flushes: replay.rows.flushes(),
-        active: Arc::new(Memtable::new()),
+        active: Arc::new(Memtable::new(options.kind_at)),
         sealed: std::mem::take(&mut replay.sealed),
         version: Arc::new(version),
     };

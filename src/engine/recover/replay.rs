@@ -67,7 +67,7 @@ impl<'a> Replay<'a> {
             manifest,
             tables: tables.collect(),
             next_table_id: found.next_table_id.max(next_free),
-            memtable: Arc::new(Memtable::new()),
+            memtable: Arc::new(Memtable::new(options.kind_at)),
             rows: Arc::new(Rows::new(options.row_cache_bytes)),
             sealed: Vec::new(),
             flushed: found.last_seq,
@@ -132,7 +132,8 @@ impl<'a> Replay<'a> {
         let before = self.sealed.first().map_or(self.flushed, |newest| newest.last_seq);
         if self.seq > before {
             self.memtable.seal();
-            let memtable = std::mem::replace(&mut self.memtable, Arc::new(Memtable::new()));
+            let next = Arc::new(self.memtable.new_like());
+            let memtable = std::mem::replace(&mut self.memtable, next);
             let sealed = Sealed { memtable, last_seq: self.seq, root: self.root.clone() };
             self.sealed.insert(0, Arc::new(sealed));
         }
@@ -164,7 +165,7 @@ impl<'a> Replay<'a> {
         self.tables.push((0, info));
         self.flushed = self.seq;
         self.rows.trim(self.flushed);
-        self.memtable = Arc::new(Memtable::new());
+        self.memtable = Arc::new(self.memtable.new_like());
         Ok(())
     }
 }

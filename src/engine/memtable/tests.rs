@@ -1,0 +1,265 @@
+use bytes::Bytes;
+
+use super::part::RESIDENT_BACKLOG_MAX;
+use super::*;
+use crate::engine::merge::MergeIter;
+use crate::engine::{Error, RecordIter};
+
+/// Longer than the keys: one kind.
+const ONE_KIND: usize = 100;
+
+fn sample() -> Memtable {
+    let table = Memtable::new(ONE_KIND);
+    for (key, seq, value) in
+        [("b", 1, Some("b1")), ("a", 2, Some("a2")), ("b", 3, None), ("ba", 4, Some("ba4"))]
+    {
+        table.insert(Entry::new(key.as_bytes(), seq, value.map(str::as_bytes)));
+    }
+    table
+}
+
+fn walk(table: &Memtable, range: &KeyRange, direction: Direction) -> Vec<(String, SeqNo)> {
+    let walks = table.walks(range, direction, ReadMode::Blocking);
+    let walks = walks.map(|walk| Box::new(walk.unwrap()) as Box<dyn RecordIter>).collect();
+    MergeIter::new(walks, direction)
+        .map(|record| record.unwrap())
+        .map(|record| (String::from_utf8(record.key.to_vec()).unwrap(), record.seq))
+        .collect()
+}
+
+#[test]
+fn a_lookup_finds_the_newest_version_that_is_not_too_new() {
+    let table = sample();
+    let get = |key: &str, seq| table.get(key.as_bytes(), seq, ReadMode::Blocking).unwrap();
+    assert_eq!(get("b", 9), Some(Found { seq: 3, value: None }));
+    assert_eq!(get("b", 2).unwrap().value.unwrap(), "b1");
+    assert_eq!(get("b", 0), None);
+    assert_eq!(get("aa", 9), None);
+    assert_eq!(get("c", 9), None);
+}
+
+#[test]
+fn walks_have_both_directions_and_all_bounds() {
+    walks_have_all_bounds(&sample());
+    let sealed = sample();
+    sealed.seal();
+    walks_have_all_bounds(&sealed);
+    assert!(sealed.parts[0].is_run());
+}
+
+fn walks_have_all_bounds(table: &Memtable) {
+    let key = |k: &'static str| Bytes::from_static(k.as_bytes());
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let forward = walk(table, &all, Direction::Forward);
+    assert_eq!(
+        forward,
+        [("a".into(), 2), ("b".into(), 3), ("b".into(), 1), ("ba".into(), 4)] as [(String, u64); 4]
+    );
+    let mut reverse = walk(table, &all, Direction::Reverse);
+    reverse.reverse();
+    assert_eq!(forward, reverse);
+    let bounds = [
+        Bound::Included(key("b")),
+        Bound::Excluded(key("b")),
+        Bound::Included(key("aa")),
+        Bound::Excluded(key("c")),
+        Bound::Unbounded,
+    ];
+    for start in &bounds {
+        for end in &bounds {
+            let range = (start.clone(), end.clone());
+            let expected: Vec<_> = forward
+                .iter()
+                .filter(|(k, _)| std::ops::RangeBounds::contains(&range, &Bytes::from(k.clone())))
+                .cloned()
+                .collect();
+            let mut reverse = walk(table, &range, Direction::Reverse);
+            reverse.reverse();
+            assert_eq!(walk(table, &range, Direction::Forward), expected, "{range:?}");
+            assert_eq!(reverse, expected, "{range:?}");
+        }
+    }
+}
+
+#[test]
+fn many_leaves_are_one_order() {
+    for (step, is_walked) in [(1, true), (7919, true), (49_999, true), (7919, false)] {
+        let table = Memtable::new(ONE_KIND);
+        let entries = 30_000;
+        for seq in 1..=entries {
+            let key = format!("{:05}", seq * step % 50_000 / 3);
+            table.insert(Entry::new(key.as_bytes(), seq, Some(b"value")));
+            if is_walked && seq % 7_000 == 0 {
+                let found = table.get(key.as_bytes(), seq, ReadMode::Blocking).unwrap();
+                assert_eq!(found.unwrap().seq, seq);
+            }
+        }
+        table.seal();
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let forward = walk(&table, &all, Direction::Forward);
+        assert_eq!(table.parts[0].is_run(), !is_walked);
+        assert_eq!(forward.len() as u64, entries);
+        assert!(forward.is_sorted_by(|a, b| (&a.0, b.1) < (&b.0, a.1)));
+        let mut reverse = walk(&table, &all, Direction::Reverse);
+        reverse.reverse();
+        assert_eq!(forward, reverse);
+        for (key, seq) in forward {
+            let found = table.get(key.as_bytes(), seq, ReadMode::Blocking).unwrap();
+            assert_eq!(found.map(|found| found.seq), Some(seq));
+        }
+    }
+}
+
+#[test]
+fn walks_beside_the_writer_miss_nothing_older() {
+    let table = Memtable::new(ONE_KIND);
+    let insert = |number: u64| {
+        let key = format!("{:06}", number * 7919 % 100_000);
+        table.insert(Entry::new(key.as_bytes(), number + 1, Some(b"v")));
+    };
+    (0..5_000).for_each(insert);
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    std::thread::scope(|scope| {
+        let walks = [Direction::Forward, Direction::Reverse].map(|direction| {
+            let (table, all) = (&table, &all);
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    let walked = walk(table, all, direction);
+                    let old = walked.iter().filter(|(_, seq)| *seq <= 5_000).count();
+                    assert_eq!(old, 5_000);
+                    let ordered = match direction {
+                        Direction::Forward => walked.is_sorted(),
+                        Direction::Reverse => walked.is_sorted_by(|a, b| a >= b),
+                    };
+                    assert!(ordered);
+                }
+            })
+        });
+        (5_000..60_000).for_each(insert);
+        for walk in walks {
+            walk.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn threads_that_ask_for_order_at_once_see_the_same() {
+    for _ in 0..20 {
+        let table = Memtable::new(ONE_KIND);
+        for seq in 1..=40_000_u64 {
+            table.insert(Entry::new(&(seq * 7919 % 40_000).to_be_bytes(), seq, Some(b"v")));
+        }
+        table.seal();
+        let start = std::sync::Barrier::new(3);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    start.wait();
+                    let records = table.parts[0].all();
+                    assert_eq!(records.unwrap().count(), 40_000);
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn what_comes_between_the_first_walk_and_the_seal_is_kept() {
+    let table = Memtable::new(ONE_KIND);
+    let insert = |seq: u64| table.insert(Entry::new(seq.to_string().as_bytes(), seq, Some(b"v")));
+    (1..=500).for_each(insert);
+    let taken = table.parts[0].take_backlog(ReadMode::Blocking).unwrap();
+    // A walk has begun; the writer goes on, and seals.
+    (501..=600).for_each(insert);
+    table.seal();
+    table.parts[0].put_in_order(taken, ReadMode::Blocking).unwrap();
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    assert_eq!(walk(&table, &all, Direction::Forward).len(), 600);
+}
+
+#[test]
+fn overwriting_one_key_fills_the_leaves() {
+    let table = Memtable::new(ONE_KIND);
+    let insert = |key: &str, seq| table.insert(Entry::new(key.as_bytes(), seq, Some(b"v")));
+    (1..=64 * 40).for_each(|seq: u64| insert(&format!("{seq:06}"), seq));
+    insert("z", 64 * 40 + 1);
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    assert_eq!(walk(&table, &all, Direction::Forward).len(), 64 * 40 + 1);
+    (1..=6_400).for_each(|seq| insert("z", 64 * 40 + 1 + seq));
+    (1..=6_400).for_each(|seq| insert(&format!("y{:06}", 9_999 - seq), 90_000 + seq));
+    assert!(table.parts[0].leaves() <= 40 + 2 * 2 * 100 + 4, "{}", table.parts[0].leaves());
+}
+
+#[test]
+fn a_resident_read_puts_few_entries_in_order_and_leaves_many_to_others() {
+    let table = Memtable::new(ONE_KIND);
+    let insert = |seq: u64| table.insert(Entry::new(&seq.to_be_bytes(), seq, Some(b"v")));
+    let few = RESIDENT_BACKLOG_MAX as u64;
+    (1..=few).for_each(insert);
+    let get = |seq: u64, mode| table.get(&seq.to_be_bytes(), seq, mode);
+    assert!(get(few, ReadMode::Resident).unwrap().is_some());
+    // From now on the writer keeps the order.
+    (few + 1..=3 * few).for_each(insert);
+    assert!(get(3 * few, ReadMode::Resident).unwrap().is_some());
+
+    let table = Memtable::new(ONE_KIND);
+    (1..=few + 1).for_each(|seq| table.insert(Entry::new(b"key", seq, Some(b"v"))));
+    let get = |mode| table.get(b"key", 1, mode);
+    assert!(matches!(get(ReadMode::Resident), Err(Error::WouldBlock)));
+    assert_eq!(get(ReadMode::Blocking).unwrap().unwrap().seq, 1);
+    assert_eq!(get(ReadMode::Resident).unwrap().unwrap().seq, 1);
+}
+
+#[test]
+fn a_walk_puts_no_other_kind_in_order() {
+    let table = Memtable::new(1);
+    let insert = |key: &str, seq| table.insert(Entry::new(key.as_bytes(), seq, Some(b"v")));
+    for seq in 1..=1_000_u64 {
+        insert(&format!("k{}{seq:04}", seq % 3), seq);
+    }
+    let key = |k: &'static str| Bytes::from_static(k.as_bytes());
+    let of_one_kind = [
+        (Bound::Included(key("k1")), Bound::Excluded(key("k2"))),
+        (Bound::Excluded(key("k10400")), Bound::Included(key("k1999"))),
+    ];
+    for range in of_one_kind {
+        assert_eq!(table.parts(&range).count(), 1);
+        assert!(!walk(&table, &range, Direction::Reverse).is_empty());
+    }
+    let few = |key: &str| table.get(key.as_bytes(), 1_000, ReadMode::Resident);
+    assert!(few("k10001").unwrap().is_some());
+    assert!(matches!(few("k00003"), Err(Error::WouldBlock)));
+    let mixed = [
+        (Bound::Unbounded, Bound::Excluded(key("k1"))),
+        (Bound::Included(key("k1")), Bound::Included(key("k2"))),
+        (Bound::Included(key("k")), Bound::Excluded(key("k1"))),
+        (Bound::Included(key("k1")), Bound::Excluded(key("l2"))),
+    ];
+    for range in mixed {
+        assert_eq!(table.parts(&range).count(), 3, "{range:?}");
+    }
+}
+
+#[test]
+fn what_is_flushed_is_the_newest_of_each_key_of_all_kinds_in_order() {
+    for is_walked in [false, true] {
+        let table = Memtable::new(0);
+        for seq in 1..=3_000_u64 {
+            let key = [u8::try_from(seq % 5 * 60).unwrap(), u8::try_from(seq % 251).unwrap()];
+            table.insert(Entry::new(&key, seq, Some(b"v")));
+        }
+        if is_walked {
+            assert!(table.get(&[60, 1], 3_000, ReadMode::Blocking).unwrap().is_some());
+        }
+        table.seal();
+        let mut flushed = Vec::new();
+        let mut note = |entry: &Entry| {
+            flushed.push((entry.key().to_vec(), entry.seq()));
+            Ok(())
+        };
+        table.for_each_newest(&mut note).unwrap();
+        assert_eq!(flushed.len(), 5 * 251);
+        assert!(flushed.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(flushed.iter().all(|(_, seq)| *seq > 3_000 - 5 * 251));
+    }
+}
