@@ -38,6 +38,7 @@ pub(crate) mod model;
 mod number;
 mod packed;
 mod pick;
+mod prefetch;
 mod root;
 mod set;
 mod set_algebra;
@@ -64,6 +65,7 @@ pub use hyperloglog::{
 pub use key::KIND_AT;
 pub use meta::{Body, KeyType, Meta, StringForm};
 pub use number::parse_int;
+pub use prefetch::prefetch;
 pub use root::{Database, RootRef};
 pub use set::SetEdit;
 pub use set_algebra::{difference, intersection, union};

@@ -49,6 +49,8 @@ impl Store {
 }
 
 impl Read for Store {
+    fn prefetch(&self, _keys: &[&[u8]]) {}
+
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         Ok(self.records.get(key).cloned())
     }

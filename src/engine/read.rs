@@ -46,4 +46,8 @@ pub trait Read {
     /// The root record of this view: a small opaque record that changes atomically with the
     /// transactions and costs nothing to read. Empty in a new store.
     fn root(&self) -> &[u8];
+
+    /// Brings what lookups of `keys` will need into the processor's cache, as far as it is in memory
+    /// and nobody holds it: a hint, worth it for a dozen lookups that follow.
+    fn prefetch(&self, keys: &[&[u8]]);
 }

@@ -65,6 +65,10 @@ impl Read for Snapshot {
     fn root(&self) -> &[u8] {
         &self.published.root
     }
+
+    fn prefetch(&self, keys: &[&[u8]]) {
+        self.published.tree.rows.prefetch(keys);
+    }
 }
 
 /// The newest state, unpublished changes included: what a transaction stands on.
@@ -97,6 +101,10 @@ impl Read for Head {
 
     fn root(&self) -> &[u8] {
         &self.root
+    }
+
+    fn prefetch(&self, keys: &[&[u8]]) {
+        self.tree.rows.prefetch(keys);
     }
 }
 

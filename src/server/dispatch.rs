@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,7 +23,7 @@ use super::message::Message;
 use super::output::{Full, Output};
 use crate::commands::table::Command;
 use crate::commands::{CommandResult, Error, Flags, Run, ServerState, Session};
-use crate::data::{Edit, ReadOutcome, View};
+use crate::data::{self, Edit, ReadOutcome, View};
 use crate::engine::{self, Engine, ReadMode, Snapshot};
 use crate::protocol::Request;
 
@@ -32,6 +33,9 @@ const WARMINGS_MAX: u32 = 3;
 const REAP_PATIENCE: Duration = Duration::from_millis(5);
 /// A read of more words runs on the blocking pool at once: a look-up takes about a microsecond.
 const WORDS_LIGHT_MAX: usize = 4096;
+/// Keys from which on it is worth to prefetch them, and about how many at a time.
+const PREFETCHED_MIN: usize = 4;
+const PREFETCHED_MAX: usize = 64;
 /// Pace at which a command looks whether the data directory is open again.
 const REOPEN_POLL: Duration = Duration::from_millis(1);
 
@@ -54,7 +58,13 @@ impl Dispatcher {
         pipeline: &mut VecDeque<Request>,
         output: &mut Output,
     ) -> std::io::Result<()> {
-        while let Some(request) = pipeline.pop_front() {
+        let mut prefetched = 0;
+        while !pipeline.is_empty() {
+            if prefetched == 0 {
+                prefetched = self.prefetch(pipeline);
+            }
+            let waiting = pipeline.len();
+            let Some(request) = pipeline.pop_front() else { break };
             match gates::pass(&self.state, &self.session, &request) {
                 Err(Refusal { error, command }) => {
                     account::rejected(&self.state, command);
@@ -69,10 +79,37 @@ impl Dispatcher {
             if self.session.close_after_reply {
                 pipeline.clear();
             }
+            prefetched = prefetched.saturating_sub(waiting - pipeline.len());
         }
         self.state.access.settle();
         self.last_ended_ns = None;
         Ok(())
+    }
+
+    /// Brings the keys of the next requests into the processor's cache; of how many requests.
+    fn prefetch(&self, pipeline: &VecDeque<Request>) -> usize {
+        if let [only] = pipeline.as_slices().0
+            && only.args.len() <= PREFETCHED_MIN
+        {
+            return 1;
+        }
+        let mut keys = SmallVec::<[&[u8]; PREFETCHED_MAX]>::new();
+        let mut requests = 0;
+        for request in pipeline {
+            if keys.len() >= PREFETCHED_MAX {
+                break;
+            }
+            requests += 1;
+            push_keys(request, &mut keys);
+        }
+        if keys.len() >= PREFETCHED_MIN
+            && let Ok(engine) = self.state.engine()
+        {
+            let snapshot = engine.snapshot(ReadMode::Resident);
+            // Where the root record is damaged the commands tell.
+            drop(data::prefetch(&snapshot, self.session.db, keys));
+        }
+        requests
     }
 
     /// Why the connection ends where its replies cannot be sent.
@@ -317,6 +354,20 @@ impl Dispatcher {
         if self.session.sends_reply() {
             output.push(&reply, self.session.version);
         }
+    }
+}
+
+/// The keys of a request, as far as that is cheap to tell.
+fn push_keys<'r>(request: &'r Request, keys: &mut SmallVec<[&'r [u8]; PREFETCHED_MAX]>) {
+    let words = &request.args;
+    if words.len() <= 3 {
+        // Where it is no key nothing is found.
+        keys.extend(words.get(1).map(|word| &word[..]));
+    } else if words.len() <= 2 * PREFETCHED_MAX
+        && let Ok(command) = gates::known(request)
+        && let Some(found) = command.keys_of(words)
+    {
+        keys.extend(found.iter().filter_map(|(number, _)| words.get(*number)).map(|key| &key[..]));
     }
 }
 

@@ -30,7 +30,8 @@ pub(crate) fn pass(
     Ok(command)
 }
 
-fn known(request: &Request) -> Result<&'static Command, Error> {
+/// The command that `request` names.
+pub(crate) fn known(request: &Request) -> Result<&'static Command, Error> {
     let mut words = request.args.iter();
     let name: &[u8] = words.next().map(AsRef::as_ref).unwrap_or_default();
     match table::lookup(name, words.next().map(AsRef::as_ref)) {

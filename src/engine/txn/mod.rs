@@ -121,6 +121,10 @@ impl Read for Txn<'_> {
     fn root(&self) -> &[u8] {
         self.changes.root.as_deref().unwrap_or_else(|| self.base.view().root())
     }
+
+    fn prefetch(&self, keys: &[&[u8]]) {
+        self.base.view().prefetch(keys);
+    }
 }
 
 /// Merges the transaction's own changes over the pairs below it.
