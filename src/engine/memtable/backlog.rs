@@ -9,8 +9,8 @@ const CHUNK_ENTRIES: usize = 4096;
 const SHORT_RUN: usize = 32;
 /// So often a run is sorted by the next eight bytes; what is still equal then by whole keys.
 const ROUNDS_MAX: usize = 16;
-/// How many entries ahead of its place a walk asks for memory.
-const LOOK_AHEAD: usize = 12;
+/// Entries that a walk asks for together.
+const BURST: usize = 16;
 /// Entries that a walk takes at a time.
 const PAGE_ENTRIES: usize = 256;
 
@@ -142,9 +142,11 @@ impl<'a> Iterator for RunIter<'a> {
     type Item = &'a Entry;
 
     fn next(&mut self) -> Option<&'a Entry> {
-        // Each is somewhere else in memory: what comes soon is asked for now.
-        if let Some(soon) = self.run.get(self.position + LOOK_AHEAD) {
-            std::hint::black_box(soon.key().first());
+        if self.position.is_multiple_of(BURST) {
+            // Each is somewhere else in memory; the waits for those that come next overlap.
+            for position in self.position..self.position + BURST {
+                self.run.get(position).inspect(|entry| entry.prefetch());
+            }
         }
         self.position += 1;
         self.run.get(self.position - 1)
