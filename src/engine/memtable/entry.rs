@@ -71,7 +71,7 @@ impl Entry {
 
     /// Asks for the memory of key and value; small values lie in the line of the key or the next.
     pub(in crate::engine) fn prefetch(&self) {
-        std::hint::black_box((self.bytes.first(), self.bytes.last()));
+        std::hint::black_box((self.bytes.first().copied(), self.bytes.last().copied()));
     }
 
     pub(in crate::engine) fn is_tombstone(&self) -> bool {
