@@ -242,6 +242,8 @@ impl Drop for PanicGuard<'_> {
 
 fn work(shared: &Shared, role: Role) {
     let _guard = PanicGuard(shared);
+    // Where it falls behind for that, writes slow down until it gets its turn.
+    crate::env::process::stand_back();
     let mut state = shared.state.lock();
     while !shared.is_stopping() {
         if role != Role::Compact {

@@ -44,6 +44,22 @@ pub fn memory() -> ProcessMemory {
     }
 }
 
+/// Nice value of work that nobody waits for.
+#[cfg(target_os = "linux")]
+const BACKGROUND_NICE: i32 = 10;
+
+/// Has the calling thread stand back where processors are scarce: it gets about a tenth of one that
+/// a thread of the usual priority wants for itself. Where the system refuses, nothing changes.
+pub fn stand_back() {
+    // On Linux the priority is that of a thread, not of the process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) =
+        rustix::process::setpriority_process(Some(rustix::thread::gettid()), BACKGROUND_NICE)
+    {
+        tracing::debug!(%error, "background work keeps its priority");
+    }
+}
+
 /// Has the allocator give unused pages back to the operating system now, which it does by itself
 /// within about ten seconds. Whether it could be told to.
 #[must_use]

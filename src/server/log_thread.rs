@@ -1,7 +1,9 @@
-//! The thread that waits for the disk on behalf of the writer task.
+//! The threads that wait for the disk on behalf of the writer task: one for batches, and one for
+//! syncs without a batch, so that the sync of every second holds up no batch.
 //!
-//! Operations are carried out in the order they were sent, and answered in that order. The queue
-//! is bounded; the writer has at most one batch and one sync under way, so it never fills.
+//! Batches are carried out and answered in the order they were sent; so are syncs. A sync covers what
+//! was written before it was sent. The queues are bounded; the writer has at most one batch and one
+//! sync under way, so they never fill.
 //!
 //! A batch that finds the disk full is kept and tried again until there is space: whoever waits for
 //! it is answered then, and new writes are refused meanwhile. Only the end of the server ends that.
@@ -13,8 +15,8 @@ use tokio::sync::{mpsc, watch};
 use crate::commands::ShutdownPhase;
 use crate::engine::{Batch, Error, Result, Syncer};
 
-/// Operations that may be queued; the writer never has more than two under way.
-const QUEUE_MAX: usize = 8;
+/// Operations that may be queued; the writer never has more than one of a kind under way.
+const QUEUE_MAX: usize = 4;
 
 /// What the log thread is asked to do.
 pub(crate) enum Operation {
@@ -54,36 +56,52 @@ pub(crate) struct Completion {
     pub(crate) result: Result<()>,
 }
 
-/// Handle of the thread; it ends when the handle is dropped.
+/// Handle of the threads; they end when the handle is dropped.
 #[derive(Debug)]
-pub(crate) struct LogThread {
-    operations: SyncSender<Operation>,
+pub(crate) struct LogThreads {
+    batches: SyncSender<Operation>,
+    syncs: SyncSender<Operation>,
 }
 
-impl LogThread {
-    /// Starts the thread. Completions arrive in order. It waits for no space once `phase` is closing.
+impl LogThreads {
+    /// Starts the threads. They wait for no space once `phase` is closing.
     pub(crate) fn start(
-        phase: watch::Receiver<ShutdownPhase>,
+        phase: &watch::Receiver<ShutdownPhase>,
     ) -> std::io::Result<(Self, mpsc::Receiver<Completion>)> {
-        let (operations, queue) = sync_channel::<Operation>(QUEUE_MAX);
-        let (done, completions) = mpsc::channel(QUEUE_MAX);
-        std::thread::Builder::new().name("siltdb-log".into()).spawn(move || {
-            while let Ok(operation) = queue.recv() {
-                if done.blocking_send(carry_out(operation, &phase)).is_err() {
-                    return;
-                }
-            }
-        })?;
-        Ok((Self { operations }, completions))
+        let (done, completions) = mpsc::channel(2 * QUEUE_MAX);
+        let batches = start("siltdb-log", done.clone(), phase.clone())?;
+        let syncs = start("siltdb-sync", done, phase.clone())?;
+        Ok((Self { batches, syncs }, completions))
     }
 
     /// Queues an operation.
     pub(crate) fn send(&self, operation: Operation) -> Result<()> {
-        self.operations.try_send(operation).map_err(|refused| {
-            assert!(!matches!(refused, TrySendError::Full(_)), "two operations at a time at most");
+        let queue = match operation.kind() {
+            Kind::Batch => &self.batches,
+            Kind::Sync => &self.syncs,
+        };
+        queue.try_send(operation).map_err(|refused| {
+            assert!(!matches!(refused, TrySendError::Full(_)), "one of a kind at a time");
             Error::Closed
         })
     }
+}
+
+/// Starts a thread that carries out what it is sent.
+fn start(
+    name: &str,
+    done: mpsc::Sender<Completion>,
+    phase: watch::Receiver<ShutdownPhase>,
+) -> std::io::Result<SyncSender<Operation>> {
+    let (operations, queue) = sync_channel::<Operation>(QUEUE_MAX);
+    std::thread::Builder::new().name(name.into()).spawn(move || {
+        while let Ok(operation) = queue.recv() {
+            if done.blocking_send(carry_out(operation, &phase)).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(operations)
 }
 
 fn carry_out(operation: Operation, phase: &watch::Receiver<ShutdownPhase>) -> Completion {
@@ -140,11 +158,11 @@ mod tests {
     /// A full disk, and a batch on its thread that waits for space.
     fn waiting(
         fs: &SimFs,
-    ) -> (Engine, Writer, watch::Sender<ShutdownPhase>, LogThread, Completions) {
+    ) -> (Engine, Writer, watch::Sender<ShutdownPhase>, LogThreads, Completions) {
         let (engine, mut writer) = open(fs);
         fs.set_capacity(Some(fs.used_bytes()));
         let phase = watch::Sender::new(ShutdownPhase::Running);
-        let (thread, mut completions) = LogThread::start(phase.subscribe()).unwrap();
+        let (thread, mut completions) = LogThreads::start(&phase.subscribe()).unwrap();
         let batch = batch(&mut writer);
         thread.send(Operation::WriteSync(batch, writer.syncer())).unwrap();
         while engine.check_writable().is_ok() {

@@ -4,7 +4,8 @@
 //! While one batch is under way to the disk the next is gathered and run; at most one batch is
 //! under way. With `appendfsync always` the log thread writes and syncs; otherwise a small batch
 //! is written in place (a copy to the page cache) and a large one by the log thread, and a sync
-//! follows every second (`everysec`). One for which a file has to be made goes to the log thread.
+//! follows every second (`everysec`), on a thread of its own. A batch for which a file has to be made
+//! goes to the log thread, and so does one that meets a sync: the file system may have it wait.
 //!
 //! Nothing is answered before its promise holds. After a failed write or sync every waiting and
 //! later write gets the error; reads go on.
@@ -18,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::account;
 use super::group::{self, Group};
-use super::log_thread::{Completion, Kind, LogThread, Operation};
+use super::log_thread::{Completion, Kind, LogThreads, Operation};
 use super::message::{Expired, Message, Waiting};
 use crate::commands::{Change, Control, Done, Error, Run, ServerState};
 use crate::config::AppendFsync;
@@ -53,7 +54,7 @@ struct UnderWay {
     drops: bool,
 }
 
-/// A sync without a batch on the log thread.
+/// A sync without a batch.
 struct SyncUnderWay {
     started: Instant,
     waiting: Vec<Done>,
@@ -82,7 +83,7 @@ pub(crate) struct WriterTask {
     writer: Owned,
     inbox: mpsc::Receiver<Message>,
     control: mpsc::Receiver<Control>,
-    log: LogThread,
+    log: LogThreads,
     completions: mpsc::Receiver<Completion>,
     open: Vec<Waiting>,
     /// Whether the open batch drops a keyspace.
@@ -105,7 +106,7 @@ impl WriterTask {
         inbox: mpsc::Receiver<Message>,
         control: mpsc::Receiver<Control>,
     ) -> std::io::Result<Self> {
-        let (log, completions) = LogThread::start(state.shutdown.subscribe())?;
+        let (log, completions) = LogThreads::start(&state.shutdown.subscribe())?;
         Ok(Self {
             state,
             writer: Owned(Some(writer)),
@@ -335,7 +336,10 @@ impl WriterTask {
         let policy = self.state.config.load().appendfsync;
         if policy == AppendFsync::Always {
             self.send(Operation::WriteSync(batch, self.writer.syncer()));
-        } else if batch.bytes() > INLINE_WRITE_MAX || batch.makes_file() {
+        } else if batch.bytes() > INLINE_WRITE_MAX
+            || batch.makes_file()
+            || self.sync_under_way.is_some()
+        {
             self.unsynced = true;
             self.send(Operation::Write(batch));
         } else {
@@ -422,7 +426,8 @@ impl WriterTask {
         if self.sync_under_way.is_some() {
             return;
         }
-        self.unsynced = false;
+        // The batch under way may come too late for this one.
+        self.unsynced = self.under_way.is_some();
         let waiting = std::mem::take(&mut self.sync_wanted);
         self.sync_under_way = Some(SyncUnderWay { started: Instant::now(), waiting });
         self.send(Operation::Sync(self.writer.syncer()));
