@@ -36,6 +36,7 @@ mod slowlog;
 mod spec;
 mod state;
 mod stopping;
+mod stream;
 mod string;
 pub mod table;
 mod typed;
@@ -66,6 +67,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     hash_expire::COMMANDS,
     set::COMMANDS,
     set_algebra::COMMANDS,
+    stream::COMMANDS,
     keyspace::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

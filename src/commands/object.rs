@@ -60,6 +60,9 @@ pub(super) fn encoding_name(meta: &Meta) -> &'static str {
             Layout::Exploded { .. } => "hashtable",
         };
     }
+    if meta.stream().is_some() {
+        return "stream";
+    }
     match (&meta.body, meta.form) {
         (_, StringForm::Raw) => "raw",
         (Body::Inline(value), StringForm::Natural) if parse_int(value).is_some() => "int",
@@ -76,6 +79,8 @@ pub(crate) fn packing(settings: &Settings) -> Packing {
         set_integers: settings.set_max_intset_entries,
         set_entries: settings.set_max_listpack_entries,
         set_value: settings.set_max_listpack_value,
+        stream_entries: settings.stream_node_max_entries,
+        stream_bytes: settings.stream_node_max_bytes,
     }
 }
 

@@ -81,6 +81,8 @@ pub enum Group {
     Bitmap,
     /// Estimates of how many different elements there are.
     HyperLogLog,
+    /// Streams.
+    Stream,
     /// The connection.
     Connection,
     /// The server.
@@ -98,6 +100,7 @@ impl Group {
             Self::Generic => "generic",
             Self::Bitmap => "bitmap",
             Self::HyperLogLog => "hyperloglog",
+            Self::Stream => "stream",
             Self::Connection => "connection",
             Self::Server => "server",
         }

@@ -45,6 +45,10 @@ pub struct Packing {
     pub set_entries: u64,
     /// `set-max-listpack-value`, in bytes.
     pub set_value: u64,
+    /// `stream-node-max-entries`; 0 for no limit.
+    pub stream_entries: u64,
+    /// `stream-node-max-bytes`; 0 for no limit.
+    pub stream_bytes: u64,
 }
 
 impl Default for Packing {
@@ -56,6 +60,8 @@ impl Default for Packing {
             set_integers: 512,
             set_entries: 128,
             set_value: 64,
+            stream_entries: 100,
+            stream_bytes: 4096,
         }
     }
 }

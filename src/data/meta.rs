@@ -8,7 +8,7 @@
 //! 2       8     expiry in Unix milliseconds, little-endian; only with flag 1
 //! then, encoding 0 (inline):   the value, to the end of the record
 //!       encoding 1 (chunked):  generation u64 and length in bytes u64, both little-endian
-//!       encodings 2 to 5:      a collection, see `collection.rs`
+//!       encodings 2 to 5:      a collection, see `collection.rs`; of a stream, see `stream/mod.rs`
 //! ```
 //!
 //! Chunk `i` of a chunked string holds its bytes from `i × CHUNK_BYTES`; a chunk that is missing,
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use super::Collection;
+use super::{Collection, Stream};
 use crate::engine::{Error, Result};
 
 /// Longest string in bytes that `SET` stores in the metadata record.
@@ -93,6 +93,8 @@ pub enum Body {
     },
     /// The elements of a collection.
     Collection(Collection),
+    /// The entries and groups of a stream.
+    Stream(Box<Stream>),
 }
 
 /// How `OBJECT ENCODING` calls a string that could be kept in several ways.
@@ -157,6 +159,10 @@ impl Meta {
         let expires_ms = if flags & FLAG_EXPIRY == 0 { None } else { Some(take_u64(&mut rest)?) };
         let kind = KeyType::from_stored(tag & 0x0f)?;
         let body = match tag >> 4 {
+            encoding if kind == KeyType::Stream => {
+                let rest = record.slice(record.len() - rest.len()..);
+                Body::Stream(Box::new(Stream::decode(encoding, &rest)?))
+            }
             encoding if kind != KeyType::String => {
                 let rest = record.slice(record.len() - rest.len()..);
                 Body::Collection(Collection::decode(kind, encoding, &rest)?)
@@ -188,11 +194,13 @@ impl Meta {
             Body::Inline(value) => value,
             Body::Chunked { .. } => &[],
             Body::Collection(collection) => collection.packed_bytes(),
+            Body::Stream(stream) => stream.packed_bytes(),
         };
         let (encoding, place_len) = match &self.body {
             Body::Inline(_) => (ENCODING_INLINE, 0),
             Body::Chunked { .. } => (ENCODING_CHUNKED, 16),
             Body::Collection(collection) => (collection.encoding(), Collection::HEADER_LEN_MAX),
+            Body::Stream(stream) => (stream.encoding(), Stream::HEADER_LEN_MAX),
         };
         let expiry_len = if self.expires_ms.is_some() { 8 } else { 0 };
         // Exactly what is needed: a full vector becomes shared bytes without another allocation.
@@ -210,6 +218,7 @@ impl Meta {
                 record.extend_from_slice(&len.to_le_bytes());
             }
             Body::Collection(collection) => collection.put_header(self.kind, &mut record),
+            Body::Stream(stream) => stream.put_header(&mut record),
         }
         record.extend_from_slice(value);
         record.into()
@@ -228,6 +237,7 @@ impl Meta {
             Body::Inline(_) => None,
             Body::Chunked { generation, .. } => Some(*generation),
             Body::Collection(collection) => collection.generation(),
+            Body::Stream(stream) => stream.generation(),
         }
     }
 
@@ -236,7 +246,16 @@ impl Meta {
     pub fn collection(&self) -> Option<&Collection> {
         match &self.body {
             Body::Collection(collection) => Some(collection),
-            Body::Inline(_) | Body::Chunked { .. } => None,
+            Body::Inline(_) | Body::Chunked { .. } | Body::Stream(_) => None,
+        }
+    }
+
+    /// The stream, of a stream.
+    #[must_use]
+    pub fn stream(&self) -> Option<&Stream> {
+        match &self.body {
+            Body::Stream(stream) => Some(stream),
+            Body::Inline(_) | Body::Chunked { .. } | Body::Collection(_) => None,
         }
     }
 
@@ -246,13 +265,13 @@ impl Meta {
         self.collection()?.next_expiry_ms
     }
 
-    /// Length of a string in bytes; 0 for a collection.
+    /// Length of a string in bytes; 0 for any other type.
     #[must_use]
     pub fn string_len(&self) -> u64 {
         match &self.body {
             Body::Inline(value) => value.len() as u64,
             Body::Chunked { len, .. } => *len,
-            Body::Collection(_) => 0,
+            Body::Collection(_) | Body::Stream(_) => 0,
         }
     }
 }

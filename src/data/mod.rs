@@ -7,6 +7,8 @@
 //! - [`Collection`] is what the metadata record says of a hash or a set, `packed`, `integers` and
 //!   `exploded` are the ways its elements are kept, [`Elements`] reads them whatever way that is;
 //!   [`HashEdit`] and [`SetEdit`] change them.
+//! - [`Stream`] is what the metadata record says of a stream; [`Entries`] and [`Groups`] read it,
+//!   [`StreamEdit`] and [`GroupEdit`] change it.
 //! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
 //! - [`Access`] and [`Cursors`] are shared memory beside the records; [`CursorFile`] keeps the cursors
 //!   over a restart.
@@ -41,6 +43,7 @@ mod pick;
 mod root;
 mod set;
 mod set_algebra;
+mod stream;
 mod string;
 mod view;
 
@@ -66,4 +69,8 @@ pub use number::parse_int;
 pub use root::{Database, RootRef};
 pub use set::SetEdit;
 pub use set_algebra::{difference, intersection, union};
+pub use stream::{
+    Consumer, Entries, Group, GroupEdit, Groups, Pending, Stream, StreamEdit, StreamEntry,
+    StreamId, Trim, TrimTo,
+};
 pub use view::{ReadOutcome, View};

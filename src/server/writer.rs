@@ -538,7 +538,7 @@ fn reply_weight(reply: &Reply) -> usize {
     match reply {
         Reply::Bulk(bytes) => bytes.len(),
         Reply::Array(items) | Reply::Set(items) => items.iter().map(reply_weight).sum(),
-        Reply::Map(pairs) | Reply::Pairs(pairs) => {
+        Reply::Map(pairs) | Reply::Pairs(pairs) | Reply::Keyed(pairs) => {
             pairs.iter().map(|(key, value)| reply_weight(key) + reply_weight(value)).sum()
         }
         _ => 0,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sha1::{Digest as _, Sha1};
 
 use crate::commands::{CommandResult, Error, ServerState};
-use crate::data::{Element, KeyType, Meta, View};
+use crate::data::{Element, KeyType, Meta, StreamEntry, StreamId, View};
 use crate::engine::{Direction, Snapshot};
 use crate::protocol::Reply;
 
@@ -51,6 +51,7 @@ pub(super) fn values(view: &View<'_>, keys: &[Bytes]) -> CommandResult {
 fn mix_value(digest: &mut Digest, view: &View<'_>, key: &[u8], meta: &Meta) -> Result<(), Error> {
     mix(digest, &(meta.kind as u32).to_be_bytes());
     match view.elements(key, meta) {
+        None if meta.stream().is_some() => mix_stream(digest, view, meta)?,
         None => mix(digest, &view.string(meta)?),
         Some(elements) => {
             for element in elements.walk() {
@@ -60,6 +61,19 @@ fn mix_value(digest: &mut Digest, view: &View<'_>, key: &[u8], meta: &Meta) -> R
     }
     if meta.expires_ms.is_some() {
         join(digest, b"!!expire!!");
+    }
+    Ok(())
+}
+
+fn mix_stream(digest: &mut Digest, view: &View<'_>, meta: &Meta) -> Result<(), Error> {
+    let Some(stream) = meta.stream() else { return Ok(()) };
+    let all = view.entries(stream).range(StreamId::MIN, StreamId::MAX, Direction::Forward);
+    for entry in all {
+        let StreamEntry { id, fields } = entry?;
+        mix(digest, format!("{}.{}", id.ms, id.seq).as_bytes());
+        for word in &fields {
+            mix(digest, word);
+        }
     }
     Ok(())
 }

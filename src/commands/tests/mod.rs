@@ -13,6 +13,8 @@ mod model;
 mod scan;
 mod sets;
 mod store;
+mod stream_groups;
+mod streams;
 mod strings;
 
 use bytes::Bytes;
@@ -185,6 +187,13 @@ fn text(reply: &Reply) -> String {
             let pairs: Vec<_> = pairs
                 .iter()
                 .map(|(key, value)| format!("{}: {}", text(key), text(value)))
+                .collect();
+            format!("{{{}}}", pairs.join(", "))
+        }
+        Reply::Keyed(pairs) => {
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(key, value)| format!("{} => {}", text(key), text(value)))
                 .collect();
             format!("{{{}}}", pairs.join(", "))
         }

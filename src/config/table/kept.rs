@@ -189,8 +189,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("shutdown-on-sigterm", SHUTDOWN, "default", SIGNAL),
     kept("socket-mark-id", Integer(0, 4_294_967_295), "0", OS).immutable(),
     kept("stop-writes-on-bgsave-error", Switch, "yes", RDB),
-    kept("stream-node-max-bytes", SIZE, "4096", TYPES),
-    kept("stream-node-max-entries", Integer(0, I64), "100", TYPES),
     kept("supervised", Choice(&["upstart", "systemd", "auto", "no"]), "no", OS).immutable(),
     kept("syslog-enabled", Switch, "no", OS).immutable(),
     kept(

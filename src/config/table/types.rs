@@ -39,4 +39,16 @@ pub(super) const SETTINGS: &[Setting] = &[
         "64",
         "Length of a member up to which a set is one record",
     ),
+    Setting::new(
+        "stream-node-max-bytes",
+        memory!(stream_node_max_bytes, 0, SIZE_MAX),
+        "4096",
+        "Bytes up to which a stream is one record, 0 for no limit; 1 KiB at most",
+    ),
+    Setting::new(
+        "stream-node-max-entries",
+        integer!(stream_node_max_entries, 0, I64),
+        "100",
+        "Entries up to which a stream is one record, 0 for no limit; approximate trimming takes so many",
+    ),
 ];
