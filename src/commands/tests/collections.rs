@@ -15,8 +15,16 @@ pub(super) const BOTH: [Packing; 2] = [
         set_integers: 512,
         set_entries: 128,
         set_value: 64,
+        list_size: -2,
     },
-    Packing { hash_entries: 0, hash_value: 0, set_integers: 0, set_entries: 0, set_value: 0 },
+    Packing {
+        hash_entries: 0,
+        hash_value: 0,
+        set_integers: 0,
+        set_entries: 0,
+        set_value: 0,
+        list_size: 1,
+    },
 ];
 
 /// Runs the same lines over small and over exploded collections.
