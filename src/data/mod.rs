@@ -19,6 +19,7 @@ mod bits;
 mod check;
 mod collection;
 mod context;
+mod counted;
 mod cursors;
 mod edit;
 mod elements;
