@@ -171,6 +171,22 @@ pub(super) fn parse_element(key: &Bytes) -> Option<(u64, Bytes)> {
     Some((u64::from_be_bytes(*order), key.slice(ELEMENT_PREFIX_LEN + 8..)))
 }
 
+/// Key of a record of a collection, from what stands behind the generation: two parts of it.
+#[must_use]
+pub(super) fn part(keyspace: u32, generation: u64, tag: &[u8], rest: &[u8]) -> KeyBuf {
+    let mut key = KeyBuf::from_slice(&prefix(keyspace, ELEMENT));
+    key.extend_from_slice(&generation.to_be_bytes());
+    key.extend_from_slice(tag);
+    key.extend_from_slice(rest);
+    key
+}
+
+/// What stands behind the generation in the key of a record of a collection.
+#[must_use]
+pub(super) fn parse_part(key: &Bytes) -> Bytes {
+    key.slice(ELEMENT_PREFIX_LEN.min(key.len())..)
+}
+
 /// Key of the record that says that `generation` is alive.
 #[must_use]
 pub(super) fn generation(keyspace: u32, generation: u64) -> [u8; ELEMENT_PREFIX_LEN] {

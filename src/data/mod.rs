@@ -21,6 +21,7 @@ mod bits;
 mod check;
 mod collection;
 mod context;
+mod counted;
 mod cursors;
 mod edit;
 mod elements;
