@@ -16,7 +16,7 @@ pub enum Category {
     Set,
     /// `@sortedset`.
     SortedSet,
-    /// `@list`.
+    /// `@list`. Derived from the group.
     List,
     /// `@hash`. Derived from the group.
     Hash,
@@ -103,6 +103,7 @@ impl Categories {
         add(own && spec.group == Group::Hash, Category::Hash);
         add(own && spec.group == Group::Set, Category::Set);
         add(own && spec.group == Group::Stream, Category::Stream);
+        add(own && spec.group == Group::List, Category::List);
         add(own && spec.group == Group::Connection, Category::Connection);
         add(flags.has(Flags::WRITE), Category::Write);
         add(flags.has(Flags::READONLY), Category::Read);

@@ -84,7 +84,7 @@ impl RecordJudge {
         }
         Ok(match &self.last_generation {
             Some((_, _, Life::Dead)) => true,
-            Some((_, _, Life::From(start))) => key::part_of(key).is_some_and(|part| part < start),
+            Some((_, _, Life::From(start))) => key::parse_part(key) < start,
             Some((_, _, Life::Whole)) | None => false,
         })
     }

@@ -179,35 +179,34 @@ pub(super) fn parse_element(key: &Bytes) -> Option<(u64, Bytes)> {
     Some((u64::from_be_bytes(*order), key.slice(ELEMENT_PREFIX_LEN + 8..)))
 }
 
-/// Key of an element that is named by these bytes, joined.
+/// Key of a record of a collection, from what stands behind the generation: two parts of it.
 #[must_use]
-pub(super) fn part(keyspace: u32, generation: u64, parts: &[&[u8]]) -> KeyBuf {
+pub(super) fn part(keyspace: u32, generation: u64, tag: &[u8], rest: &[u8]) -> KeyBuf {
     let mut key = KeyBuf::from_slice(&prefix(keyspace, ELEMENT));
     key.extend_from_slice(&generation.to_be_bytes());
-    for part in parts {
-        key.extend_from_slice(part);
-    }
+    key.extend_from_slice(tag);
+    key.extend_from_slice(rest);
     key
+}
+
+/// What stands behind the generation in the key of a record of a collection.
+#[must_use]
+pub(super) fn parse_part(key: &Bytes) -> Bytes {
+    key.slice(ELEMENT_PREFIX_LEN.min(key.len())..)
 }
 
 /// The elements that are named by bytes from `from` to `to`, both included.
 #[must_use]
 pub(super) fn parts(keyspace: u32, generation: u64, from: &[u8], to: &[u8]) -> KeyRange {
-    let full = |part_of| Bytes::copy_from_slice(&part(keyspace, generation, &[part_of]));
+    let full = |name| Bytes::copy_from_slice(&part(keyspace, generation, name, &[]));
     (Bound::Included(full(from)), Bound::Included(full(to)))
 }
 
 /// The elements that are named by bytes from `from` up to `to`, which does not belong to the range.
 #[must_use]
 pub(super) fn parts_before(keyspace: u32, generation: u64, from: &[u8], to: &[u8]) -> KeyRange {
-    let full = |part_of| Bytes::copy_from_slice(&part(keyspace, generation, &[part_of]));
+    let full = |name| Bytes::copy_from_slice(&part(keyspace, generation, name, &[]));
     (Bound::Included(full(from)), Bound::Excluded(full(to)))
-}
-
-/// The bytes that name an element.
-#[must_use]
-pub(super) fn part_of(key: &Bytes) -> Option<Bytes> {
-    (key.len() >= ELEMENT_PREFIX_LEN).then(|| key.slice(ELEMENT_PREFIX_LEN..))
 }
 
 /// Value of a generation record: elements before `start` are dead.

@@ -54,6 +54,17 @@ impl Read for Store {
     }
 
     fn scan(&self, range: KeyRange, direction: Direction) -> Scan<'_> {
+        // Which a map would not take.
+        if let (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to)) = &range
+            && from >= to
+        {
+            return Box::new(std::iter::empty());
+        }
+        if let (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to)) = &range
+            && from > to
+        {
+            return Box::new(std::iter::empty());
+        }
         let pairs = self.records.range(range).map(|(key, value)| Ok((key.clone(), value.clone())));
         match direction {
             Direction::Forward => Box::new(pairs),

@@ -117,7 +117,7 @@ impl Tree {
         let memtables = self.sealed.iter().map(|sealed| &*sealed.memtable);
         for memtable in std::iter::once(&*self.active).chain(memtables) {
             match memtable.walk(range, direction, view.mode) {
-                Ok(walk) => sources.push(Box::new(walk)),
+                Ok(walk) => sources.push(Box::new(walk.seen_at(view.seq))),
                 Err(error) => return Box::new(std::iter::once(Err(error))),
             }
         }

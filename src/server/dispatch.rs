@@ -27,7 +27,7 @@ use crate::engine::{self, Engine, ReadMode, Snapshot};
 use crate::protocol::Request;
 
 /// Times that a group is warmed before the writer itself may wait on the disk for it.
-const WARMINGS_MAX: u32 = 3;
+pub(super) const WARMINGS_MAX: u32 = 3;
 /// How long the reply of a read waits for the expired keys that it has met to be deleted.
 const REAP_PATIENCE: Duration = Duration::from_millis(5);
 /// A read of more words runs on the blocking pool at once: a look-up takes about a microsecond.
@@ -60,7 +60,13 @@ impl Dispatcher {
                     account::rejected(&self.state, command);
                     self.reply(output, Err(error));
                 }
-                Ok(command) => self.admitted(command, request, pipeline, output).await,
+                Ok(command) => {
+                    if command.flags.has(Flags::BLOCKING) {
+                        // What was answered so far must not wait with it.
+                        output.flush().await.map_err(|full| self.dropped(full))?;
+                    }
+                    self.admitted(command, request, pipeline, output).await;
+                }
             }
             if output.is_large() {
                 self.last_ended_ns = None;
@@ -115,6 +121,7 @@ impl Dispatcher {
                 self.write(group, output).await;
             }
             Run::Read(_) => self.read(call, output).await,
+            Run::Blocking(_) => self.block(call, output).await,
             Run::Session(handler) => {
                 let started_ns = self.state.clock.monotonic_ns();
                 let result = handler(&mut self.session, &self.state, &mut call.args());
@@ -143,7 +150,7 @@ impl Dispatcher {
             let joins = match command.spec.run {
                 Run::Write(_) => true,
                 Run::Read(_) => !is_heavy(command, next),
-                Run::Session(_) | Run::Server(_) | Run::Container => false,
+                Run::Blocking(_) | Run::Session(_) | Run::Server(_) | Run::Container => false,
             };
             if !joins || self.state.pause.is_set() {
                 break;
@@ -297,7 +304,7 @@ impl Dispatcher {
         self.finished(call, result, elapsed_ns, output);
     }
 
-    fn finished(
+    pub(super) fn finished(
         &mut self,
         call: &Call,
         result: CommandResult,

@@ -50,10 +50,15 @@ pub(super) fn values(view: &View<'_>, keys: &[Bytes]) -> CommandResult {
 
 fn mix_value(digest: &mut Digest, view: &View<'_>, key: &[u8], meta: &Meta) -> Result<(), Error> {
     mix(digest, &(meta.kind as u32).to_be_bytes());
-    match view.elements(key, meta) {
-        None if meta.stream().is_some() => mix_stream(digest, view, meta)?,
-        None => mix(digest, &view.string(meta)?),
-        Some(elements) => {
+    match (view.elements(key, meta), view.list(meta)) {
+        (None, None) if meta.stream().is_some() => mix_stream(digest, view, meta)?,
+        (None, None) => mix(digest, &view.string(meta)?),
+        (None, Some(list)) => {
+            for element in list.walk_all() {
+                mix(digest, &element?);
+            }
+        }
+        (Some(elements), _) => {
             for element in elements.walk() {
                 join_element(digest, meta.kind, &element?);
             }

@@ -160,7 +160,9 @@ impl Command {
 fn derived_flags(spec: &CommandSpec) -> Flags {
     let mut flags = spec.flags;
     match spec.run {
-        Run::Write(_) if !flags.has(Flags::READONLY) => flags = flags.or(Flags::WRITE),
+        Run::Write(_) | Run::Blocking(_) if !flags.has(Flags::READONLY) => {
+            flags = flags.or(Flags::WRITE)
+        }
         Run::Read(_) => flags = flags.or(Flags::READONLY),
         _ => {}
     }

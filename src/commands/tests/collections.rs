@@ -17,6 +17,7 @@ pub(super) const BOTH: [Packing; 2] = [
         set_value: 64,
         stream_entries: 100,
         stream_bytes: 4096,
+        list_size: -2,
     },
     Packing {
         hash_entries: 0,
@@ -26,6 +27,7 @@ pub(super) const BOTH: [Packing; 2] = [
         set_value: 0,
         stream_entries: 1,
         stream_bytes: 1,
+        list_size: 1,
     },
 ];
 

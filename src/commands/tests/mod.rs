@@ -9,6 +9,8 @@ mod hash_expire;
 mod hashes;
 mod hyperloglogs;
 mod keyspace;
+mod list_model;
+mod lists;
 mod model;
 mod scan;
 mod sets;
@@ -21,7 +23,7 @@ use bytes::Bytes;
 
 use self::store::Store;
 use super::table::{self, Lookup};
-use super::{Args, Error, Run};
+use super::{Args, Attempt, Error, Run};
 use crate::data::{
     Access, Context, Cursors, Edit, EditOutcome, ExpiryMarks, Packing, ReadOutcome, View,
     expire_cycle,
@@ -119,6 +121,17 @@ impl Harness {
                 let done = edit.finish().unwrap();
                 self.commit(done);
                 Ok(answer)
+            }
+            Run::Blocking(handler) => {
+                let mut args = Args::new(words, command.name_words);
+                let mut edit = Edit::new(self.store.txn(), self.context()).unwrap();
+                let answer = handler(&mut edit, &mut args)?;
+                let done = edit.finish().unwrap();
+                self.commit(done);
+                match answer {
+                    Attempt::Done(reply) => Ok(reply),
+                    Attempt::Wait(wait) => Ok(Reply::Simple(format!("waits {wait:?}").into())),
+                }
             }
             _ => panic!("{} needs a server", command.full_name),
         }

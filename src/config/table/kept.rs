@@ -118,8 +118,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("lazyfree-lazy-user-del", Switch, "no", LAZY),
     kept("lazyfree-lazy-user-flush", Switch, "no", LAZY),
     kept("list-compress-depth", Integer(0, I32), "0", TYPES),
-    kept("list-max-listpack-size", Integer(i32::MIN as i64, I32), "-2", TYPES)
-        .alias("list-max-ziplist-size"),
     kept("loading-process-events-interval-bytes", Memory(1024, i32::MAX as u64), "2mb", RDB)
         .hidden(),
     kept("locale-collate", Text, "", "text is compared byte by byte"),

@@ -28,7 +28,7 @@ impl Edit<'_> {
             let new = group::Group { generation: self.next_generation(), ..old };
             let alive = key::generation(self.keyspace, new.generation);
             self.txn.put(Bytes::copy_from_slice(&alive), key::generation_of_parent(generation));
-            let engine_key = key::part(self.keyspace, generation, &[&[GROUP], &name]);
+            let engine_key = key::part(self.keyspace, generation, &[GROUP], &name);
             self.txn.put(Bytes::copy_from_slice(&engine_key), group::encode(&new));
             self.copy_parts((home, old.generation), new.generation)?;
         }
@@ -41,9 +41,8 @@ impl Edit<'_> {
         let range = key::elements(keyspace, from, 0, None);
         let pairs = self.txn.scan(range, Direction::Forward).collect::<Result<Vec<_>>>()?;
         for (engine_key, record) in pairs {
-            let part = key::part_of(&engine_key);
-            let part = part.ok_or_else(|| super::damaged("the key of an element is cut off"))?;
-            let engine_key = key::part(self.keyspace, to, &[&part]);
+            let part = key::parse_part(&engine_key);
+            let engine_key = key::part(self.keyspace, to, &part, &[]);
             self.txn.put(Bytes::copy_from_slice(&engine_key), record);
         }
         Ok(())

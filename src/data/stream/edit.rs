@@ -153,7 +153,7 @@ impl StreamEdit<'_, '_> {
         let keyspace = self.edit.keyspace;
         for record in [
             Bytes::copy_from_slice(&key::generation(keyspace, group.generation)),
-            Bytes::copy_from_slice(&key::part(keyspace, parent, &[&[GROUP], name])),
+            Bytes::copy_from_slice(&key::part(keyspace, parent, &[GROUP], name)),
         ] {
             self.edit.txn.delete(record);
         }
@@ -238,7 +238,7 @@ impl StreamEdit<'_, '_> {
 impl Edit<'_> {
     /// Writes the record of a group of the stream with this generation.
     pub(super) fn put_group(&mut self, parent: u64, name: &[u8], group: &Group) {
-        let engine_key = key::part(self.keyspace, parent, &[&[GROUP], name]);
+        let engine_key = key::part(self.keyspace, parent, &[GROUP], name);
         self.txn.put(Bytes::copy_from_slice(&engine_key), group::encode(group));
     }
 }

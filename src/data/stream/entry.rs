@@ -154,7 +154,7 @@ impl<'a> Entries<'a> {
                 let range = key::parts(self.keyspace, *generation, &start, &end);
                 Box::new(self.read.scan(range, direction).map(|pair| {
                     let (engine_key, record) = pair?;
-                    let id = key::part_of(&engine_key).unwrap_or_default();
+                    let id = key::parse_part(&engine_key);
                     let id = id.get(5..).and_then(StreamId::from_key);
                     Ok((id.ok_or_else(|| damaged("the key of an entry is cut off"))?, record))
                 }))

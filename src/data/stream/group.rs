@@ -101,7 +101,7 @@ impl<'a> Groups<'a> {
     /// The group of this name.
     pub fn get(&self, name: &[u8]) -> Result<Option<Group>> {
         let Some(parent) = self.parent else { return Ok(None) };
-        let record = self.read.get(&key::part(self.keyspace, parent, &[&[GROUP], name]))?;
+        let record = self.read.get(&key::part(self.keyspace, parent, &[GROUP], name))?;
         record.map(|record| decode(&record)).transpose()
     }
 
@@ -185,15 +185,15 @@ impl<'a> Groups<'a> {
     }
 
     pub(super) fn consumer_key(&self, group: &Group, name: &[u8]) -> KeyBuf {
-        key::part(self.keyspace, group.generation, &[&[CONSUMER], name])
+        key::part(self.keyspace, group.generation, &[CONSUMER], name)
     }
 
     pub(super) fn pending_key(&self, group: &Group, id: StreamId) -> KeyBuf {
-        key::part(self.keyspace, group.generation, &[&pending_part(id)])
+        key::part(self.keyspace, group.generation, &pending_part(id), &[])
     }
 
     pub(super) fn owned_key(&self, group: &Group, consumer: &[u8], id: StreamId) -> KeyBuf {
-        key::part(self.keyspace, group.generation, &[&owned_part(consumer, id)])
+        key::part(self.keyspace, group.generation, &owned_part(consumer, id), &[])
     }
 
     /// What follows the generation in the keys, and the records, from `from` up to `to`, which does not
@@ -205,8 +205,7 @@ impl<'a> Groups<'a> {
         let range = key::parts_before(self.keyspace, generation, from, to);
         Box::new(self.read.scan(range, direction).map(|pair| {
             let (engine_key, record) = pair?;
-            let part = key::part_of(&engine_key).filter(|part| !part.is_empty());
-            Ok((part.ok_or_else(|| damaged("the key of an element is cut off"))?, record))
+            Ok((key::parse_part(&engine_key), record))
         }))
     }
 }

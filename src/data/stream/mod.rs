@@ -202,7 +202,7 @@ fn entry_element(epoch: u32, id: StreamId) -> [u8; 5 + StreamId::KEY_BYTES] {
 
 /// Key of the record of an entry.
 fn entry_key(keyspace: u32, generation: u64, epoch: u32, id: StreamId) -> KeyBuf {
-    key::part(keyspace, generation, &[&entry_element(epoch, id)])
+    key::part(keyspace, generation, &entry_element(epoch, id), &[])
 }
 
 #[cfg(test)]

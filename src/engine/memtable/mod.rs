@@ -33,6 +33,9 @@ use super::{Direction, Error, Found, KeyRange, ReadMode, Record, Result, SeqNo};
 /// or the tree, and its row.
 const ENTRY_OVERHEAD_BYTES: u64 = 128;
 
+/// Entries of a page where a walk has passed over the versions of a key.
+const SHORT_PAGE: usize = 4;
+
 /// Entries that a resident read may put in order.
 const RESIDENT_BACKLOG_MAX: usize = 256;
 
@@ -171,7 +174,7 @@ impl Memtable {
         direction: Direction,
         mode: ReadMode,
     ) -> Result<MemtableIter<'_>> {
-        Ok(MemtableIter { entries: self.entries(range, direction, mode)? })
+        Ok(MemtableIter { entries: self.entries(range, direction, mode)?, seen_at: None })
     }
 
     fn entries(
@@ -187,6 +190,7 @@ impl Memtable {
         Ok(Entries {
             order: self.order(mode)?,
             page: Vec::new().into_iter(),
+            page_len: usize::MAX,
             next: Next::Bound(from.clone()),
             stop: stop.clone(),
             direction,
@@ -290,6 +294,8 @@ enum Next {
 pub(super) struct Entries<'a> {
     order: Order<'a>,
     page: std::vec::IntoIter<Entry>,
+    /// Most entries of the next page, forward.
+    page_len: usize,
     next: Next,
     stop: Bound<Bytes>,
     direction: Direction,
@@ -316,14 +322,61 @@ impl Entries<'_> {
         };
         let Page { entries, next } = page;
         self.page = entries.into_iter();
+        self.page_len = usize::MAX;
         self.next = next.map_or(Next::End, Next::Page);
         true
     }
 
+    /// Passes over what is left of the versions of `key`, however many they are; answers the newest
+    /// of those in the page that `seq` allows, and whether all of them were in the page.
+    fn pass_over(&mut self, key: &Entry, seq: SeqNo) -> (Option<Entry>, bool) {
+        let rest = self.page.as_slice();
+        let same = rest.iter().take_while(|entry| *entry == key).count();
+        let is_whole = same < rest.len();
+        let allowed = rest.iter().take(same).filter(|entry| entry.seq() <= seq);
+        let newest = allowed.max_by_key(|entry| entry.seq()).cloned();
+        if is_whole {
+            self.page.by_ref().take(same).for_each(drop);
+        } else {
+            self.page = Vec::new().into_iter();
+            self.page_len = SHORT_PAGE;
+            self.next = Next::Bound(Bound::Excluded(Bytes::copy_from_slice(key.key())));
+        }
+        (newest, is_whole)
+    }
+
+    /// The newest version of a key that `seq` allows.
+    fn newest_at(&self, key: &[u8], seq: SeqNo) -> Option<Entry> {
+        let place = Place { key, seq };
+        let found = match self.order {
+            Order::Tree(tree) => tree.first_from(place),
+            Order::Run(run) => run.page_from(place, 1).entries.pop(),
+        };
+        found.filter(|entry| entry.key() == key)
+    }
+
+    /// Of the next key of which `seq` allows a version: the newest of these.
+    fn next_seen(&mut self, seq: SeqNo) -> Option<Entry> {
+        loop {
+            let entry = self.next()?;
+            let (newest, is_whole) = self.pass_over(&entry, seq);
+            let is_allowed = entry.seq() <= seq;
+            // Forward the newest version comes first.
+            let seen = match self.direction {
+                Direction::Forward if is_allowed => Some(entry),
+                _ if !is_whole => self.newest_at(entry.key(), seq),
+                _ => newest.or(is_allowed.then_some(entry)),
+            };
+            if seen.is_some() {
+                return seen;
+            }
+        }
+    }
+
     fn page_from(&self, place: Place<'_>) -> Page {
         match self.order {
-            Order::Tree(tree) => tree.leaf_from(place, usize::MAX),
-            Order::Run(run) => run.page_from(place, usize::MAX),
+            Order::Tree(tree) => tree.leaf_from(place, self.page_len),
+            Order::Run(run) => run.page_from(place, self.page_len),
         }
     }
 
@@ -368,18 +421,33 @@ impl Iterator for Entries<'_> {
 #[derive(Debug)]
 pub(super) struct MemtableIter<'a> {
     entries: Entries<'a>,
+    seen_at: Option<SeqNo>,
+}
+
+impl MemtableIter<'_> {
+    /// Of each key the newest version that is not newer than `seq`, and no other: a key costs the same
+    /// however often it was written.
+    pub(super) fn seen_at(self, seq: SeqNo) -> Self {
+        Self { seen_at: Some(seq), ..self }
+    }
 }
 
 impl Iterator for MemtableIter<'_> {
     type Item = Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.entries.next().map(|entry| Ok(entry.record()))
+        let entry = match self.seen_at {
+            Some(seq) => self.entries.next_seen(seq),
+            None => self.entries.next(),
+        };
+        entry.map(|entry| Ok(entry.record()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeBounds;
+
     use super::*;
 
     fn sample() -> Memtable {
@@ -567,6 +635,54 @@ mod tests {
         (1..=6_400).for_each(|seq| insert("z", 64 * 40 + 1 + seq));
         (1..=6_400).for_each(|seq| insert(&format!("y{:06}", 9_999 - seq), 90_000 + seq));
         assert!(table.ordered.leaves() <= 40 + 2 * 2 * 100 + 4, "{}", table.ordered.leaves());
+    }
+
+    #[test]
+    fn a_view_meets_one_version_of_each_key() {
+        let table = Memtable::new();
+        table
+            .walk(&(Bound::Unbounded, Bound::Unbounded), Direction::Forward, ReadMode::Blocking)
+            .unwrap();
+        let random = &mut fastrand::Rng::with_seed(9);
+        let mut all: Vec<(String, SeqNo)> = Vec::new();
+        for seq in 1..3_000 {
+            // One key is written all the time, some often, many once.
+            let number = [7, random.u32(..9), random.u32(..900)][random.usize(..3)];
+            let key = format!("{number:03}");
+            table.insert(Entry::new(key.as_bytes(), seq, Some(b"v")));
+            all.push((key, seq));
+        }
+        for sealed in [false, true] {
+            let run = Memtable::new();
+            all.iter().for_each(|(key, seq)| run.insert(Entry::new(key.as_bytes(), *seq, None)));
+            run.seal();
+            let table = if sealed { &run } else { &table };
+            for view in [0, 1, 50, 700, 2_000, 9_999] {
+                let mut expected = std::collections::BTreeMap::new();
+                for (key, seq) in all.iter().filter(|(_, seq)| *seq <= view) {
+                    expected.insert(key.clone(), *seq);
+                }
+                let from = Bound::Included(Bytes::from(random.u32(..20).to_string()));
+                for range in [(Bound::Unbounded, Bound::Unbounded), (from, Bound::Unbounded)] {
+                    let expected: Vec<(String, SeqNo)> = expected
+                        .iter()
+                        .filter(|(key, _)| range.contains(&Bytes::from((*key).clone())))
+                        .map(|(key, seq)| (key.clone(), *seq))
+                        .collect();
+                    let seen = |direction| -> Vec<(String, SeqNo)> {
+                        let walk = table.walk(&range, direction, ReadMode::Blocking).unwrap();
+                        walk.seen_at(view)
+                            .map(|record| record.unwrap())
+                            .map(|record| {
+                                (String::from_utf8(record.key.to_vec()).unwrap(), record.seq)
+                            })
+                            .collect()
+                    };
+                    assert_eq!(seen(Direction::Forward), expected);
+                    assert!(seen(Direction::Reverse).into_iter().rev().eq(expected));
+                }
+            }
+        }
     }
 
     #[test]
