@@ -284,3 +284,77 @@ fn many_wait_at_one_key() {
     assert!(taken.into_iter().eq(0..1000), "each element was taken once");
     assert_eq!(other.call(&["EXISTS", "l"]), ":0");
 }
+
+#[test]
+fn xread_waits_for_entries_behind_the_end() {
+    let server = Server::start(&[]);
+    let mut other = server.connect();
+    other.call(&["XADD", "s", "1-1", "a", "1"]);
+    let read = ["XREAD", "BLOCK", "0", "STREAMS", "x", "s", "$", "$"];
+    let mut all: Vec<Client> = (1..=3).map(|count| blocked(&server, &read, count)).collect();
+    // Nothing that they wait for.
+    other.call(&["XDEL", "s", "1-1"]);
+    other.call(&["DEL", "s"]);
+    other.call(&["SET", "s", "v"]);
+    other.call(&["DEL", "s"]);
+    await_blocked(&server, 3);
+    assert_eq!(other.call(&["XADD", "s", "2-1", "a", "2"]), "2-1");
+    for client in &mut all {
+        assert_eq!(client.reply(), "[[s, [[2-1, [a, 2]]]]]");
+    }
+    // What is there already is answered at once; and a wait ends.
+    let mut client = server.connect();
+    let answer = client.call(&["XREAD", "BLOCK", "0", "STREAMS", "s", "0"]);
+    assert_eq!(answer, "[[s, [[2-1, [a, 2]]]]]");
+    assert_eq!(client.call(&["XREAD", "BLOCK", "20", "STREAMS", "s", "+", "$"]), UNBALANCED);
+    assert_eq!(client.call(&["XREAD", "BLOCK", "20", "STREAMS", "s", "$"]), "*nil");
+    assert_eq!(client.call(&["XREAD", "BLOCK", "0", "STREAMS", "s", "+"]), answer);
+    other.call(&["SET", "k", "v"]);
+    assert!(client.call(&["XREAD", "BLOCK", "0", "STREAMS", "k", "$"]).starts_with("-WRONGTYPE"));
+}
+
+const UNBALANCED: &str = "-ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', \
+                          or '$' must be specified.";
+
+#[test]
+fn an_entry_wakes_one_consumer_of_a_group() {
+    let server = Server::start(&[]);
+    let mut other = server.connect();
+    other.call(&["XGROUP", "CREATE", "s", "g", "$", "MKSTREAM"]);
+    let read = |consumer| ["XREADGROUP", "GROUP", "g", consumer, "BLOCK", "0", "STREAMS", "s", ">"];
+    let mut first = blocked(&server, &read("a"), 1);
+    let mut second = blocked(&server, &read("b"), 2);
+    // Both are consumers, though they have got nothing yet.
+    assert!(other.call(&["XINFO", "GROUPS", "s"]).contains("consumers, :2"));
+    other.call(&["XADD", "s", "1-1", "a", "1"]);
+    assert_eq!(first.reply(), "[[s, [[1-1, [a, 1]]]]]");
+    await_blocked(&server, 1);
+    other.call(&["XADD", "s", "2-1", "a", "2"]);
+    assert_eq!(second.reply(), "[[s, [[2-1, [a, 2]]]]]");
+    assert_eq!(other.call(&["XPENDING", "s", "g"]), "[:2, 1-1, 2-1, [[a, 1], [b, 1]]]");
+    // The history never waits.
+    let history = ["XREADGROUP", "GROUP", "g", "a", "BLOCK", "0", "STREAMS", "s", "5"];
+    assert_eq!(first.call(&history), "[[s, []]]");
+}
+
+#[test]
+fn who_reads_for_a_group_is_told_when_it_goes() {
+    let server = Server::start(&[]);
+    let mut other = server.connect();
+    let read = ["XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "s", ">"];
+    let no_group = "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option";
+    let wrong_type = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+    for (call, expected) in [
+        (&["XGROUP", "DESTROY", "s", "g"][..], no_group),
+        (&["DEL", "s"], no_group),
+        (&["FLUSHALL"], no_group),
+        (&["RENAME", "s", "t"], no_group),
+        (&["SET", "s", "v"], wrong_type),
+    ] {
+        other.call(&["DEL", "s"]);
+        other.call(&["XGROUP", "CREATE", "s", "g", "$", "MKSTREAM"]);
+        let mut client = blocked(&server, &read, 1);
+        other.call(call);
+        assert_eq!(client.reply(), expected, "{call:?}");
+    }
+}

@@ -55,8 +55,8 @@ pub(crate) use memory::budget as memory_budget;
 pub use pause::{Pause, PauseKind};
 pub use session::{ReplyMode, Session};
 pub use spec::{
-    Arity, BlockingHandler, CommandSpec, Flags, Group, Run, ServerFuture, ServerHandler,
-    SessionHandler,
+    Arity, BlockingHandler, CommandSpec, Flags, Group, ReadHandler, Run, ServerFuture,
+    ServerHandler, SessionHandler,
 };
 pub use state::{Change, ChangeFn, Control, Done, ServerState};
 pub use stopping::{Shutdown, ShutdownPhase, ShutdownRequest};

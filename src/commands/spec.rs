@@ -24,6 +24,9 @@ pub type ServerHandler =
 /// The handler of a command that may wait for keys.
 pub type BlockingHandler = fn(&mut Edit<'_>, &mut Args<'_>) -> Result<Attempt, Error>;
 
+/// The read of a command that may wait for keys; [`Error::NothingYet`] where it would.
+pub type ReadHandler = fn(&View<'_>, &mut Args<'_>) -> CommandResult;
+
 /// What a handler may touch, so that the type system keeps the promise.
 #[derive(Clone, Copy)]
 pub enum Run {
@@ -37,6 +40,9 @@ pub enum Run {
     /// A transaction on the writer that may have nothing to do yet: then the call waits there, and is
     /// run again when it may have. As [`Self::Write`] otherwise.
     Blocking(BlockingHandler),
+    /// A read first, as [`Self::Read`]; where that finds nothing yet, the second handler, as
+    /// [`Self::Blocking`].
+    ReadOrBlock(ReadHandler, BlockingHandler),
     /// Administration: asynchronous, sees the whole server.
     Server(ServerHandler),
     /// Has subcommands only; alone it is an error.
@@ -402,6 +408,7 @@ impl std::fmt::Debug for Run {
             Self::Read(_) => "Read",
             Self::Write(_) => "Write",
             Self::Blocking(_) => "Blocking",
+            Self::ReadOrBlock(..) => "ReadOrBlock",
             Self::Server(_) => "Server",
             Self::Container => "Container",
         })

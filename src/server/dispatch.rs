@@ -120,7 +120,7 @@ impl Dispatcher {
                 let group = self.gather(call, pipeline);
                 self.write(group, output).await;
             }
-            Run::Read(_) => self.read(call, output).await,
+            Run::Read(_) | Run::ReadOrBlock(..) => self.read(call, output).await,
             Run::Blocking(_) => self.block(call, output).await,
             Run::Session(handler) => {
                 let started_ns = self.state.clock.monotonic_ns();
@@ -150,7 +150,11 @@ impl Dispatcher {
             let joins = match command.spec.run {
                 Run::Write(_) => true,
                 Run::Read(_) => !is_heavy(command, next),
-                Run::Blocking(_) | Run::Session(_) | Run::Server(_) | Run::Container => false,
+                Run::Blocking(_)
+                | Run::ReadOrBlock(..)
+                | Run::Session(_)
+                | Run::Server(_)
+                | Run::Container => false,
             };
             if !joins || self.state.pause.is_set() {
                 break;
@@ -271,6 +275,9 @@ impl Dispatcher {
         if !outcome.expired.is_empty() {
             self.reap(outcome).await;
         }
+        if matches!(result, Err(Error::NothingYet)) {
+            return self.block(call, output).await;
+        }
         self.done(&call, result, started_ns, output);
     }
 
@@ -344,7 +351,7 @@ fn run_read(
     no_touch: bool,
     call: &Call,
 ) -> (CommandResult, ReadOutcome) {
-    let Run::Read(handler) = call.command.spec.run else {
+    let (Run::Read(handler) | Run::ReadOrBlock(handler, _)) = call.command.spec.run else {
         return (Err(Error::Syntax), ReadOutcome::default());
     };
     match View::new(snapshot, state.context(db, !no_touch)) {

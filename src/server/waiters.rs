@@ -207,7 +207,7 @@ impl WriterTask {
         mode: ReadMode,
     ) -> Result<Tried, Error> {
         let Asked { call, db, no_touch, ticket, .. } = asked;
-        let Run::Blocking(handler) = call.command.spec.run else {
+        let (Run::Blocking(handler) | Run::ReadOrBlock(_, handler)) = call.command.spec.run else {
             unreachable!("only calls that may wait are sent as such")
         };
         let txn = self.writer.begin(mode)?;

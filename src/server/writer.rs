@@ -596,7 +596,9 @@ pub(crate) fn run_in(edit: &mut Edit<'_>, call: &super::group::Call) -> Result<R
         Run::Write(handler) => handler(edit, &mut args),
         Run::Read(handler) => edit.read(|view| handler(view, &mut args))?,
         // Whether it waits is told by the attempt of the writer.
-        Run::Blocking(handler) => handler(edit, &mut args).map(|_| Reply::Null),
+        Run::Blocking(handler) | Run::ReadOrBlock(_, handler) => {
+            handler(edit, &mut args).map(|_| Reply::Null)
+        }
         Run::Session(_) | Run::Server(_) | Run::Container => {
             unreachable!("only reads and writes are sent to the writer")
         }

@@ -3,7 +3,8 @@
 use super::acl::Category;
 use super::typed::of_type;
 use super::{
-    Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run, help,
+    Arg, Args, Arity, Attempt, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run, Wait,
+    help,
 };
 use crate::data::{Edit, KeyType, Meta, StreamEntry, StreamId, View};
 use crate::protocol::Reply;
@@ -110,13 +111,21 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             Arg::integer("entries-added").with_token("ENTRIESADDED").optional().since("7.0.0"),
             Arg::string("max-deleted-id").with_token("MAXDELETEDID").optional().since("7.0.0"),
         ]),
-    reading("xread", Arity::AtLeast(4), read::xread)
-        .complexity("O(N) in the number of entries answered")
-        .summary("Answers the entries of several streams behind given ids.")
-        .flags(Flags::BLOCKING)
-        .keys(&[KeySpec::keyword("STREAMS", 1, -1, 1, 2).ro().access()])
-        .args(&[COUNT, BLOCK, STREAMS]),
-    writing("xreadgroup", Arity::AtLeast(7), read_group::xreadgroup)
+    CommandSpec::new(
+        "xread",
+        Arity::AtLeast(4),
+        Run::ReadOrBlock(read::xread, read::xread_or_wait),
+    )
+    .group(Group::Stream)
+    .since("5.0.0")
+    .complexity("O(N) in the number of entries answered")
+    .summary("Answers the entries of several streams behind given ids.")
+    .flags(Flags::BLOCKING)
+    .keys(&[KeySpec::keyword("STREAMS", 1, -1, 1, 2).ro().access()])
+    .args(&[COUNT, BLOCK, STREAMS]),
+    CommandSpec::new("xreadgroup", Arity::AtLeast(7), Run::Blocking(read_group::xreadgroup))
+        .group(Group::Stream)
+        .since("5.0.0")
         .complexity("O(N) in the number of entries answered")
         .summary("Delivers entries to a consumer of a group, or answers what is pending of it.")
         .flags(Flags::BLOCKING)

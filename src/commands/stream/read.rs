@@ -2,13 +2,19 @@
 
 use bytes::Bytes;
 
-use super::{Args, CommandResult, Error, Reply, StreamId, View, entry_reply, id, stream, text};
+use super::{
+    Args, Attempt, CommandResult, Edit, Error, KeyType, Reply, StreamId, View, Wait, entry_reply,
+    id, stream, text,
+};
 use crate::data::Meta;
 use crate::engine::Direction;
 
 /// A call of `XREAD` or `XREADGROUP`.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
+    /// Whether it waits where there is nothing, and for how long, in milliseconds; without an end where
+    /// `None`.
+    pub(super) block: Option<Option<u64>>,
     /// Entries of each stream at most; `usize::MAX` for all.
     pub(super) count: usize,
     /// Group and consumer.
@@ -30,16 +36,18 @@ impl<'a> Call<'a> {
                 "ERR The {option} option is only supported by XREADGROUP. You called XREAD instead."
             ))
         };
-        let mut call = Self { count: usize::MAX, group: None, no_ack: false, keys: &[], ids: &[] };
+        let mut call = Self {
+            block: None,
+            count: usize::MAX,
+            group: None,
+            no_ack: false,
+            keys: &[],
+            ids: &[],
+        };
         while !args.is_empty() {
             let behind = args.len() - 1;
             if behind >= 1 && args.eat("BLOCK") {
-                let timeout = args.next_int();
-                let timeout =
-                    timeout.map_err(|_| text("ERR timeout is not an integer or out of range"))?;
-                if timeout < 0 {
-                    return Err(text("ERR timeout is negative"));
-                }
+                call.block = Some(timeout_ms(args)?);
             } else if behind >= 1 && args.eat("COUNT") {
                 let count = usize::try_from(args.next_int()?).unwrap_or(0);
                 call.count = if count == 0 { usize::MAX } else { count };
@@ -82,6 +90,17 @@ impl<'a> Call<'a> {
     }
 }
 
+/// A timeout in milliseconds; `None` for 0, which has no end.
+fn timeout_ms(args: &mut Args<'_>) -> Result<Option<u64>, Error> {
+    let refuse = |why: &str| Error::Text(format!("ERR timeout is {why}"));
+    let timeout = args.next_int().map_err(|_| refuse("not an integer or out of range"))?;
+    let timeout = u64::try_from(timeout).map_err(|_| refuse("negative"))?;
+    Ok((timeout > 0).then_some(timeout))
+}
+
+/// A stream that is read, with the id behind which it is.
+type Found<'a> = (&'a Bytes, Option<Meta>, StreamId);
+
 pub(super) fn xread(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let call = Call::parse(args, "xread")?;
     let mut found = Vec::with_capacity(call.keys.len());
@@ -90,18 +109,52 @@ pub(super) fn xread(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
         let behind = behind_which(word, meta.as_ref())?;
         found.push((key, meta, behind));
     }
+    match (answer(view, &found, call.count)?, call.block) {
+        (Some(reply), _) => Ok(reply),
+        (None, Some(_)) => Err(Error::NothingYet),
+        (None, None) => Ok(Reply::NullArray),
+    }
+}
+
+/// The same on the writer. By now a key that holds no stream is waited for as one that is not there.
+pub(super) fn xread_or_wait(edit: &mut Edit<'_>, args: &mut Args<'_>) -> Result<Attempt, Error> {
+    let words = args.all();
+    let call = Call::parse(args, "xread")?;
+    let tried = edit.read(|view| {
+        let mut found = Vec::with_capacity(call.keys.len());
+        for (key, word) in call.keys.iter().zip(call.ids) {
+            let meta = stream(view.find(key)?).unwrap_or_default();
+            let behind = behind_which(word, meta.as_ref())?;
+            found.push((key, meta, behind));
+        }
+        let behind: Vec<StreamId> = found.iter().map(|(_, _, behind)| *behind).collect();
+        Ok::<_, Error>((answer(view, &found, call.count)?, behind))
+    })?;
+    let (reply, behind) = tried?;
+    let Some(timeout_ms) = call.block.filter(|_| reply.is_none()) else {
+        return Ok(Attempt::Done(reply.unwrap_or(Reply::NullArray)));
+    };
+    // What was the end when the call came is the end for all time.
+    let mut again = words[..words.len() - behind.len()].to_vec();
+    again.extend(behind.into_iter().map(|id| Bytes::from(id.to_string())));
+    let wait = Wait::new(call.keys.to_vec(), KeyType::Stream, timeout_ms);
+    Ok(Attempt::Wait(Wait { again: Some(again), ..wait }))
+}
+
+/// The entries of those streams that have some.
+fn answer(view: &View<'_>, found: &[Found<'_>], count: usize) -> Result<Option<Reply>, Error> {
     let mut answer = Vec::new();
-    for (key, meta, behind) in &found {
+    for (key, meta, behind) in found {
         let Some(stream) = meta.as_ref().and_then(Meta::stream) else { continue };
         let Some(from) = behind.next().filter(|_| stream.length > 0 && stream.top > *behind) else {
             continue;
         };
         let entries = view.entries(stream).range(from, StreamId::MAX, Direction::Forward);
-        let entries = entries.take(call.count).map(|entry| Ok(entry_reply(entry?)));
+        let entries = entries.take(count).map(|entry| Ok(entry_reply(entry?)));
         let entries = entries.collect::<Result<_, Error>>()?;
         answer.push((Reply::Bulk((*key).clone()), Reply::Array(entries)));
     }
-    Ok(if answer.is_empty() { Reply::NullArray } else { Reply::Keyed(answer) })
+    Ok((!answer.is_empty()).then_some(Reply::Keyed(answer)))
 }
 
 /// The id that an argument of `XREAD` stands for.

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::read::Call;
 use super::{
-    Args, CommandResult, Edit, Error, Reply, StreamId, entry_reply, id, id_reply, no_group, stream,
+    Args, Attempt, Edit, Error, KeyType, Reply, StreamId, Wait, entry_reply, id, id_reply,
+    no_group, stream,
 };
 use crate::data::{GroupEdit, Meta, Pending};
 use crate::engine::{self, Direction};
@@ -41,7 +42,7 @@ impl Asked {
     }
 }
 
-pub(super) fn xreadgroup(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
+pub(super) fn xreadgroup(edit: &mut Edit<'_>, args: &mut Args<'_>) -> Result<Attempt, Error> {
     let call = Call::parse(args, "xreadgroup")?;
     let Some((group, consumer)) = call.group else { return Err(Error::Syntax) };
     let mut found = Vec::with_capacity(call.keys.len());
@@ -71,7 +72,13 @@ pub(super) fn xreadgroup(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandRes
             answer.push((Reply::Bulk((*key).clone()), Reply::Array(entries)));
         }
     }
-    Ok(if answer.is_empty() { Reply::NullArray } else { Reply::Keyed(answer) })
+    Ok(match call.block {
+        _ if !answer.is_empty() => Attempt::Done(Reply::Keyed(answer)),
+        None => Attempt::Done(Reply::NullArray),
+        Some(timeout_ms) => {
+            Attempt::Wait(Wait::new(call.keys.to_vec(), KeyType::Stream, timeout_ms))
+        }
+    })
 }
 
 /// Delivers new entries; `None` where there are none.

@@ -163,7 +163,7 @@ fn derived_flags(spec: &CommandSpec) -> Flags {
         Run::Write(_) | Run::Blocking(_) if !flags.has(Flags::READONLY) => {
             flags = flags.or(Flags::WRITE)
         }
-        Run::Read(_) => flags = flags.or(Flags::READONLY),
+        Run::Read(_) | Run::ReadOrBlock(..) => flags = flags.or(Flags::READONLY),
         _ => {}
     }
     if is_movable(spec.keys) {
