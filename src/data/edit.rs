@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::{Collection, Context, Layout, Meta, ReadOutcome, Ready, View, collection, key};
+use super::{Collection, Context, Layout, Meta, ReadOutcome, Ready, Stream, View, collection, key};
 use super::{hash_expiry, root::Root};
 use crate::engine::{Changes, Direction, Read, Result, Txn};
 
@@ -281,7 +281,9 @@ impl<'a> Edit<'a> {
         }
         if let Some(generation) = after {
             let record = key::generation(self.keyspace, generation);
-            self.txn.put(Bytes::copy_from_slice(&record), Bytes::new());
+            let start = new.and_then(Meta::stream).and_then(Stream::start);
+            let value = start.map_or_else(Bytes::new, |start| key::generation_from(&start));
+            self.txn.put(Bytes::copy_from_slice(&record), value);
         }
     }
 

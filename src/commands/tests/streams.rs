@@ -260,6 +260,11 @@ fn an_entry_costs_two_records() {
          xtrim s maxlen 36 -> 64",
     );
     assert_eq!(server.store.compact(), 64);
+    server.script("xtrim s maxlen 30 -> 6");
+    assert_eq!(server.store.compact(), 0, "not told yet");
+    server.script("rename s r -> +OK");
+    assert_eq!(server.store.compact(), 6, "told with the new name");
+    server.script("rename r s -> +OK");
     server.script("del s -> 1");
     server.store.compact();
     assert_eq!(server.store.len(), 0);

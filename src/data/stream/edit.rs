@@ -7,8 +7,7 @@ use bytes::Bytes;
 
 use super::group::{self, Group};
 use super::{
-    Entries, GROUP, Layout, MARK_EVERY, PACKED_BYTES_MAX, Stream, StreamId, entry, entry_element,
-    entry_key, key,
+    Entries, GROUP, Layout, MARK_EVERY, PACKED_BYTES_MAX, Stream, StreamId, entry, entry_key, key,
 };
 use crate::data::{Body, Edit, KeyType, Meta, StringForm};
 use crate::engine::{Direction, Result};
@@ -171,7 +170,8 @@ impl StreamEdit<'_, '_> {
         if self.changes == 0 {
             return;
         }
-        let start = self.start_to_mark();
+        let marks = self.marks();
+        let start = self.stream.start().filter(|_| marks);
         let old = self.old.take();
         let generation = self.stream.generation();
         let new = Meta {
@@ -187,18 +187,15 @@ impl StreamEdit<'_, '_> {
         }
     }
 
-    /// Where the live elements start, if it is time to tell compaction.
-    fn start_to_mark(&mut self) -> Option<Vec<u8>> {
-        let Layout::Exploded { epoch, unmarked, .. } = &mut self.stream.layout else { return None };
-        if *unmarked < MARK_EVERY {
-            return None;
+    /// Whether it is time to tell compaction where the live elements start.
+    fn marks(&mut self) -> bool {
+        match &mut self.stream.layout {
+            Layout::Exploded { unmarked, .. } if *unmarked >= MARK_EVERY => {
+                *unmarked = 0;
+                true
+            }
+            _ => false,
         }
-        *unmarked = 0;
-        if self.stream.length > 0 {
-            return Some(entry_element(*epoch, self.stream.first).to_vec());
-        }
-        // Right behind the last id.
-        Some([&entry_element(*epoch, self.stream.last)[..], &[0]].concat())
     }
 
     /// Whether an entry of so many bytes still fits the metadata record, if entries are there.

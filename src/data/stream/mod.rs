@@ -182,6 +182,16 @@ impl Stream {
         }
     }
 
+    /// Where the live elements start, for the generation record, if there is one.
+    pub(super) fn start(&self) -> Option<Vec<u8>> {
+        let Layout::Exploded { epoch, .. } = self.layout else { return None };
+        if self.length > 0 {
+            return Some(entry_element(epoch, self.first).to_vec());
+        }
+        // Right behind the last id.
+        Some([&entry_element(epoch, self.last)[..], &[0]].concat())
+    }
+
     /// How many groups there are.
     #[must_use]
     pub fn group_count(&self) -> u64 {
