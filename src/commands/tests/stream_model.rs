@@ -237,7 +237,9 @@ impl Pair {
             Op::Trim { key, length } => {
                 let Some(stream) = self.streams.get_mut(&key) else { return };
                 let gone = stream.entries.len().saturating_sub(length);
-                (0..gone).for_each(|_| drop(stream.entries.pop_first()));
+                for _ in 0..gone {
+                    stream.entries.pop_first();
+                }
                 self.expect(&format!("xtrim s{key} maxlen {length}"), &gone.to_string());
             }
             Op::TrimTo { key, ms } => {
@@ -255,7 +257,9 @@ impl Pair {
                 assert!(gone == 0 || left >= length, "{call} of {before}: {gone}");
                 let limit = node * 100;
                 assert!(left < length + node || gone + node > limit, "{call} of {before}: {gone}");
-                (0..gone).for_each(|_| drop(stream.entries.pop_first()));
+                for _ in 0..gone {
+                    stream.entries.pop_first();
+                }
             }
             Op::SetId { key, ms } => {
                 let Some(stream) = self.streams.get_mut(&key) else { return };
