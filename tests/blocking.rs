@@ -307,7 +307,7 @@ fn xread_waits_for_entries_behind_the_end() {
     let answer = client.call(&["XREAD", "BLOCK", "0", "STREAMS", "s", "0"]);
     assert_eq!(answer, "[[s, [[2-1, [a, 2]]]]]");
     assert_eq!(client.call(&["XREAD", "BLOCK", "20", "STREAMS", "s", "+", "$"]), UNBALANCED);
-    assert_eq!(client.call(&["XREAD", "BLOCK", "20", "STREAMS", "s", "$"]), "*nil");
+    assert_eq!(client.call(&["XREAD", "BLOCK", "20", "STREAMS", "s", "$"]), "(nil)");
     assert_eq!(client.call(&["XREAD", "BLOCK", "0", "STREAMS", "s", "+"]), answer);
     other.call(&["SET", "k", "v"]);
     assert!(client.call(&["XREAD", "BLOCK", "0", "STREAMS", "k", "$"]).starts_with("-WRONGTYPE"));
