@@ -16,7 +16,7 @@ pub enum Category {
     Set,
     /// `@sortedset`.
     SortedSet,
-    /// `@list`.
+    /// `@list`. Derived from the group.
     List,
     /// `@hash`. Derived from the group.
     Hash,
@@ -28,7 +28,7 @@ pub enum Category {
     HyperLogLog,
     /// `@geo`.
     Geo,
-    /// `@stream`.
+    /// `@stream`. Derived from the group.
     Stream,
     /// `@pubsub`. Derived.
     PubSub,
@@ -102,6 +102,8 @@ impl Categories {
         add(own && spec.group == Group::HyperLogLog, Category::HyperLogLog);
         add(own && spec.group == Group::Hash, Category::Hash);
         add(own && spec.group == Group::Set, Category::Set);
+        add(own && spec.group == Group::Stream, Category::Stream);
+        add(own && spec.group == Group::List, Category::List);
         add(own && spec.group == Group::Connection, Category::Connection);
         add(flags.has(Flags::WRITE), Category::Write);
         add(flags.has(Flags::READONLY), Category::Read);

@@ -14,6 +14,8 @@ pub type CommandResult = Result<Reply, Error>;
 pub enum Error {
     /// The options do not parse.
     Syntax,
+    /// A call that may wait has found nothing: see [`super::Run::ReadOrBlock`]. No client sees it.
+    NothingYet,
     /// A call of the wrong length; the command's full name (`get`, `object|freq`).
     WrongArity(&'static str),
     /// No command of that name; the name and the arguments, both shortened, as the text repeats
@@ -133,6 +135,7 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = match self {
             Self::Syntax => "ERR syntax error",
+            Self::NothingYet => "ERR nothing to read yet",
             Self::WrongArity(name) => {
                 return write!(f, "ERR wrong number of arguments for '{name}' command");
             }

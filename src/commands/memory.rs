@@ -7,8 +7,8 @@ use super::{
     Session, SessionHandler, help,
 };
 use crate::config::Settings;
-use crate::data::{RootRef, View};
-use crate::engine::{Read, ReadMode, Stats};
+use crate::data::{Meta, RootRef, View};
+use crate::engine::{self, Read, ReadMode, Stats};
 use crate::env;
 use crate::env::process::{self, ProcessMemory};
 use crate::protocol::Reply;
@@ -70,12 +70,26 @@ fn usage(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
         samples = u64::try_from(args.next_int()?).map_err(|_| super::Error::Syntax)?;
     }
     let Some(meta) = view.inspect(key)? else { return Ok(Reply::Null) };
-    let value = match view.elements(key, &meta) {
-        Some(elements) => elements.size_bytes(samples)?,
-        None => meta.string_len(),
-    };
+    let value = value_bytes(view, key, &meta, samples)?;
     let bytes = key.len() as u64 + value + RECORD_OVERHEAD_BYTES;
     Ok(Reply::Integer(i64::try_from(bytes).unwrap_or(i64::MAX)))
+}
+
+/// Bytes of the value at a key, told from so many of its elements, or from all where that is 0.
+pub(super) fn value_bytes(
+    view: &View<'_>,
+    key: &[u8],
+    meta: &Meta,
+    samples: u64,
+) -> engine::Result<u64> {
+    if let Some(stream) = meta.stream() {
+        return view.entries(stream).size_bytes(samples);
+    }
+    match (view.elements(key, meta), view.list(meta)) {
+        (Some(elements), _) => elements.size_bytes(samples),
+        (None, Some(list)) => list.size_bytes(samples),
+        (None, None) => Ok(meta.string_len()),
+    }
 }
 
 fn purge(_: &mut Session, _: &ServerState, _: &mut Args<'_>) -> CommandResult {

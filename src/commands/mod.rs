@@ -4,6 +4,7 @@ pub mod acl;
 mod arg;
 mod args;
 mod bitmap;
+mod blocking;
 mod client;
 mod clients;
 mod command;
@@ -22,6 +23,8 @@ mod keyspace;
 mod keyspec;
 mod latency;
 mod lcs;
+mod list;
+mod list_move;
 mod memory;
 mod object;
 mod pause;
@@ -36,12 +39,14 @@ mod slowlog;
 mod spec;
 mod state;
 mod stopping;
+mod stream;
 mod string;
 pub mod table;
 mod typed;
 
 pub use arg::{Arg, ArgKind};
 pub use args::Args;
+pub use blocking::{Attempt, Wait};
 pub(crate) use clients::Link;
 pub use clients::{Client, ClientFlag, Clients, Unblock};
 pub use error::{CommandResult, Error};
@@ -50,7 +55,8 @@ pub(crate) use memory::budget as memory_budget;
 pub use pause::{Pause, PauseKind};
 pub use session::{ReplyMode, Session};
 pub use spec::{
-    Arity, CommandSpec, Flags, Group, Run, ServerFuture, ServerHandler, SessionHandler,
+    Arity, BlockingHandler, CommandSpec, Flags, Group, ReadHandler, Run, ServerFuture,
+    ServerHandler, SessionHandler,
 };
 pub use state::{Change, ChangeFn, Control, Done, ServerState};
 pub use stopping::{Shutdown, ShutdownPhase, ShutdownRequest};
@@ -66,6 +72,9 @@ const FAMILIES: &[&[CommandSpec]] = &[
     hash_expire::COMMANDS,
     set::COMMANDS,
     set_algebra::COMMANDS,
+    stream::COMMANDS,
+    list::COMMANDS,
+    list_move::COMMANDS,
     keyspace::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

@@ -60,6 +60,12 @@ pub(super) fn encoding_name(meta: &Meta) -> &'static str {
             Layout::Exploded { .. } => "hashtable",
         };
     }
+    if let Body::List(list) = &meta.body {
+        return if list.is_inline() { "listpack" } else { "quicklist" };
+    }
+    if meta.stream().is_some() {
+        return "stream";
+    }
     match (&meta.body, meta.form) {
         (_, StringForm::Raw) => "raw",
         (Body::Inline(value), StringForm::Natural) if parse_int(value).is_some() => "int",
@@ -76,6 +82,9 @@ pub(crate) fn packing(settings: &Settings) -> Packing {
         set_integers: settings.set_max_intset_entries,
         set_entries: settings.set_max_listpack_entries,
         set_value: settings.set_max_listpack_value,
+        list_size: settings.list_max_listpack_size,
+        stream_entries: settings.stream_node_max_entries,
+        stream_bytes: settings.stream_node_max_bytes,
     }
 }
 

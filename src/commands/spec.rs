@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::acl::Category;
-use super::{Arg, Args, CommandResult, KeyFlags, KeySpec, ServerState, Session};
+use super::{Arg, Args, Attempt, CommandResult, Error, KeyFlags, KeySpec, ServerState, Session};
 use crate::data::{Edit, View};
 
 /// The future of an admin command.
@@ -21,6 +21,12 @@ pub type SessionHandler = fn(&mut Session, &ServerState, &mut Args<'_>) -> Comma
 pub type ServerHandler =
     for<'a> fn(&'a mut Session, &'a Arc<ServerState>, &'a [bytes::Bytes]) -> ServerFuture<'a>;
 
+/// The handler of a command that may wait for keys.
+pub type BlockingHandler = fn(&mut Edit<'_>, &mut Args<'_>) -> Result<Attempt, Error>;
+
+/// The read of a command that may wait for keys; [`Error::NothingYet`] where it would.
+pub type ReadHandler = fn(&View<'_>, &mut Args<'_>) -> CommandResult;
+
 /// What a handler may touch, so that the type system keeps the promise.
 #[derive(Clone, Copy)]
 pub enum Run {
@@ -31,6 +37,12 @@ pub enum Run {
     Read(fn(&View<'_>, &mut Args<'_>) -> CommandResult),
     /// A transaction on the writer. May be run again after `WouldBlock`, with all changes undone.
     Write(fn(&mut Edit<'_>, &mut Args<'_>) -> CommandResult),
+    /// A transaction on the writer that may have nothing to do yet: then the call waits there, and is
+    /// run again when it may have. As [`Self::Write`] otherwise.
+    Blocking(BlockingHandler),
+    /// A read first, as [`Self::Read`]; where that finds nothing yet, the second handler, as
+    /// [`Self::Blocking`].
+    ReadOrBlock(ReadHandler, BlockingHandler),
     /// Administration: asynchronous, sees the whole server.
     Server(ServerHandler),
     /// Has subcommands only; alone it is an error.
@@ -75,12 +87,16 @@ pub enum Group {
     Hash,
     /// Sets.
     Set,
+    /// Lists.
+    List,
     /// Keys of any type.
     Generic,
     /// Strings as arrays of bits.
     Bitmap,
     /// Estimates of how many different elements there are.
     HyperLogLog,
+    /// Streams.
+    Stream,
     /// The connection.
     Connection,
     /// The server.
@@ -95,9 +111,11 @@ impl Group {
             Self::String => "string",
             Self::Hash => "hash",
             Self::Set => "set",
+            Self::List => "list",
             Self::Generic => "generic",
             Self::Bitmap => "bitmap",
             Self::HyperLogLog => "hyperloglog",
+            Self::Stream => "stream",
             Self::Connection => "connection",
             Self::Server => "server",
         }
@@ -112,7 +130,7 @@ pub struct Flags(u32);
 impl Flags {
     /// No flag.
     pub const NONE: Self = Self(0);
-    /// Changes data. Derived from [`Run::Write`], unless the entry says [`Self::READONLY`].
+    /// Changes data. Derived from [`Run::Write`] and [`Run::Blocking`], unless the entry says [`Self::READONLY`].
     pub const WRITE: Self = Self(1);
     /// Reads keys. Derived from [`Run::Read`]; in an entry with [`Run::Write`]: what it writes is
     /// only what it has found out of the data.
@@ -389,6 +407,8 @@ impl std::fmt::Debug for Run {
             Self::Session(_) => "Session",
             Self::Read(_) => "Read",
             Self::Write(_) => "Write",
+            Self::Blocking(_) => "Blocking",
+            Self::ReadOrBlock(..) => "ReadOrBlock",
             Self::Server(_) => "Server",
             Self::Container => "Container",
         })

@@ -156,6 +156,12 @@ pub struct Settings {
     pub set_max_listpack_entries: u64,
     /// Bytes of a member up to which a set is one record.
     pub set_max_listpack_value: u64,
+    /// Entries up to which a stream is one record.
+    pub stream_node_max_entries: u64,
+    /// Bytes up to which a stream is one record.
+    pub stream_node_max_bytes: u64,
+    /// Up to where a list is one record: so many elements, or where negative bytes by steps.
+    pub list_max_listpack_size: i32,
     /// How hard active expiry works, 1 to 10.
     pub active_expire_effort: u32,
     /// Background ticks per second.
@@ -219,6 +225,9 @@ impl Settings {
             set_max_intset_entries: Default::default(),
             set_max_listpack_entries: Default::default(),
             set_max_listpack_value: Default::default(),
+            stream_node_max_entries: Default::default(),
+            stream_node_max_bytes: Default::default(),
+            list_max_listpack_size: Default::default(),
             active_expire_effort: Default::default(),
             hz: Default::default(),
             loglevel: Default::default(),

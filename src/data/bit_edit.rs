@@ -168,6 +168,6 @@ pub(super) fn stored_block(edit: &Edit<'_>, meta: Option<&Meta>, number: u64) ->
             let engine_key = key::chunk(edit.keyspace, *generation, number);
             Ok(edit.txn.get(&engine_key)?.unwrap_or_default())
         }
-        Body::Collection(_) => Ok(Bytes::new()),
+        Body::Collection(_) | Body::List(_) | Body::Stream(_) => Ok(Bytes::new()),
     }
 }

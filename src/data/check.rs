@@ -20,6 +20,12 @@ impl View<'_> {
 
 /// See [`View::check_elements`].
 pub(super) fn check(read: &dyn Read, keyspace: u32, meta: &Meta) -> Result<()> {
+    if let Some(list) = meta.list() {
+        return list.check(read, keyspace);
+    }
+    if let Some(stream) = meta.stream() {
+        return super::stream::check(read, keyspace, stream);
+    }
     let Some(collection) = meta.collection() else { return Ok(()) };
     let shape = collection.shape(meta.kind);
     match &collection.layout {

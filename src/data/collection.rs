@@ -45,6 +45,12 @@ pub struct Packing {
     pub set_entries: u64,
     /// `set-max-listpack-value`, in bytes.
     pub set_value: u64,
+    /// `stream-node-max-entries`; 0 for no limit.
+    pub stream_entries: u64,
+    /// `stream-node-max-bytes`; 0 for no limit.
+    pub stream_bytes: u64,
+    /// `list-max-listpack-size`: so many elements, or where negative a size in bytes by steps.
+    pub list_size: i32,
 }
 
 impl Default for Packing {
@@ -56,6 +62,9 @@ impl Default for Packing {
             set_integers: 512,
             set_entries: 128,
             set_value: 64,
+            stream_entries: 100,
+            stream_bytes: 4096,
+            list_size: -2,
         }
     }
 }
@@ -251,7 +260,6 @@ mod tests {
         assert!(record(KeyType::Set, PACKED, &one).is_ok());
         assert!(record(KeyType::Set, PACKED, &[0; 4]).is_err(), "empty");
         assert!(record(KeyType::Set, PACKED, &[0; 3]).is_err(), "cut");
-        assert!(record(KeyType::List, PACKED, &one).is_err(), "not written yet");
         assert!(record(KeyType::Hash, INTEGERS, &[2, 1, 0]).is_err(), "no hash of integers");
         assert!(record(KeyType::Set, INTEGERS, &[2, 1, 0]).is_ok());
         assert!(record(KeyType::Set, INTEGERS, &[3, 1, 0, 0]).is_err(), "no such width");

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::{Collection, Context, Layout, Meta, ReadOutcome, View, collection, key};
+use super::{Collection, Context, Layout, Meta, ReadOutcome, Ready, Stream, View, collection, key};
 use super::{hash_expiry, root::Root};
 use crate::engine::{Changes, Direction, Read, Result, Txn};
 
@@ -32,8 +32,10 @@ pub struct Edit<'a> {
     pub(super) txn: Txn<'a>,
     pub(super) root: Root,
     pub(super) keyspace: u32,
-    context: Context<'a>,
+    pub(super) context: Context<'a>,
     outcome: EditOutcome,
+    /// What others may wait for, where it is noted.
+    pub(super) ready: Option<Vec<Ready>>,
 }
 
 impl<'a> Edit<'a> {
@@ -41,7 +43,7 @@ impl<'a> Edit<'a> {
     pub fn new(txn: Txn<'a>, context: Context<'a>) -> Result<Self> {
         let root = Root::parse(txn.root())?;
         let keyspace = root.database(context.db).keyspace;
-        Ok(Self { txn, root, keyspace, context, outcome: EditOutcome::default() })
+        Ok(Self { txn, root, keyspace, context, outcome: EditOutcome::default(), ready: None })
     }
 
     /// Ends the transaction and hands out its changes.
@@ -93,6 +95,7 @@ impl<'a> Edit<'a> {
         let Some(meta) = self.stored(key)? else { return Ok(None) };
         if meta.is_expired(self.context.now_ms) {
             self.put(key, Some(&meta), None);
+            self.note_change(key, Some(&meta), None);
             self.outcome.expired += 1;
             return Ok(None);
         }
@@ -139,6 +142,7 @@ impl<'a> Edit<'a> {
         let keys = self.root.database(db).keys;
         self.outcome.dirty += keys;
         self.outcome.dropped |= keys > 0;
+        self.note_database(db);
         self.root.flush(db);
         self.select(self.context.db);
     }
@@ -155,6 +159,8 @@ impl<'a> Edit<'a> {
     pub fn swap(&mut self, a: u16, b: u16) {
         self.root.swap(a, b);
         self.outcome.dirty += 1;
+        self.note_database(a);
+        self.note_database(b);
         self.select(self.context.db);
     }
 
@@ -172,6 +178,7 @@ impl<'a> Edit<'a> {
         changes: u64,
     ) {
         self.put(key, old, new);
+        self.note_change(key, old, new);
         self.outcome.dirty += changes;
         if old.is_none() && new.is_some() {
             self.context.access.create(self.keyspace, key, self.context.now_ms);
@@ -218,10 +225,20 @@ impl<'a> Edit<'a> {
     /// Copies the element records of a collection, if it has any, to database `db`, which is selected
     /// from then on. The records pass through memory.
     pub(super) fn copy_elements(&mut self, of: &Collection, db: u16) -> Result<Collection> {
-        let Some(generation) = of.generation() else {
-            self.select(db);
-            return Ok(of.clone());
-        };
+        match of.generation() {
+            Some(generation) => {
+                let generation = self.copy_records(generation, db)?;
+                Ok(Collection { layout: Layout::Exploded { generation }, ..of.clone() })
+            }
+            None => {
+                self.select(db);
+                Ok(of.clone())
+            }
+        }
+    }
+
+    /// As [`Self::copy_elements`], for the element records of any kind of value; their new generation.
+    pub(super) fn copy_records(&mut self, generation: u64, db: u16) -> Result<u64> {
         let range = key::elements(self.keyspace, generation, 0, None);
         let pairs = self.txn.scan(range, Direction::Forward).collect::<Result<Vec<_>>>()?;
         self.select(db);
@@ -231,7 +248,7 @@ impl<'a> Edit<'a> {
                 .ok_or_else(|| collection::damaged("the key of an element is cut off"))?;
             self.put_ordered(generation, order, &name, record);
         }
-        Ok(Collection { layout: Layout::Exploded { generation }, ..of.clone() })
+        Ok(generation)
     }
 
     fn put(&mut self, key: &[u8], old: Option<&Meta>, new: Option<&Meta>) {
@@ -264,7 +281,9 @@ impl<'a> Edit<'a> {
         }
         if let Some(generation) = after {
             let record = key::generation(self.keyspace, generation);
-            self.txn.put(Bytes::copy_from_slice(&record), Bytes::new());
+            let start = new.and_then(Meta::stream).and_then(Stream::start);
+            let value = start.map_or_else(Bytes::new, |start| key::generation_from(&start));
+            self.txn.put(Bytes::copy_from_slice(&record), value);
         }
     }
 

@@ -201,6 +201,7 @@ impl Edit<'_> {
             self.txn.delete(key::field_expiry(self.keyspace, at_ms, &due.key));
         }
         self.root.add(self.context().db, -1, -1);
+        self.note_gone(&due.key);
         self.count_expired(1);
     }
 }

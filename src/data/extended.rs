@@ -109,6 +109,29 @@ impl Extended {
         self.mantissa != 0 && self.exponent >= EXPONENT_MAX - 63
     }
 
+    /// Whether the value is below zero.
+    #[must_use]
+    pub fn is_negative(self) -> bool {
+        self.negative && self.mantissa != 0
+    }
+
+    /// The value times `factor`, rounded up to a whole number; `None` where that does not fit.
+    #[must_use]
+    pub fn scaled_up(self, factor: u64) -> Option<i128> {
+        let scaled = u128::from(self.mantissa) * u128::from(factor);
+        let shift = self.exponent.unsigned_abs();
+        let (whole, rest) = match self.exponent {
+            0.. if scaled == 0 || shift < scaled.leading_zeros() => {
+                (scaled.checked_shl(shift).unwrap_or(0), 0)
+            }
+            0.. => return None,
+            _ if shift < 128 => (scaled >> shift, scaled & ((1 << shift) - 1)),
+            _ => (0, scaled),
+        };
+        let whole = i128::try_from(whole).ok()?;
+        if self.negative { Some(-whole) } else { whole.checked_add(i128::from(rest != 0)) }
+    }
+
     /// The sum; `None` where it is infinite or not a number.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {

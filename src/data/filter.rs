@@ -59,26 +59,66 @@ impl LiveKeyspaces {
 struct RecordJudge {
     view: Box<dyn Read + Send>,
     live: Option<LiveKeyspaces>,
-    /// Keyspace, generation, and whether it is dead. Elements of a generation come in a row.
-    last_generation: Option<(u32, u64, bool)>,
+    /// Keyspace, generation, and what is known of it. Elements of a generation come in a row.
+    last_generation: Option<(u32, u64, Life)>,
+}
+
+/// Which elements of a generation are alive.
+#[derive(Debug, Clone)]
+enum Life {
+    /// None.
+    Dead,
+    /// All.
+    Whole,
+    /// Those that are not before this place.
+    From(Bytes),
+}
+
+impl RecordJudge {
+    fn is_dead_element(&mut self, keyspace: u32, generation: u64, key: &Bytes) -> Result<bool> {
+        let known =
+            matches!(self.last_generation, Some((k, g, _)) if (k, g) == (keyspace, generation));
+        if !known {
+            let life = self.life(keyspace, generation)?;
+            self.last_generation = Some((keyspace, generation, life));
+        }
+        Ok(match &self.last_generation {
+            Some((_, _, Life::Dead)) => true,
+            Some((_, _, Life::From(start))) => key::parse_part(key) < start,
+            Some((_, _, Life::Whole)) | None => false,
+        })
+    }
+
+    fn life(&self, keyspace: u32, generation: u64) -> Result<Life> {
+        let Some(record) = self.view.get(&key::generation(keyspace, generation))? else {
+            return Ok(Life::Dead);
+        };
+        if self.is_orphan(keyspace, &record)? {
+            return Ok(Life::Dead);
+        }
+        let start = key::start_of_generation(&record);
+        Ok(start.map_or(Life::Whole, |start| Life::From(record.slice_ref(start))))
+    }
+
+    /// Whether a generation, by the value of its record, is part of one that is dead.
+    fn is_orphan(&self, keyspace: u32, record: &[u8]) -> Result<bool> {
+        let Some(parent) = key::parent_of_generation(record) else { return Ok(false) };
+        Ok(self.view.get(&key::generation(keyspace, parent))?.is_none())
+    }
 }
 
 impl Judge for RecordJudge {
-    fn is_dead(&mut self, key: &Bytes, _value: &[u8]) -> Result<bool> {
+    fn is_dead(&mut self, key: &Bytes, value: &[u8]) -> Result<bool> {
         let (Some(live), Some((keyspace, kind))) = (&self.live, key::parse(key)) else {
             return Ok(false);
         };
         if !live.contains(keyspace) {
             return Ok(true);
         }
-        let Kind::Element { generation } = kind else { return Ok(false) };
-        match self.last_generation {
-            Some((space, known, dead)) if (space, known) == (keyspace, generation) => Ok(dead),
-            _ => {
-                let dead = self.view.get(&key::generation(keyspace, generation))?.is_none();
-                self.last_generation = Some((keyspace, generation, dead));
-                Ok(dead)
-            }
+        match kind {
+            Kind::Element { generation } => self.is_dead_element(keyspace, generation, key),
+            Kind::Generation => self.is_orphan(keyspace, value),
+            Kind::Meta | Kind::Expiry { .. } | Kind::FieldExpiry { .. } => Ok(false),
         }
     }
 }

@@ -18,8 +18,12 @@
 //!   size moves its metadata record. Generations come from the root record and are never used
 //!   twice. For a chunked string the element is the number of the chunk, u32 BE. For a collection it
 //!   is an order, u64 BE, and a name; what the orders are stands in `exploded.rs`.
-//! - A generation record (its value is empty) exists exactly as long as its value does. It is what
-//!   tells compaction whether an element can still be read; nobody else reads it.
+//! - A generation record exists exactly as long as its value does. It is what tells compaction whether
+//!   an element can still be read; nobody else reads it. Its value is empty, as a rule. With 1 and some
+//!   bytes behind it, elements that come before those bytes (compared with what follows the generation
+//!   in their keys) are dead. With 2 and a generation, u64 BE, that generation is part of the value of
+//!   the other one, and dies with it.
+//! - What follows the generation in the keys of a stream stands in `stream/mod.rs`.
 //! - The value of an expiry index record is empty, or the generation of the key, u64 LE (0 for none),
 //!   and behind it, u64 LE, the earliest expiry of its fields if some expire: expiry needs no other
 //!   record to delete a key.
@@ -48,6 +52,10 @@ const EXPIRY: u8 = 2;
 const GENERATION: u8 = 3;
 const FIELD_EXPIRY: u8 = 4;
 const BEHIND_FIELD_EXPIRY: u8 = 5;
+
+/// First byte of the value of a generation record.
+const STARTS: u8 = 1;
+const BELONGS: u8 = 2;
 
 /// An engine key that is only looked up; on the stack where it is short.
 pub(super) type KeyBuf = SmallVec<[u8; 64]>;
@@ -172,6 +180,61 @@ pub(super) fn elements(keyspace: u32, generation: u64, from: u64, to: Option<u64
 pub(super) fn parse_element(key: &Bytes) -> Option<(u64, Bytes)> {
     let order = key.get(ELEMENT_PREFIX_LEN..)?.first_chunk::<8>()?;
     Some((u64::from_be_bytes(*order), key.slice(ELEMENT_PREFIX_LEN + 8..)))
+}
+
+/// Key of a record of a collection, from what stands behind the generation: two parts of it.
+#[must_use]
+pub(super) fn part(keyspace: u32, generation: u64, tag: &[u8], rest: &[u8]) -> KeyBuf {
+    let mut key = KeyBuf::from_slice(&prefix(keyspace, ELEMENT));
+    key.extend_from_slice(&generation.to_be_bytes());
+    key.extend_from_slice(tag);
+    key.extend_from_slice(rest);
+    key
+}
+
+/// What stands behind the generation in the key of a record of a collection.
+#[must_use]
+pub(super) fn parse_part(key: &Bytes) -> Bytes {
+    key.slice(ELEMENT_PREFIX_LEN.min(key.len())..)
+}
+
+/// The elements that are named by bytes from `from` to `to`, both included.
+#[must_use]
+pub(super) fn parts(keyspace: u32, generation: u64, from: &[u8], to: &[u8]) -> KeyRange {
+    let full = |name| Bytes::copy_from_slice(&part(keyspace, generation, name, &[]));
+    (Bound::Included(full(from)), Bound::Included(full(to)))
+}
+
+/// The elements that are named by bytes from `from` up to `to`, which does not belong to the range.
+#[must_use]
+pub(super) fn parts_before(keyspace: u32, generation: u64, from: &[u8], to: &[u8]) -> KeyRange {
+    let full = |name| Bytes::copy_from_slice(&part(keyspace, generation, name, &[]));
+    (Bound::Included(full(from)), Bound::Excluded(full(to)))
+}
+
+/// Value of a generation record: elements before `start` are dead.
+#[must_use]
+pub(super) fn generation_from(start: &[u8]) -> Bytes {
+    [&[STARTS][..], start].concat().into()
+}
+
+/// Value of a generation record: it dies with the generation `parent`.
+#[must_use]
+pub(super) fn generation_of_parent(parent: u64) -> Bytes {
+    [&[BELONGS][..], &parent.to_be_bytes()].concat().into()
+}
+
+/// Where the live elements start, from the value of a generation record.
+#[must_use]
+pub(super) fn start_of_generation(value: &[u8]) -> Option<&[u8]> {
+    value.strip_prefix(&[STARTS])
+}
+
+/// What the generation is part of, from the value of its record.
+#[must_use]
+pub(super) fn parent_of_generation(value: &[u8]) -> Option<u64> {
+    let parent = value.strip_prefix(&[BELONGS])?;
+    Some(u64::from_be_bytes(parent.try_into().ok()?))
 }
 
 /// Key of the record that says that `generation` is alive.

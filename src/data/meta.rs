@@ -8,7 +8,9 @@
 //! 2       8     expiry in Unix milliseconds, little-endian; only with flag 1
 //! then, encoding 0 (inline):   the value, to the end of the record
 //!       encoding 1 (chunked):  generation u64 and length in bytes u64, both little-endian
-//!       encodings 2 to 5:      a collection, see `collection.rs`
+//!       encodings 2 to 5:      a hash or a set, see `collection.rs`
+//!       of lists 2 and 6:      see `list/body.rs`
+//!       of streams 2 and 4:    see `stream/mod.rs`
 //! ```
 //!
 //! Chunk `i` of a chunked string holds its bytes from `i × CHUNK_BYTES`; a chunk that is missing,
@@ -20,7 +22,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use super::Collection;
+use super::{Collection, ListBody, Stream};
 use crate::engine::{Error, Result};
 
 /// Longest string in bytes that `SET` stores in the metadata record.
@@ -91,8 +93,12 @@ pub enum Body {
         /// Length of the string in bytes.
         len: u64,
     },
-    /// The elements of a collection.
+    /// The elements of a hash or a set.
     Collection(Collection),
+    /// The elements of a list.
+    List(ListBody),
+    /// The entries and groups of a stream.
+    Stream(Box<Stream>),
 }
 
 /// How `OBJECT ENCODING` calls a string that could be kept in several ways.
@@ -157,6 +163,14 @@ impl Meta {
         let expires_ms = if flags & FLAG_EXPIRY == 0 { None } else { Some(take_u64(&mut rest)?) };
         let kind = KeyType::from_stored(tag & 0x0f)?;
         let body = match tag >> 4 {
+            encoding if kind == KeyType::List => {
+                let rest = record.slice(record.len() - rest.len()..);
+                Body::List(ListBody::decode(encoding, &rest)?)
+            }
+            encoding if kind == KeyType::Stream => {
+                let rest = record.slice(record.len() - rest.len()..);
+                Body::Stream(Box::new(Stream::decode(encoding, &rest)?))
+            }
             encoding if kind != KeyType::String => {
                 let rest = record.slice(record.len() - rest.len()..);
                 Body::Collection(Collection::decode(kind, encoding, &rest)?)
@@ -188,11 +202,15 @@ impl Meta {
             Body::Inline(value) => value,
             Body::Chunked { .. } => &[],
             Body::Collection(collection) => collection.packed_bytes(),
+            Body::List(list) => list.packed_bytes(),
+            Body::Stream(stream) => stream.packed_bytes(),
         };
         let (encoding, place_len) = match &self.body {
             Body::Inline(_) => (ENCODING_INLINE, 0),
             Body::Chunked { .. } => (ENCODING_CHUNKED, 16),
             Body::Collection(collection) => (collection.encoding(), Collection::HEADER_LEN_MAX),
+            Body::List(list) => (list.encoding(), ListBody::HEADER_LEN_MAX),
+            Body::Stream(stream) => (stream.encoding(), Stream::HEADER_LEN_MAX),
         };
         let expiry_len = if self.expires_ms.is_some() { 8 } else { 0 };
         // Exactly what is needed: a full vector becomes shared bytes without another allocation.
@@ -210,6 +228,8 @@ impl Meta {
                 record.extend_from_slice(&len.to_le_bytes());
             }
             Body::Collection(collection) => collection.put_header(self.kind, &mut record),
+            Body::List(list) => list.put_header(&mut record),
+            Body::Stream(stream) => stream.put_header(&mut record),
         }
         record.extend_from_slice(value);
         record.into()
@@ -228,15 +248,26 @@ impl Meta {
             Body::Inline(_) => None,
             Body::Chunked { generation, .. } => Some(*generation),
             Body::Collection(collection) => collection.generation(),
+            Body::List(list) => list.generation(),
+            Body::Stream(stream) => stream.generation(),
         }
     }
 
-    /// The elements, of a collection.
+    /// The elements, of a hash or a set.
     #[must_use]
     pub fn collection(&self) -> Option<&Collection> {
         match &self.body {
             Body::Collection(collection) => Some(collection),
-            Body::Inline(_) | Body::Chunked { .. } => None,
+            Body::Inline(_) | Body::Chunked { .. } | Body::List(_) | Body::Stream(_) => None,
+        }
+    }
+
+    /// The stream, of a stream.
+    #[must_use]
+    pub fn stream(&self) -> Option<&Stream> {
+        match &self.body {
+            Body::Stream(stream) => Some(stream),
+            _ => None,
         }
     }
 
@@ -246,13 +277,13 @@ impl Meta {
         self.collection()?.next_expiry_ms
     }
 
-    /// Length of a string in bytes; 0 for a collection.
+    /// Length of a string in bytes; 0 for any other type.
     #[must_use]
     pub fn string_len(&self) -> u64 {
         match &self.body {
             Body::Inline(value) => value.len() as u64,
             Body::Chunked { len, .. } => *len,
-            Body::Collection(_) => 0,
+            Body::Collection(_) | Body::List(_) | Body::Stream(_) => 0,
         }
     }
 }

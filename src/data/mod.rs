@@ -7,6 +7,10 @@
 //! - [`Collection`] is what the metadata record says of a hash or a set, `packed`, `integers` and
 //!   `exploded` are the ways its elements are kept, [`Elements`] reads them whatever way that is;
 //!   [`HashEdit`] and [`SetEdit`] change them.
+//! - [`List`] reads a list and [`ListEdit`] changes it.
+//! - [`Stream`] is what the metadata record says of a stream; [`Entries`] and [`Groups`] read it,
+//!   [`StreamEdit`] and [`GroupEdit`] change it.
+//! - [`Ready`] is what a transaction tells those who wait for keys.
 //! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
 //! - [`Access`] and [`Cursors`] are shared memory beside the records; [`CursorFile`] keeps the cursors
 //!   over a restart.
@@ -19,6 +23,7 @@ mod bits;
 mod check;
 mod collection;
 mod context;
+mod counted;
 mod cursors;
 mod edit;
 mod elements;
@@ -32,6 +37,7 @@ mod hash_expiry;
 mod hyperloglog;
 mod integers;
 mod key;
+mod list;
 mod meta;
 #[cfg(test)]
 pub(crate) mod model;
@@ -39,9 +45,11 @@ mod number;
 mod packed;
 mod pick;
 mod prefetch;
+mod ready;
 mod root;
 mod set;
 mod set_algebra;
+mod stream;
 mod string;
 mod view;
 
@@ -63,10 +71,16 @@ pub use hyperloglog::{
     Corrupted, HYPERLOGLOG_BYTES_MAX, HyperLogLog, REGISTERS, Registers, Run as RegisterRun,
 };
 pub use key::KIND_AT;
+pub use list::{End, List, ListBody, ListEdit, ListWalk};
 pub use meta::{Body, KeyType, Meta, StringForm};
 pub use number::parse_int;
 pub use prefetch::prefetch;
+pub use ready::Ready;
 pub use root::{Database, RootRef};
 pub use set::SetEdit;
 pub use set_algebra::{difference, intersection, union};
+pub use stream::{
+    Consumer, Entries, Group, GroupEdit, Groups, Pending, Stream, StreamEdit, StreamEntry,
+    StreamId, Trim, TrimTo,
+};
 pub use view::{ReadOutcome, View};

@@ -58,7 +58,7 @@ pub(super) fn visit(
             return Ok(());
         }
         Body::Chunked { generation, .. } => *generation,
-        Body::Collection(_) => return Ok(()),
+        Body::Collection(_) | Body::List(_) | Body::Stream(_) => return Ok(()),
     };
     let (first, last) = (chunk_of(start), chunk_of(end - 1));
     let mut take = |number: u32, chunk: &[u8]| {
@@ -187,6 +187,8 @@ impl Edit<'_> {
                 self.new_chunks(&value)
             }
             Body::Collection(collection) => Body::Collection(self.copy_elements(collection, db)?),
+            Body::List(list) => Body::List(self.copy_list(list, db)?),
+            Body::Stream(stream) => Body::Stream(Box::new(self.copy_stream(stream, db)?)),
         };
         self.select(db);
         let old = self.find(key)?;

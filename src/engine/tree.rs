@@ -118,7 +118,7 @@ impl Tree {
         for memtable in std::iter::once(&*self.active).chain(memtables) {
             for walk in memtable.walks(range, direction, view.mode) {
                 match walk {
-                    Ok(walk) => sources.push(Box::new(walk)),
+                    Ok(walk) => sources.push(Box::new(walk.seen_at(view.seq))),
                     Err(error) => return Box::new(std::iter::once(Err(error))),
                 }
             }

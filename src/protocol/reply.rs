@@ -26,6 +26,8 @@ pub enum Reply {
     Map(Vec<(Reply, Reply)>),
     /// `*1` of `*2`; in RESP2 a flat array.
     Pairs(Vec<(Reply, Reply)>),
+    /// `%1`; in RESP2 `*1` of `*2`.
+    Keyed(Vec<(Reply, Reply)>),
     /// `~1`; in RESP2 an array.
     Set(Vec<Reply>),
     /// `>1`; in RESP2 an array.

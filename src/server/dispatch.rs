@@ -28,7 +28,7 @@ use crate::engine::{self, Engine, ReadMode, Snapshot};
 use crate::protocol::Request;
 
 /// Times that a group is warmed before the writer itself may wait on the disk for it.
-const WARMINGS_MAX: u32 = 3;
+pub(super) const WARMINGS_MAX: u32 = 3;
 /// How long the reply of a read waits for the expired keys that it has met to be deleted.
 const REAP_PATIENCE: Duration = Duration::from_millis(5);
 /// A read of more words runs on the blocking pool at once: a look-up takes about a microsecond.
@@ -70,7 +70,13 @@ impl Dispatcher {
                     account::rejected(&self.state, command);
                     self.reply(output, Err(error));
                 }
-                Ok(command) => self.admitted(command, request, pipeline, output).await,
+                Ok(command) => {
+                    if command.flags.has(Flags::BLOCKING) {
+                        // What was answered so far must not wait with it.
+                        output.flush().await.map_err(|full| self.dropped(full))?;
+                    }
+                    self.admitted(command, request, pipeline, output).await;
+                }
             }
             if output.is_large() {
                 self.last_ended_ns = None;
@@ -151,7 +157,8 @@ impl Dispatcher {
                 let group = self.gather(call, pipeline);
                 self.write(group, output).await;
             }
-            Run::Read(_) => self.read(call, output).await,
+            Run::Read(_) | Run::ReadOrBlock(..) => self.read(call, output).await,
+            Run::Blocking(_) => self.block(call, output).await,
             Run::Session(handler) => {
                 let started_ns = self.state.clock.monotonic_ns();
                 let result = handler(&mut self.session, &self.state, &mut call.args());
@@ -180,7 +187,11 @@ impl Dispatcher {
             let joins = match command.spec.run {
                 Run::Write(_) => true,
                 Run::Read(_) => !is_heavy(command, next),
-                Run::Session(_) | Run::Server(_) | Run::Container => false,
+                Run::Blocking(_)
+                | Run::ReadOrBlock(..)
+                | Run::Session(_)
+                | Run::Server(_)
+                | Run::Container => false,
             };
             if !joins || self.state.pause.is_set() {
                 break;
@@ -301,6 +312,9 @@ impl Dispatcher {
         if !outcome.expired.is_empty() {
             self.reap(outcome).await;
         }
+        if matches!(result, Err(Error::NothingYet)) {
+            return self.block(call, output).await;
+        }
         self.done(&call, result, started_ns, output);
     }
 
@@ -334,7 +348,7 @@ impl Dispatcher {
         self.finished(call, result, elapsed_ns, output);
     }
 
-    fn finished(
+    pub(super) fn finished(
         &mut self,
         call: &Call,
         result: CommandResult,
@@ -388,7 +402,7 @@ fn run_read(
     no_touch: bool,
     call: &Call,
 ) -> (CommandResult, ReadOutcome) {
-    let Run::Read(handler) = call.command.spec.run else {
+    let (Run::Read(handler) | Run::ReadOrBlock(handler, _)) = call.command.spec.run else {
         return (Err(Error::Syntax), ReadOutcome::default());
     };
     match View::new(snapshot, state.context(db, !no_touch)) {

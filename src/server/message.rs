@@ -1,11 +1,14 @@
 //! What the writer task is asked to do, and how it answers.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
-use super::group::Group;
+use super::blocking::{Asked, Waits};
+use super::group::{self, Group};
 use crate::commands::{Done, Error};
 use crate::data::{ExpiryMarks, ReadOutcome};
-use crate::engine;
+use crate::engine::{self, ReadMode};
 
 /// Messages that may wait for the writer; a full channel slows its senders down.
 pub(crate) const QUEUE_MAX: usize = 1024;
@@ -15,6 +18,17 @@ pub(crate) const QUEUE_MAX: usize = 1024;
 pub(crate) enum Message {
     /// Run the calls of a connection.
     Group(Box<Group>, oneshot::Sender<Box<Group>>),
+    /// Run a call that may wait for keys.
+    Blocking {
+        /// The call.
+        asked: Arc<Asked>,
+        /// How far the writer may go for a block in the first attempt.
+        mode: ReadMode,
+        /// Told if the call waits; dropped if it does not.
+        waits: oneshot::Sender<Waits>,
+        /// Told when it is done.
+        done: oneshot::Sender<group::Done>,
+    },
     /// Delete what has expired by now, at most `limit` keys; answers whether more has.
     Expire {
         /// At most so many keys.
@@ -48,6 +62,7 @@ pub(crate) enum Expired {
 /// Who waits for the open batch, or for the one under way.
 pub(super) enum Waiting {
     Group(Box<Group>, oneshot::Sender<Box<Group>>),
+    Call(group::Done, oneshot::Sender<group::Done>),
     Expire(Expired, oneshot::Sender<Expired>),
     Reap(oneshot::Sender<()>),
     Change(Done),
@@ -62,6 +77,12 @@ impl Waiting {
                     group.fail(&Error::Engine(error.clone()));
                 }
                 drop(to.send(group));
+            }
+            Self::Call(mut done, to) => {
+                if let Err(error) = result {
+                    done.result = Err(Error::Engine(error.clone()));
+                }
+                drop(to.send(done));
             }
             Self::Expire(expired, to) => {
                 drop(to.send(if result.is_ok() { expired } else { Expired::All }));

@@ -2,6 +2,7 @@
 
 mod accept;
 mod account;
+mod blocking;
 mod buffers;
 mod connection;
 mod cron;
@@ -21,6 +22,7 @@ mod run;
 mod settings;
 mod shutdown;
 mod stream;
+mod waiters;
 mod writer;
 #[cfg(test)]
 mod writer_faults;

@@ -21,9 +21,10 @@ use super::account;
 use super::group::{self, Group};
 use super::log_thread::{Completion, Kind, LogThreads, Operation};
 use super::message::{Expired, Message, Waiting};
+use super::waiters::Waiters;
 use crate::commands::{Change, Control, Done, Error, Run, ServerState};
 use crate::config::AppendFsync;
-use crate::data::{Context, Edit, EditOutcome, ExpiryMarks, ReadOutcome, expire_cycle};
+use crate::data::{Context, Edit, EditOutcome, ExpiryMarks, ReadOutcome, Ready, expire_cycle};
 use crate::engine::{self, Batch, ReadMode, SeqNo, Writer};
 use crate::protocol::Reply;
 
@@ -61,7 +62,7 @@ struct SyncUnderWay {
 }
 
 /// The writer, absent only while the data directory is opened again.
-struct Owned(Option<Writer>);
+pub(super) struct Owned(Option<Writer>);
 
 impl Deref for Owned {
     type Target = Writer;
@@ -79,8 +80,10 @@ impl DerefMut for Owned {
 
 /// The writer task.
 pub(crate) struct WriterTask {
-    state: Arc<ServerState>,
-    writer: Owned,
+    pub(super) state: Arc<ServerState>,
+    pub(super) writer: Owned,
+    /// The calls that wait for keys.
+    pub(super) waiters: Waiters,
     inbox: mpsc::Receiver<Message>,
     control: mpsc::Receiver<Control>,
     log: LogThreads,
@@ -110,6 +113,7 @@ impl WriterTask {
         Ok(Self {
             state,
             writer: Owned(Some(writer)),
+            waiters: Waiters::default(),
             inbox,
             control,
             log,
@@ -146,7 +150,10 @@ impl WriterTask {
                     drop(engine);
                     self.carry_out(request).await;
                 }
-                _ = ticks.tick() => self.sync_interval(),
+                _ = ticks.tick() => {
+                    self.waiters.sweep();
+                    self.sync_interval();
+                }
                 message = self.inbox.recv(), if accepts => match message {
                     Some(message) => {
                         self.take(message);
@@ -210,6 +217,9 @@ impl WriterTask {
                 self.state.access.settle();
                 self.answer_later(Waiting::Group(group, answer));
             }
+            Message::Blocking { asked, mode, waits, done } => {
+                self.run_blocking(asked, mode, waits, done);
+            }
             Message::Expire { limit, answer } => {
                 let expired = self.expire(limit);
                 self.answer_later(Waiting::Expire(expired, answer));
@@ -222,7 +232,7 @@ impl WriterTask {
     }
 
     /// Where nothing is to be written and nothing is under way, an answer need not wait.
-    fn answer_later(&mut self, waiting: Waiting) {
+    pub(super) fn answer_later(&mut self, waiting: Waiting) {
         if self.writer.open_bytes() == 0 && self.open.is_empty() && self.under_way.is_none() {
             waiting.answer(&Ok(()));
         } else {
@@ -244,9 +254,11 @@ impl WriterTask {
                 return;
             }
             let context = self.state.context(group.db, !group.no_touch);
-            let result = run_call(&mut self.writer, &self.state, context, group.mode, call);
-            let result = result.map(|(reply, outcome)| {
+            let notes = !self.waiters.is_empty();
+            let result = run_call(&mut self.writer, &self.state, context, group.mode, call, notes);
+            let result = result.map(|(reply, outcome, ready)| {
                 self.drops |= outcome.dropped;
+                self.serve(ready);
                 reply
             });
             if matches!(result, Err(Error::Engine(engine::Error::WouldBlock))) {
@@ -263,12 +275,19 @@ impl WriterTask {
     fn expire(&mut self, limit: usize) -> Expired {
         let marks = &mut self.marks;
         let mode = ReadMode::Resident;
-        let cycle = transact(&mut self.writer, &self.state, 0, mode, |edit| {
-            expire_cycle(edit, marks, limit).map(|cycle| cycle.more)
+        let notes = !self.waiters.is_empty();
+        let cycle = transact(&mut self.writer, &self.state, (0, mode), |edit| {
+            if notes {
+                edit.note_ready();
+            }
+            let cycle = expire_cycle(edit, marks, limit)?;
+            Ok((cycle.more, edit.take_ready()))
         });
         match cycle {
-            Ok(true) => Expired::More,
-            Ok(false) => Expired::All,
+            Ok((more, ready)) => {
+                self.serve(ready);
+                if more { Expired::More } else { Expired::All }
+            }
             Err(engine::Error::WouldBlock) => Expired::Warm(self.marks.clone()),
             // Logged when it happened.
             Err(engine::Error::Poisoned(_) | engine::Error::NoSpace(_)) => Expired::All,
@@ -283,7 +302,7 @@ impl WriterTask {
     /// active expiry.
     fn reap(&mut self, db: u16, outcome: &ReadOutcome) {
         let mode = ReadMode::Resident;
-        let reaped = transact(&mut self.writer, &self.state, db, mode, |edit| edit.reap(outcome));
+        let reaped = transact(&mut self.writer, &self.state, (db, mode), |edit| edit.reap(outcome));
         if let Err(error) = reaped {
             tracing::debug!(%error, "expired keys could not be deleted");
         }
@@ -294,8 +313,7 @@ impl WriterTask {
 fn transact<T>(
     writer: &mut Writer,
     state: &ServerState,
-    db: u16,
-    mode: ReadMode,
+    (db, mode): (u16, ReadMode),
     change: impl FnOnce(&mut Edit<'_>) -> engine::Result<T>,
 ) -> engine::Result<T> {
     let txn = writer.begin(mode)?;
@@ -457,7 +475,7 @@ impl WriterTask {
                 self.on_pool(to, |engine| engine.compact_all());
             }
             Control::Change(Change { db, mode, run }, to) => {
-                match transact(&mut self.writer, &self.state, db, mode, |edit| run(edit)) {
+                match transact(&mut self.writer, &self.state, (db, mode), |edit| run(edit)) {
                     Ok(()) => self.answer_later(Waiting::Change(to)),
                     Err(error) => drop(to.send(Err(error))),
                 }
@@ -543,31 +561,37 @@ fn reply_weight(reply: &Reply) -> usize {
     match reply {
         Reply::Bulk(bytes) => bytes.len(),
         Reply::Array(items) | Reply::Set(items) => items.iter().map(reply_weight).sum(),
-        Reply::Map(pairs) | Reply::Pairs(pairs) => {
+        Reply::Map(pairs) | Reply::Pairs(pairs) | Reply::Keyed(pairs) => {
             pairs.iter().map(|(key, value)| reply_weight(key) + reply_weight(value)).sum()
         }
         _ => 0,
     }
 }
 
-/// Runs one call as a transaction of its own, and commits it.
+/// Runs one call as a transaction of its own, and commits it. `notes` asks for what others may wait
+/// for.
 fn run_call(
     writer: &mut Writer,
     state: &ServerState,
     context: Context<'_>,
     mode: ReadMode,
     call: &super::group::Call,
-) -> Result<(Reply, EditOutcome), Error> {
+    notes: bool,
+) -> Result<(Reply, EditOutcome, Vec<Ready>), Error> {
     let txn = writer.begin(mode)?;
     let mut edit = Edit::new(txn, context)?;
+    if notes {
+        edit.note_ready();
+    }
     let reply = run_in(&mut edit, call)?;
+    let ready = edit.take_ready();
     let (changes, outcome) = edit.finish()?;
     if !changes.is_empty() {
         Writer::check_limits(&changes)?;
         writer.commit(changes);
     }
     account::edit(state, &outcome);
-    Ok((reply, outcome))
+    Ok((reply, outcome, ready))
 }
 
 /// Runs the handler of a read or a write in a transaction.
@@ -576,6 +600,10 @@ pub(crate) fn run_in(edit: &mut Edit<'_>, call: &super::group::Call) -> Result<R
     match call.command.spec.run {
         Run::Write(handler) => handler(edit, &mut args),
         Run::Read(handler) => edit.read(|view| handler(view, &mut args))?,
+        // Whether it waits is told by the attempt of the writer.
+        Run::Blocking(handler) | Run::ReadOrBlock(_, handler) => {
+            handler(edit, &mut args).map(|_| Reply::Null)
+        }
         Run::Session(_) | Run::Server(_) | Run::Container => {
             unreachable!("only reads and writes are sent to the writer")
         }

@@ -73,6 +73,7 @@ impl Connection {
                     Reply::Bulk(Some(value))
                 }
             },
+            "*" if rest == "-1" => Reply::Bulk(None),
             "*" => (0..number()?)
                 .map(|_| self.receive())
                 .collect::<io::Result<_>>()
@@ -119,6 +120,13 @@ impl Client {
     /// A second handle of the socket, to send while this one receives.
     pub(crate) fn sender(&self) -> TcpStream {
         self.connection.stream.get_ref().try_clone().expect("a second handle")
+    }
+
+    /// Everything that still comes, until the server closes the connection.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        self.connection.stream.read_to_end(&mut rest).expect("the server closes the connection");
+        rest
     }
 
     /// Whether the server closes the connection (what it sent before is dropped).

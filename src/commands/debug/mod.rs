@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::client::CALLABLE_ANYTIME;
-use super::memory::SAMPLES;
+use super::memory::{SAMPLES, value_bytes};
 use super::object::encoding_name;
 use super::spec::ServerFuture;
 use super::{
@@ -72,7 +72,7 @@ const HELP: &[&str] = &[
     "    Answer an example: string, integer, double, bignum, null, array, set, map, attrib,",
     "    push, verbatim, true, false.",
     "QUICKLIST-PACKED-THRESHOLD size",
-    "    Accepted; there are no lists yet.",
+    "    Accepted; an element of any size is a record.",
     "RELOAD [option ...]",
     "    Write the memtables to tables, close the data directory, open it again.",
     "REPLICATE word ...",
@@ -247,10 +247,7 @@ fn object(view: &View<'_>, key: &Bytes) -> CommandResult {
     let meta = view.inspect(key)?.ok_or(Error::NoSuchKey)?;
     let context = view.context();
     let idle_s = context.access.idle_seconds(view.keyspace(), key, context.now_ms);
-    let len = match view.elements(key, &meta) {
-        Some(elements) => elements.size_bytes(SAMPLES)?,
-        None => meta.string_len(),
-    };
+    let len = value_bytes(view, key, &meta, SAMPLES)?;
     let encoding = encoding_name(&meta);
     let lru = (context.now_ms / 1000).saturating_sub(idle_s) & 0x00ff_ffff;
     Ok(Reply::Simple(

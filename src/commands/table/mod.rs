@@ -160,8 +160,10 @@ impl Command {
 fn derived_flags(spec: &CommandSpec) -> Flags {
     let mut flags = spec.flags;
     match spec.run {
-        Run::Write(_) if !flags.has(Flags::READONLY) => flags = flags.or(Flags::WRITE),
-        Run::Read(_) => flags = flags.or(Flags::READONLY),
+        Run::Write(_) | Run::Blocking(_) if !flags.has(Flags::READONLY) => {
+            flags = flags.or(Flags::WRITE)
+        }
+        Run::Read(_) | Run::ReadOrBlock(..) => flags = flags.or(Flags::READONLY),
         _ => {}
     }
     if is_movable(spec.keys) {

@@ -15,8 +15,20 @@ pub(super) const BOTH: [Packing; 2] = [
         set_integers: 512,
         set_entries: 128,
         set_value: 64,
+        stream_entries: 100,
+        stream_bytes: 4096,
+        list_size: -2,
     },
-    Packing { hash_entries: 0, hash_value: 0, set_integers: 0, set_entries: 0, set_value: 0 },
+    Packing {
+        hash_entries: 0,
+        hash_value: 0,
+        set_integers: 0,
+        set_entries: 0,
+        set_value: 0,
+        stream_entries: 1,
+        stream_bytes: 1,
+        list_size: 1,
+    },
 ];
 
 /// Runs the same lines over small and over exploded collections.

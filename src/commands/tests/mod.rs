@@ -9,17 +9,22 @@ mod hash_expire;
 mod hashes;
 mod hyperloglogs;
 mod keyspace;
+mod list_model;
+mod lists;
 mod model;
 mod scan;
 mod sets;
 mod store;
+mod stream_groups;
+mod stream_model;
+mod streams;
 mod strings;
 
 use bytes::Bytes;
 
 use self::store::Store;
 use super::table::{self, Lookup};
-use super::{Args, Error, Run};
+use super::{Args, Attempt, BlockingHandler, Error, ReadHandler, Run};
 use crate::data::{
     Access, Context, Cursors, Edit, EditOutcome, ExpiryMarks, Packing, ReadOutcome, View,
     expire_cycle,
@@ -92,23 +97,12 @@ impl Harness {
         };
         assert!(command.accepts(words.len()), "arity of {words:?}");
         match command.spec.run {
-            Run::Read(handler) => {
-                let run = |mode| {
-                    self.store.with_mode(mode, |read| {
-                        let view = View::new(read, self.context()).unwrap();
-                        let mut args = Args::new(words, command.name_words);
-                        (handler(&view, &mut args), view.outcome())
-                    })
-                };
-                let (mut answer, mut outcome) = run(ReadMode::Resident);
-                if let Err(Error::Engine(engine::Error::WouldBlock)) = answer {
-                    (answer, outcome) = run(ReadMode::Blocking);
-                    self.blocked += 1;
+            Run::Read(handler) => self.run_read(handler, words, command.name_words),
+            Run::ReadOrBlock(read, handler) => {
+                match self.run_read(read, words, command.name_words) {
+                    Err(Error::NothingYet) => self.run_blocking(handler, words, command.name_words),
+                    answer => answer,
                 }
-                if self.reaps {
-                    self.reap(&outcome);
-                }
-                answer
             }
             Run::Write(handler) => {
                 let mut args = Args::new(words, command.name_words);
@@ -118,7 +112,49 @@ impl Harness {
                 self.commit(done);
                 Ok(answer)
             }
+            Run::Blocking(handler) => self.run_blocking(handler, words, command.name_words),
             _ => panic!("{} needs a server", command.full_name),
+        }
+    }
+
+    fn run_read(
+        &mut self,
+        handler: ReadHandler,
+        words: &[Bytes],
+        name_words: usize,
+    ) -> Result<Reply, Error> {
+        let run = |mode| {
+            self.store.with_mode(mode, |read| {
+                let view = View::new(read, self.context()).unwrap();
+                let mut args = Args::new(words, name_words);
+                (handler(&view, &mut args), view.outcome())
+            })
+        };
+        let (mut answer, mut outcome) = run(ReadMode::Resident);
+        if let Err(Error::Engine(engine::Error::WouldBlock)) = answer {
+            (answer, outcome) = run(ReadMode::Blocking);
+            self.blocked += 1;
+        }
+        if self.reaps {
+            self.reap(&outcome);
+        }
+        answer
+    }
+
+    fn run_blocking(
+        &mut self,
+        handler: BlockingHandler,
+        words: &[Bytes],
+        name_words: usize,
+    ) -> Result<Reply, Error> {
+        let mut args = Args::new(words, name_words);
+        let mut edit = Edit::new(self.store.txn(), self.context()).unwrap();
+        let answer = handler(&mut edit, &mut args)?;
+        let done = edit.finish().unwrap();
+        self.commit(done);
+        match answer {
+            Attempt::Done(reply) => Ok(reply),
+            Attempt::Wait(wait) => Ok(Reply::Simple(format!("waits {wait:?}").into())),
         }
     }
 
@@ -185,6 +221,13 @@ fn text(reply: &Reply) -> String {
             let pairs: Vec<_> = pairs
                 .iter()
                 .map(|(key, value)| format!("{}: {}", text(key), text(value)))
+                .collect();
+            format!("{{{}}}", pairs.join(", "))
+        }
+        Reply::Keyed(pairs) => {
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(key, value)| format!("{} => {}", text(key), text(value)))
                 .collect();
             format!("{{{}}}", pairs.join(", "))
         }

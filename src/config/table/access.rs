@@ -23,7 +23,7 @@ macro_rules! number {
     )*};
 }
 
-number!(u16, u32, u64, usize, i64);
+number!(u16, u32, u64, usize, i32, i64);
 
 /// One of a few words.
 pub(super) trait Word: Copy + PartialEq + 'static {

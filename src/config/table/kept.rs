@@ -118,8 +118,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("lazyfree-lazy-user-del", Switch, "no", LAZY),
     kept("lazyfree-lazy-user-flush", Switch, "no", LAZY),
     kept("list-compress-depth", Integer(0, I32), "0", TYPES),
-    kept("list-max-listpack-size", Integer(i32::MIN as i64, I32), "-2", TYPES)
-        .alias("list-max-ziplist-size"),
     kept("loading-process-events-interval-bytes", Memory(1024, i32::MAX as u64), "2mb", RDB)
         .hidden(),
     kept("locale-collate", Text, "", "text is compared byte by byte"),
@@ -189,8 +187,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("shutdown-on-sigterm", SHUTDOWN, "default", SIGNAL),
     kept("socket-mark-id", Integer(0, 4_294_967_295), "0", OS).immutable(),
     kept("stop-writes-on-bgsave-error", Switch, "yes", RDB),
-    kept("stream-node-max-bytes", SIZE, "4096", TYPES),
-    kept("stream-node-max-entries", Integer(0, I64), "100", TYPES),
     kept("supervised", Choice(&["upstart", "systemd", "auto", "no"]), "no", OS).immutable(),
     kept("syslog-enabled", Switch, "no", OS).immutable(),
     kept(

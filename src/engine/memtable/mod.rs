@@ -119,7 +119,8 @@ impl Memtable {
         mode: ReadMode,
     ) -> impl Iterator<Item = Result<MemtableIter<'_>>> {
         self.parts(range)
-            .map(move |part| Ok(MemtableIter { entries: part.entries(range, direction, mode)? }))
+            .map(move |part| part.entries(range, direction, mode))
+            .map(|entries| Ok(MemtableIter { entries: entries?, seen_at: None }))
     }
 
     /// Calls `take` with the newest version of each key, keys ascending, until it fails. Puts
@@ -223,13 +224,26 @@ fn head(bytes: &[u8]) -> u64 {
 #[derive(Debug)]
 pub(super) struct MemtableIter<'a> {
     entries: Entries<'a>,
+    seen_at: Option<SeqNo>,
+}
+
+impl MemtableIter<'_> {
+    /// Of each key the newest version that is not newer than `seq`, and no other: a key costs the same
+    /// however often it was written.
+    pub(super) fn seen_at(self, seq: SeqNo) -> Self {
+        Self { seen_at: Some(seq), ..self }
+    }
 }
 
 impl Iterator for MemtableIter<'_> {
     type Item = Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.entries.next().map(|entry| Ok(entry.record()))
+        let entry = match self.seen_at {
+            Some(seq) => self.entries.next_seen(seq),
+            None => self.entries.next(),
+        };
+        entry.map(|entry| Ok(entry.record()))
     }
 }
 

@@ -91,7 +91,8 @@ pub(super) struct Ordered {
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) entries: Vec<Entry>,
-    /// Where the next leaf begins (forward), or where this one begins (reverse: go on before it).
+    /// Where to go on: what comes next (forward), or where this leaf begins (reverse: go on before
+    /// it).
     pub(super) next: Option<Entry>,
 }
 
@@ -187,7 +188,7 @@ impl Ordered {
         let first = leaf.count_before(place);
         let end = leaf.len().min(first.saturating_add(limit));
         let entries = (first..end).filter_map(|position| leaf.get(position).cloned()).collect();
-        Page { entries, next }
+        Page { entries, next: leaf.get(end).cloned().or(next) }
     }
 
     /// Entries before `place` (`None`: all) in the leaf where the last of them lies, descending.

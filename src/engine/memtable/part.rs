@@ -16,6 +16,9 @@ use crate::engine::{Direction, Error, KeyRange, ReadMode, Result, SeqNo};
 /// Entries that a resident read may put in order.
 pub(super) const RESIDENT_BACKLOG_MAX: usize = 256;
 
+/// Entries of a page where a walk has passed over the versions of a key.
+const SHORT_PAGE: usize = 4;
+
 /// Before every version of its key.
 const NEWEST: SeqNo = SeqNo::MAX;
 /// After every version of its key: sequence numbers start at 1.
@@ -115,11 +118,7 @@ impl Part {
 
     /// The newest version of `key` that is not newer than `seq`.
     pub(super) fn get(&self, key: &[u8], seq: SeqNo, mode: ReadMode) -> Result<Option<Entry>> {
-        let entry = match self.order(mode)? {
-            Order::Tree(tree) => tree.first_from(Place { key, seq }),
-            Order::Run(run) => run.page_from(Place { key, seq }, 1).entries.pop(),
-        };
-        Ok(entry.filter(|entry| entry.key() == key))
+        Ok(self.order(mode)?.newest_at(key, seq))
     }
 
     /// Walks all versions in `range`.
@@ -136,6 +135,7 @@ impl Part {
         Ok(Entries {
             order: self.order(mode)?,
             page: Vec::new().into_iter(),
+            page_len: usize::MAX,
             next: Next::Bound(from.clone()),
             stop: stop.clone(),
             direction,
@@ -171,6 +171,18 @@ impl Part {
 pub(super) enum Order<'a> {
     Tree(&'a Ordered),
     Run(&'a Run),
+}
+
+impl Order<'_> {
+    /// The newest version of `key` that `seq` allows.
+    fn newest_at(self, key: &[u8], seq: SeqNo) -> Option<Entry> {
+        let place = Place { key, seq };
+        let found = match self {
+            Order::Tree(tree) => tree.first_from(place),
+            Order::Run(run) => run.page_from(place, 1).entries.pop(),
+        };
+        found.filter(|entry| entry.key() == key)
+    }
 }
 
 /// All entries of a part.
@@ -214,6 +226,8 @@ enum Next {
 pub(super) struct Entries<'a> {
     order: Order<'a>,
     page: std::vec::IntoIter<Entry>,
+    /// Most entries of the next page, forward.
+    page_len: usize,
     next: Next,
     stop: Bound<Bytes>,
     direction: Direction,
@@ -240,14 +254,51 @@ impl Entries<'_> {
         };
         let Page { entries, next } = page;
         self.page = entries.into_iter();
+        self.page_len = usize::MAX;
         self.next = next.map_or(Next::End, Next::Page);
         true
     }
 
+    /// Passes over what is left of the versions of `key`, however many they are; answers the newest
+    /// of those in the page that `seq` allows, and whether all of them were in the page.
+    fn pass_over(&mut self, key: &Entry, seq: SeqNo) -> (Option<Entry>, bool) {
+        let rest = self.page.as_slice();
+        let same = rest.iter().take_while(|entry| *entry == key).count();
+        let is_whole = same < rest.len();
+        let allowed = rest.iter().take(same).filter(|entry| entry.seq() <= seq);
+        let newest = allowed.max_by_key(|entry| entry.seq()).cloned();
+        if is_whole {
+            self.page.by_ref().take(same).for_each(drop);
+        } else {
+            self.page = Vec::new().into_iter();
+            self.page_len = SHORT_PAGE;
+            self.next = Next::Bound(Bound::Excluded(Bytes::copy_from_slice(key.key())));
+        }
+        (newest, is_whole)
+    }
+
+    /// Of the next key of which `seq` allows a version: the newest of these.
+    pub(super) fn next_seen(&mut self, seq: SeqNo) -> Option<Entry> {
+        loop {
+            let entry = self.next()?;
+            let (newest, is_whole) = self.pass_over(&entry, seq);
+            let is_allowed = entry.seq() <= seq;
+            // Forward the newest version comes first.
+            let seen = match self.direction {
+                Direction::Forward if is_allowed => Some(entry),
+                _ if !is_whole => self.order.newest_at(entry.key(), seq),
+                _ => newest.or(is_allowed.then_some(entry)),
+            };
+            if seen.is_some() {
+                return seen;
+            }
+        }
+    }
+
     fn page_from(&self, place: Place<'_>) -> Page {
         match self.order {
-            Order::Tree(tree) => tree.leaf_from(place, usize::MAX),
-            Order::Run(run) => run.page_from(place, usize::MAX),
+            Order::Tree(tree) => tree.leaf_from(place, self.page_len),
+            Order::Run(run) => run.page_from(place, self.page_len),
         }
     }
 

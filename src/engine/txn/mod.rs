@@ -6,6 +6,7 @@ pub use self::writes::Writes;
 
 mod writes;
 
+use self::writes::Write;
 use super::snapshot::{Head, range_is_empty};
 use super::{Direction, KeyRange, Pair, Read, Result, Scan, SeqNo};
 
@@ -115,7 +116,7 @@ impl Read for Txn<'_> {
             return base;
         }
         let own = self.changes.writes.in_order(&range, direction);
-        Box::new(Overlay { base: base.peekable(), own: own.into_iter().peekable(), direction })
+        Box::new(Overlay { base: base.peekable(), own: own.peekable(), direction })
     }
 
     fn root(&self) -> &[u8] {
@@ -130,7 +131,7 @@ impl Read for Txn<'_> {
 /// Merges the transaction's own changes over the pairs below it.
 struct Overlay<'a> {
     base: std::iter::Peekable<Scan<'a>>,
-    own: std::iter::Peekable<std::vec::IntoIter<&'a (Bytes, Option<Bytes>)>>,
+    own: std::iter::Peekable<Box<dyn Iterator<Item = &'a Write> + 'a>>,
     direction: Direction,
 }
 

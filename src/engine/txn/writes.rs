@@ -1,7 +1,8 @@
 //! The writes of a transaction: one per key.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeBounds;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 
@@ -9,6 +10,8 @@ use super::super::{BuildKeyHasher, Direction, KeyRange};
 
 /// From so many writes on they are found by a hash map; fewer are looked through.
 const INDEXED: usize = 16;
+/// From so many writes on a walk puts them in order for all walks to come.
+const ORDERED: usize = 64;
 
 /// New value per key, in the order in which the keys were first written; `None` deletes.
 #[derive(Debug, Default)]
@@ -16,7 +19,12 @@ pub struct Writes {
     list: Vec<(Bytes, Option<Bytes>)>,
     /// Where each key is in `list`, once there are many.
     index: Option<Box<Index>>,
+    /// The same in order, once many were walked.
+    order: OnceLock<BTreeMap<Bytes, usize>>,
 }
+
+/// A write: a key and its new value.
+pub(super) type Write = (Bytes, Option<Bytes>);
 
 type Index = HashMap<Bytes, usize, BuildKeyHasher>;
 
@@ -29,6 +37,9 @@ impl Writes {
         }
         if let Some(index) = &mut self.index {
             index.insert(key.clone(), self.list.len());
+        }
+        if let Some(order) = self.order.get_mut() {
+            order.insert(key.clone(), self.list.len());
         }
         self.list.push((key, value));
         if self.index.is_none() && self.list.len() >= INDEXED {
@@ -68,18 +79,27 @@ impl Writes {
         self.list.iter()
     }
 
-    /// The writes within `range`, by key.
-    pub(super) fn in_order(
-        &self,
+    /// The writes within `range`, by key. The range is not empty.
+    pub(super) fn in_order<'a>(
+        &'a self,
         range: &KeyRange,
         direction: Direction,
-    ) -> Vec<&(Bytes, Option<Bytes>)> {
+    ) -> Box<dyn Iterator<Item = &'a Write> + 'a> {
+        if self.len() >= ORDERED {
+            let places = || self.list.iter().map(|(key, _)| key.clone()).zip(0..);
+            let order = self.order.get_or_init(|| places().collect());
+            let found = order.range(range.clone()).filter_map(|(_, at)| self.list.get(*at));
+            return match direction {
+                Direction::Forward => Box::new(found),
+                Direction::Reverse => Box::new(found.rev()),
+            };
+        }
         let mut found: Vec<_> = self.iter().filter(|(key, _)| range.contains(key)).collect();
         found.sort_unstable_by(|(a, _), (b, _)| match direction {
             Direction::Forward => a.cmp(b),
             Direction::Reverse => b.cmp(a),
         });
-        found
+        Box::new(found.into_iter())
     }
 }
 
@@ -122,23 +142,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn they_are_a_map(writes in prop::collection::vec((0_u8..40, any::<Option<u8>>()), 0..80)) {
+        fn they_are_a_map(
+            writes in prop::collection::vec((0_u8..100, any::<Option<u8>>()), 0..160),
+        ) {
             let bytes = |byte: u8| Bytes::copy_from_slice(&[byte]);
             let mut model = BTreeMap::new();
             let mut own = Writes::default();
             for (key, value) in &writes {
+                let every_key = (Bound::Included(bytes(0)), Bound::Unbounded);
+                prop_assert_eq!(own.in_order(&every_key, Direction::Forward).count(), model.len());
                 model.insert(bytes(*key), value.map(bytes));
                 own.set(bytes(*key), value.map(bytes));
             }
             prop_assert_eq!(own.len(), model.len());
-            for key in 0..40 {
+            for key in 0..100 {
                 let expected = model.get(&bytes(key)).map(Option::as_ref);
                 prop_assert_eq!(own.get(&[key]), expected);
             }
             let range = (Bound::Included(bytes(5)), Bound::Excluded(bytes(30)));
             let expected: Vec<_> =
                 model.range(range.clone()).map(|(k, v)| (k.clone(), v.clone())).collect();
-            let walk = |direction| own.in_order(&range, direction).into_iter().cloned();
+            let walk = |direction| own.in_order(&range, direction).cloned();
             prop_assert_eq!(walk(Direction::Forward).collect::<Vec<_>>(), expected.clone());
             prop_assert!(walk(Direction::Reverse).eq(expected.into_iter().rev()));
         }

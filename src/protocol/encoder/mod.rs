@@ -55,11 +55,11 @@ impl ReplyEncoder {
                 put_header(dst, b'*', pairs.len() * 2);
                 self.write_pairs(pairs, dst);
             }
-            (Version::Resp3, Reply::Map(pairs)) => {
+            (Version::Resp3, Reply::Map(pairs) | Reply::Keyed(pairs)) => {
                 put_header(dst, b'%', pairs.len());
                 self.write_pairs(pairs, dst);
             }
-            (Version::Resp3, Reply::Pairs(pairs)) => {
+            (Version::Resp3, Reply::Pairs(pairs)) | (Version::Resp2, Reply::Keyed(pairs)) => {
                 put_header(dst, b'*', pairs.len());
                 for pair in pairs {
                     put_header(dst, b'*', 2);

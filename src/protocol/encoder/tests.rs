@@ -94,6 +94,11 @@ fn aggregates() {
         "*1\r\n*2\r\n$1\r\na\r\n:1\r\n",
     );
     check(
+        &Reply::Keyed(vec![(Reply::from("a"), Reply::Integer(1))]),
+        "*1\r\n*2\r\n$1\r\na\r\n:1\r\n",
+        "%1\r\n$1\r\na\r\n:1\r\n",
+    );
+    check(
         &Reply::Push(vec![Reply::from("pmessage")]),
         "*1\r\n$8\r\npmessage\r\n",
         ">1\r\n$8\r\npmessage\r\n",
@@ -119,7 +124,8 @@ fn reply() -> impl Strategy<Value = Reply> {
             prop::collection::vec(inner.clone(), 0..6).prop_map(Reply::Array),
             prop::collection::vec(inner.clone(), 0..6).prop_map(Reply::Set),
             prop::collection::vec((inner.clone(), inner.clone()), 0..4).prop_map(Reply::Map),
-            prop::collection::vec((inner.clone(), inner), 0..4).prop_map(Reply::Pairs),
+            prop::collection::vec((inner.clone(), inner.clone()), 0..4).prop_map(Reply::Pairs),
+            prop::collection::vec((inner.clone(), inner), 0..4).prop_map(Reply::Keyed),
         ]
     })
 }
@@ -139,6 +145,11 @@ fn frame2(reply: &Reply) -> Frame2 {
         }
         Reply::Map(pairs) | Reply::Pairs(pairs) => {
             Frame2::Array(pairs.iter().flat_map(|(k, v)| [frame2(k), frame2(v)]).collect())
+        }
+        Reply::Keyed(pairs) => {
+            let pair =
+                |(key, value): &(Reply, Reply)| Frame2::Array(vec![frame2(key), frame2(value)]);
+            Frame2::Array(pairs.iter().map(pair).collect())
         }
         Reply::Attribute(_, reply) | Reply::AfterPush(_, reply) => frame2(reply),
         Reply::Null | Reply::NullArray | Reply::Silent => Frame2::Null,

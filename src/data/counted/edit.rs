@@ -1,0 +1,335 @@
+//! Changes of a counted order in a transaction.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use super::{
+    At, CHILDREN_MAX, CHILDREN_MIN, Counts, Node, Order, OrderPlace, damaged, end_of, floor_of,
+    start_at,
+};
+use crate::engine::{Direction, Result, Txn};
+
+/// Children of each piece of a node that is cut, about.
+const CHILDREN_CUT: u64 = CHILDREN_MAX / 4 * 3;
+
+/// What happens to an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Change {
+    Insert(Bytes),
+    Replace(Bytes),
+    Delete,
+}
+
+/// Changes of items, gathered: they are written in their order, so that many cost little more than
+/// the items themselves.
+#[derive(Debug, Clone, Default)]
+pub(in crate::data) struct OrderChanges {
+    by_key: BTreeMap<Bytes, Change>,
+}
+
+impl OrderChanges {
+    /// Adds an item, which is not there.
+    pub(in crate::data) fn insert(&mut self, order_key: Bytes, value: Bytes) {
+        let change = match self.by_key.get(&order_key) {
+            Some(Change::Delete) => Change::Replace(value),
+            _ => Change::Insert(value),
+        };
+        self.by_key.insert(order_key, change);
+    }
+
+    /// Deletes an item, which is there.
+    pub(in crate::data) fn delete(&mut self, order_key: Bytes) {
+        if let Some(Change::Insert(_)) = self.by_key.get(&order_key) {
+            self.by_key.remove(&order_key);
+        } else {
+            self.by_key.insert(order_key, Change::Delete);
+        }
+    }
+
+    /// Writes the items and their counts.
+    pub(in crate::data) fn apply(
+        self,
+        txn: &mut Txn<'_>,
+        place: OrderPlace,
+        counts: &mut Counts,
+    ) -> Result<()> {
+        let (first, end) = (counts.first.clone(), counts.end.clone());
+        let was_empty = counts.len == 0;
+        let mut at_ends = (false, false);
+        for (order_key, change) in &self.by_key {
+            match change {
+                Change::Insert(_) => {
+                    counts.widen(order_key);
+                    counts.len += 1;
+                }
+                Change::Delete => {
+                    at_ends.0 |= floor_of(order_key) == first;
+                    at_ends.1 |= end_of(order_key) == end;
+                }
+                Change::Replace(_) => {}
+            }
+        }
+        let inserted = self.by_key.values().filter(|c| matches!(c, Change::Insert(_))).count();
+        counts.len -= inserted as u64;
+        let is_single = self.by_key.len() == 1;
+        let mut writer = OrderWriter { txn, place, counts };
+        let mut changes = self.by_key.into_iter().peekable();
+        while let Some((order_key, _)) = changes.peek() {
+            let path = writer.path_to(order_key)?;
+            let behind = if is_single { None } else { writer.behind(&path, order_key)? };
+            let mut delta = (0, 0);
+            while let Some((order_key, change)) = changes
+                .next_if(|(order_key, _)| behind.as_ref().is_none_or(|behind| order_key < behind))
+            {
+                writer.write_item(&order_key, change, &mut delta);
+            }
+            writer.write_path(path, delta)?;
+        }
+        if !was_empty {
+            writer.narrow(at_ends)?;
+        }
+        Ok(())
+    }
+}
+
+/// A node on the way from level 1 to the root.
+struct Step {
+    separator: Bytes,
+    node: Node,
+}
+
+struct OrderWriter<'w, 'a> {
+    txn: &'w mut Txn<'a>,
+    place: OrderPlace,
+    counts: &'w mut Counts,
+}
+
+impl OrderWriter<'_, '_> {
+    fn order(&self) -> Order<'_> {
+        Order { read: self.txn, place: self.place, counts: self.counts }
+    }
+
+    /// The nodes that an order key lies in, level 1 first, the root last.
+    fn path_to(&self, order_key: &[u8]) -> Result<Vec<Step>> {
+        let mut path = Vec::with_capacity(usize::from(self.counts.levels) + 1);
+        for level in 1..=self.counts.levels {
+            let (separator, node) = self.order().node_of(level, order_key)?;
+            path.push(Step { separator, node });
+        }
+        let node = Node { items: self.counts.len, children: self.counts.top };
+        path.push(Step { separator: Bytes::new(), node });
+        Ok(path)
+    }
+
+    /// The separator of level 1 behind the one that `order_key` lies in.
+    fn behind(&self, path: &[Step], order_key: &[u8]) -> Result<Option<Bytes>> {
+        if path.len() == 1 {
+            return Ok(None);
+        }
+        let from: At<'_> = Bound::Excluded(order_key);
+        let mut records = self.order().records(1, from, Bound::Unbounded, Direction::Forward);
+        Ok(records.next().transpose()?.map(|(separator, _)| separator))
+    }
+
+    /// Writes an item; `delta` is how many were inserted and deleted.
+    fn write_item(&mut self, order_key: &[u8], change: Change, delta: &mut (u64, u64)) {
+        let engine_key = self.place.key(0, order_key);
+        match change {
+            Change::Insert(value) => {
+                delta.0 += 1;
+                self.txn.put(engine_key, value);
+            }
+            Change::Replace(value) => self.txn.put(engine_key, value),
+            Change::Delete => {
+                delta.1 += 1;
+                self.txn.delete(engine_key);
+            }
+        }
+    }
+
+    /// Writes the nodes of a path, in the lowest of which so many items came and went.
+    fn write_path(&mut self, mut path: Vec<Step>, (came, gone): (u64, u64)) -> Result<()> {
+        if came == 0 && gone == 0 {
+            return Ok(());
+        }
+        let moved = |count: u64| {
+            (count + came).checked_sub(gone).ok_or_else(|| damaged("more items than counted"))
+        };
+        for step in &mut path {
+            step.node.items = moved(step.node.items)?;
+        }
+        if let Some(lowest) = path.first_mut() {
+            lowest.node.children = moved(lowest.node.children)?;
+        }
+        let mut parents = path.into_iter();
+        let mut step = parents.next();
+        for (mut parent, level) in parents.zip(1..) {
+            if let Some(step) = step {
+                self.balance(level, step, &mut parent)?;
+            }
+            step = Some(parent);
+        }
+        if let Some(root) = step {
+            self.write_root(root.node)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a node that has changed; cuts it where it has too many children, joins it with a
+    /// neighbour where it has too few.
+    fn balance(&mut self, level: u8, mut step: Step, parent: &mut Step) -> Result<()> {
+        if step.node.children < CHILDREN_MIN && parent.node.children > 1 {
+            step = self.join(level, step, &parent.separator)?;
+            parent.node.children -= 1;
+        }
+        if step.node.children > CHILDREN_MAX {
+            parent.node.children += self.cut(level, &mut step)?;
+        }
+        self.put(level, &step);
+        Ok(())
+    }
+
+    /// Joins a node with the one before it, or behind it where it is the first child of its parent.
+    fn join(&mut self, level: u8, step: Step, parent: &Bytes) -> Result<Step> {
+        let (left, right) = if step.separator == *parent {
+            let from = match &step.separator {
+                separator if separator.is_empty() => Bound::Unbounded,
+                separator => Bound::Excluded(&separator[..]),
+            };
+            let mut behind =
+                self.order().records(level, from, Bound::Unbounded, Direction::Forward);
+            let next = behind.next().transpose()?;
+            let (separator, record) = next.ok_or_else(|| damaged("a count record is missing"))?;
+            drop(behind);
+            (step, Step { separator, node: Node::decode(level, &record)? })
+        } else {
+            let to = Bound::Excluded(&step.separator[..]);
+            let mut before = self.order().records(level, Bound::Unbounded, to, Direction::Reverse);
+            let (separator, node) = match before.next().transpose()? {
+                Some((separator, record)) => (separator, Node::decode(level, &record)?),
+                None => (Bytes::new(), self.order().first_node(level)?),
+            };
+            drop(before);
+            (Step { separator, node }, step)
+        };
+        self.txn.delete(self.place.key(level, &right.separator));
+        let items = left.node.items + right.node.items;
+        let children = left.node.children + right.node.children;
+        Ok(Step { node: Node { items, children }, ..left })
+    }
+
+    /// Cuts a node into pieces, writes all but the first, which stays in `step`, and answers how
+    /// many it has written.
+    fn cut(&mut self, level: u8, step: &mut Step) -> Result<u64> {
+        let total = step.node.children;
+        let pieces = (total / CHILDREN_CUT).max(2);
+        // The first pieces are one larger where they cannot all be the same.
+        let len_of = |piece: u64| total / pieces + u64::from(piece < total % pieces);
+        let mut done: Vec<Step> = Vec::new();
+        let mut current = Step { separator: step.separator.clone(), node: EMPTY };
+        let mut last = Bytes::new();
+        let mut seen = 0;
+        for child in self.children(level, &step.separator) {
+            let (order_key, items) = child?;
+            if current.node.children == len_of(done.len() as u64) {
+                let separator =
+                    if level == 1 { between(&last, &order_key) } else { order_key.clone() };
+                done.push(std::mem::replace(&mut current, Step { separator, node: EMPTY }));
+            }
+            current.node.children += 1;
+            current.node.items += items;
+            last = order_key;
+            seen += 1;
+            if seen == total {
+                break;
+            }
+        }
+        done.push(current);
+        if seen != total
+            || done.iter().map(|piece| piece.node.items).sum::<u64>() != step.node.items
+        {
+            return Err(damaged("fewer records than counted"));
+        }
+        let mut pieces = done.into_iter();
+        if let Some(first) = pieces.next() {
+            *step = first;
+        }
+        let mut written = 0;
+        for piece in pieces {
+            self.put(level, &piece);
+            written += 1;
+        }
+        Ok(written)
+    }
+
+    /// Order keys of the children of a node, each with its number of items; goes on behind them.
+    fn children<'c>(
+        &'c self,
+        level: u8,
+        separator: &Bytes,
+    ) -> Box<dyn Iterator<Item = Result<(Bytes, u64)>> + 'c> {
+        let order = self.order();
+        if level == 1 {
+            let from = start_at(separator);
+            let items = order.items(from, Bound::Unbounded, Direction::Forward);
+            return Box::new(items.map(|item| Ok((item?.0, 1))));
+        }
+        let nodes = order.nodes(level - 1, separator.clone(), Bound::Unbounded);
+        Box::new(nodes.map(|node| node.map(|(separator, node)| (separator, node.items))))
+    }
+
+    fn put(&mut self, level: u8, step: &Step) {
+        self.txn.put(self.place.key(level, &step.separator), step.node.encode(level));
+    }
+
+    /// Takes away levels that have one record, adds some where the root has too many children.
+    fn write_root(&mut self, mut root: Node) -> Result<()> {
+        while self.counts.levels > 0 && root.children == 1 {
+            let level = self.counts.levels;
+            root.children = self.order().first_node(level)?.children;
+            self.txn.delete(self.place.key(level, b""));
+            self.counts.levels -= 1;
+        }
+        while root.children > CHILDREN_MAX {
+            let level = self.counts.levels + 1;
+            let mut step = Step { separator: Bytes::new(), node: root };
+            root.children = self.cut(level, &mut step)? + 1;
+            self.put(level, &step);
+            self.counts.levels = level;
+        }
+        self.counts.len = root.items;
+        self.counts.top = root.children;
+        Ok(())
+    }
+
+    /// Moves the bounds where the item at one of them was deleted.
+    fn narrow(&mut self, (at_first, at_end): (bool, bool)) -> Result<()> {
+        if self.counts.len == 0 {
+            *self.counts = Counts::default();
+            return Ok(());
+        }
+        let end_item = |direction| {
+            let mut items = self.order().items(Bound::Unbounded, Bound::Unbounded, direction);
+            items.next().transpose().map(|item| item.map(|(order_key, _)| order_key))
+        };
+        let first = if at_first { end_item(Direction::Forward)? } else { None };
+        let last = if at_end { end_item(Direction::Reverse)? } else { None };
+        if let Some(first) = first {
+            self.counts.first = floor_of(&first);
+        }
+        if let Some(last) = last {
+            self.counts.end = end_of(&last);
+        }
+        Ok(())
+    }
+}
+
+const EMPTY: Node = Node { items: 0, children: 0 };
+
+/// The shortest order key behind `before` and not behind `order_key`.
+fn between(before: &[u8], order_key: &Bytes) -> Bytes {
+    let common = before.iter().zip(&order_key[..]).take_while(|(a, b)| a == b).count();
+    Bytes::copy_from_slice(order_key.get(..=common).unwrap_or(order_key))
+}

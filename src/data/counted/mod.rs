@@ -1,0 +1,351 @@
+//! An ordered range of records, counted: how many items stand before a place, and which item stands
+//! at a rank, without a walk.
+//!
+//! Items are records of one generation; the *order key* of an item is what stands behind a fixed
+//! prefix in its engine key. What order keys mean is the owner's business. Above the items there are
+//! levels of count records, each with an order key of its own, a *separator*:
+//!
+//! ```text
+//! item                     generation | prefix of items | order key
+//! count record, level l    generation | tag + l - 1     | separator
+//!     value: number of items (varint); above level 1 also number of records of the level below
+//! ```
+//!
+//! - A count record tells of what lies from its separator up to the next one of its level. The first
+//!   record of each level has the empty separator: nothing stands before it, whatever comes.
+//! - Each separator is also one of the level below: the records of the levels are the nodes of a
+//!   tree, of which the metadata record keeps the root ([`Counts`]). Without levels the root counts
+//!   the items themselves.
+//! - A node has [`CHILDREN_MIN`] to [`CHILDREN_MAX`] children; the root may have fewer. One that has
+//!   more is cut; one that has fewer is joined with its neighbour, which is cut again if need be.
+//! - A separator is the shortest that tells two neighbours apart.
+//!
+//! So an insert or a deletion changes one record of a few bytes per level, and a rank costs a short
+//! scan per level.
+//!
+//! [`Counts`] also bounds the items on both sides. All scans of items and of levels begin within the
+//! bounds: what was deleted outside of them costs nothing, however much it is. So a queue stays as
+//! fast as it was at first, at whatever end items come and go.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use super::collection::damaged;
+use super::key;
+use crate::engine::coding::{Reader, put_slice, put_varint};
+use crate::engine::{Direction, Read, Result};
+
+mod check;
+mod edit;
+#[cfg(test)]
+mod tests;
+
+pub(super) use edit::OrderChanges;
+
+/// A node with more children is cut.
+const CHILDREN_MAX: u64 = 128;
+/// A node with fewer children is joined with its neighbour.
+const CHILDREN_MIN: u64 = 32;
+/// Items so near to an end are found from there.
+const NEAR: u64 = 64;
+/// Bytes of an order key that a bound keeps.
+const BOUND_BYTES: usize = 24;
+
+/// Where a counted order lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OrderPlace {
+    pub(super) keyspace: u32,
+    pub(super) generation: u64,
+    /// What stands before the order key of an item. Items come before count records.
+    pub(super) items: &'static [u8],
+    /// The byte before the separators of level 1; each further level has the next one.
+    pub(super) tag: u8,
+}
+
+impl OrderPlace {
+    /// Key of an item (level 0) or of a count record.
+    pub(super) fn key(self, level: u8, order_key: &[u8]) -> Bytes {
+        let tag = [self.tag.wrapping_add(level).wrapping_sub(1)];
+        let tag = if level == 0 { self.items } else { &tag };
+        Bytes::copy_from_slice(&key::part(self.keyspace, self.generation, tag, order_key))
+    }
+
+    /// Behind all records of a level.
+    fn end(self, level: u8) -> Bytes {
+        let tag = [self.tag.wrapping_add(level)];
+        Bytes::copy_from_slice(&key::part(self.keyspace, self.generation, &tag, b""))
+    }
+
+    fn prefix_len(self, level: u8) -> usize {
+        if level == 0 { self.items.len() } else { 1 }
+    }
+}
+
+/// What is kept of an order beside its records, in the metadata record: its root and its bounds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// How many items there are.
+    pub(super) len: u64,
+    /// How many levels of count records.
+    levels: u8,
+    /// Records of the highest level; items where there is none.
+    top: u64,
+    /// The first item, its order key cut to [`BOUND_BYTES`].
+    first: Bytes,
+    /// Behind the last item; empty where that cannot be said.
+    end: Bytes,
+}
+
+impl Counts {
+    /// Reads what [`Self::encode`] wrote, for so many items.
+    pub(super) fn decode(len: u64, reader: &mut Reader<'_>) -> Option<Self> {
+        let levels = reader.u8()?;
+        let top = if levels == 0 { len } else { reader.varint()? };
+        let (first, end) = (reader.slice()?, reader.slice()?);
+        let (first, end) = (Bytes::copy_from_slice(first), Bytes::copy_from_slice(end));
+        Some(Self { len, levels, top, first, end })
+    }
+
+    /// Appends all but the number of items.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.levels);
+        if self.levels > 0 {
+            put_varint(out, self.top);
+        }
+        put_slice(out, &self.first);
+        put_slice(out, &self.end);
+    }
+
+    /// Bytes that [`Self::encode`] appends at most.
+    pub(super) const ENCODED_LEN_MAX: usize = 1 + 10 + 2 * (2 + BOUND_BYTES);
+
+    fn widen(&mut self, order_key: &[u8]) {
+        if self.len == 0 || order_key < &self.first[..] {
+            self.first = floor_of(order_key);
+        }
+        if self.len == 0 || !self.is_before_end(order_key) {
+            self.end = end_of(order_key);
+        }
+    }
+
+    fn is_before_end(&self, order_key: &[u8]) -> bool {
+        self.end.is_empty() || order_key < &self.end[..]
+    }
+}
+
+/// The bound of items that begin with this one.
+fn floor_of(order_key: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(order_key.get(..BOUND_BYTES).unwrap_or(order_key))
+}
+
+/// The bound of items that end with this one.
+fn end_of(order_key: &[u8]) -> Bytes {
+    let mut end = floor_of(order_key).to_vec();
+    if order_key.len() < BOUND_BYTES {
+        end.push(0);
+        return end.into();
+    }
+    while let Some(last) = end.pop() {
+        if let Some(next) = last.checked_add(1) {
+            end.push(next);
+            break;
+        }
+    }
+    end.into()
+}
+
+/// What a count record tells: of the items from its separator to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Node {
+    items: u64,
+    /// Records of the level below, or items.
+    children: u64,
+}
+
+impl Node {
+    fn decode(level: u8, record: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(record);
+        let mut read = || {
+            let items = reader.varint()?;
+            let children = if level == 1 { items } else { reader.varint()? };
+            reader.is_empty().then_some(Self { items, children })
+        };
+        read().ok_or_else(|| damaged("a count record cannot be read"))
+    }
+
+    fn encode(self, level: u8) -> Bytes {
+        let mut record = Vec::with_capacity(12);
+        put_varint(&mut record, self.items);
+        if level > 1 {
+            put_varint(&mut record, self.children);
+        }
+        record.into()
+    }
+}
+
+/// A counted order, read.
+#[derive(Clone, Copy)]
+pub(super) struct Order<'a> {
+    pub(super) read: &'a dyn Read,
+    pub(super) place: OrderPlace,
+    pub(super) counts: &'a Counts,
+}
+
+/// A bound of order keys.
+pub(super) type At<'k> = Bound<&'k [u8]>;
+
+impl<'a> Order<'a> {
+    /// Order keys and values of the items within the bounds.
+    pub(super) fn items(
+        self,
+        from: At<'_>,
+        to: At<'_>,
+        direction: Direction,
+    ) -> impl Iterator<Item = Result<(Bytes, Bytes)>> + use<'a> {
+        self.records(0, from, to, direction)
+    }
+
+    /// How many items stand before `order_key`.
+    pub(super) fn rank(self, order_key: &[u8]) -> Result<u64> {
+        if self.counts.len == 0 || order_key <= &self.counts.first[..] {
+            return Ok(0);
+        }
+        if !self.counts.is_before_end(order_key) {
+            return Ok(self.counts.len);
+        }
+        let mut before = 0;
+        let mut separator = Bytes::new();
+        for level in (1..=self.counts.levels).rev() {
+            let mut skipped = 0;
+            for found in self.nodes(level, separator.clone(), Bound::Included(order_key)) {
+                let (next, node) = found?;
+                before += skipped;
+                (separator, skipped) = (next, node.items);
+            }
+        }
+        let (from, to) = (start_at(&separator), Bound::Excluded(order_key));
+        for item in self.items(from, to, Direction::Forward) {
+            item?;
+            before += 1;
+        }
+        Ok(before)
+    }
+
+    /// The item at a rank, counted from 0: its order key and its value.
+    pub(super) fn at(self, rank: u64) -> Result<Option<(Bytes, Bytes)>> {
+        let Some(behind) = self.counts.len.checked_sub(rank).filter(|behind| *behind > 0) else {
+            return Ok(None);
+        };
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let item = if rank < NEAR {
+            nth(self.items(all.0, all.1, Direction::Forward), rank)?
+        } else if behind <= NEAR {
+            nth(self.items(all.0, all.1, Direction::Reverse), behind - 1)?
+        } else {
+            let (separator, left) = self.descend(rank)?;
+            nth(self.items(start_at(&separator), all.1, Direction::Forward), left)?
+        };
+        item.map(Some).ok_or_else(|| damaged("fewer items than counted"))
+    }
+
+    /// The separator of level 1 that a rank lies behind, and how many items behind.
+    fn descend(self, rank: u64) -> Result<(Bytes, u64)> {
+        let (mut separator, mut left) = (Bytes::new(), rank);
+        for level in (1..=self.counts.levels).rev() {
+            let mut found = false;
+            for node in self.nodes(level, separator.clone(), Bound::Unbounded) {
+                let (next, node) = node?;
+                separator = next;
+                if left < node.items {
+                    found = true;
+                    break;
+                }
+                left -= node.items;
+            }
+            if !found {
+                return Err(damaged("fewer items than counted"));
+            }
+        }
+        Ok((separator, left))
+    }
+
+    /// The count records of a level from this separator on, which is one of it.
+    fn nodes(
+        self,
+        level: u8,
+        separator: Bytes,
+        to: At<'_>,
+    ) -> impl Iterator<Item = Result<(Bytes, Node)>> + use<'a> {
+        let first = separator.is_empty().then(|| Ok((Bytes::new(), self.first_node(level)?)));
+        let records = self.records(level, start_at(&separator), to, Direction::Forward);
+        first.into_iter().chain(records.map(move |record| {
+            let (separator, record) = record?;
+            Ok((separator, Node::decode(level, &record)?))
+        }))
+    }
+
+    fn first_node(self, level: u8) -> Result<Node> {
+        let record = self.read.get(&self.place.key(level, b""))?;
+        Node::decode(level, &record.ok_or_else(|| damaged("a first count record is missing"))?)
+    }
+
+    /// The node of a level that an order key lies in.
+    fn node_of(self, level: u8, order_key: &[u8]) -> Result<(Bytes, Node)> {
+        let to = Bound::Included(order_key);
+        match self.records(level, Bound::Unbounded, to, Direction::Reverse).next().transpose()? {
+            Some((separator, record)) => Ok((separator, Node::decode(level, &record)?)),
+            None => Ok((Bytes::new(), self.first_node(level)?)),
+        }
+    }
+
+    /// Records of a level within the bounds of the items: all items; all count records but the
+    /// first, as the others have an item before and an item behind their separator.
+    fn records(
+        self,
+        level: u8,
+        from: At<'_>,
+        to: At<'_>,
+        direction: Direction,
+    ) -> impl Iterator<Item = Result<(Bytes, Bytes)>> + use<'a> {
+        let place = self.place;
+        let first = &self.counts.first[..];
+        let start = match from {
+            Bound::Included(from) if from >= first => Bound::Included(place.key(level, from)),
+            Bound::Excluded(from) if from >= first => Bound::Excluded(place.key(level, from)),
+            _ if first.is_empty() => Bound::Excluded(place.key(level, b"")),
+            _ => Bound::Included(place.key(level, first)),
+        };
+        let end = match to {
+            Bound::Included(to) if self.counts.is_before_end(to) => {
+                Bound::Included(place.key(level, to))
+            }
+            Bound::Excluded(to) if self.counts.is_before_end(to) => {
+                Bound::Excluded(place.key(level, to))
+            }
+            _ if self.counts.end.is_empty() => Bound::Excluded(place.end(level)),
+            _ => Bound::Excluded(place.key(level, &self.counts.end)),
+        };
+        let prefix_len = place.prefix_len(level);
+        self.read.scan((start, end), direction).map(move |pair| {
+            let (engine_key, record) = pair?;
+            let part = key::parse_part(&engine_key);
+            Ok((part.slice(prefix_len.min(part.len())..), record))
+        })
+    }
+}
+
+/// From this separator on.
+fn start_at(separator: &[u8]) -> At<'_> {
+    if separator.is_empty() { Bound::Unbounded } else { Bound::Included(separator) }
+}
+
+fn nth<T>(items: impl Iterator<Item = Result<T>>, rank: u64) -> Result<Option<T>> {
+    for (item, at) in items.zip(0..) {
+        let item = item?;
+        if at == rank {
+            return Ok(Some(item));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,213 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::data::model::{Store, record_count};
+use crate::engine::Changes;
+
+/// A counted order beside a plain map of what it has to hold.
+struct Fixture {
+    store: Store,
+    place: OrderPlace,
+    counts: Counts,
+    model: BTreeMap<Bytes, Bytes>,
+}
+
+impl Fixture {
+    fn new(items: &'static [u8]) -> Self {
+        let place = OrderPlace { keyspace: 1, generation: 7, items, tag: 0x81 };
+        let (store, counts) = (Store::default(), Counts::default());
+        Self { store, place, counts, model: BTreeMap::new() }
+    }
+
+    fn order(&self) -> Order<'_> {
+        Order { read: &self.store, place: self.place, counts: &self.counts }
+    }
+
+    /// Toggles these items in one transaction and looks at everything.
+    fn toggle(&mut self, keys: impl IntoIterator<Item = Bytes>) {
+        let mut changes = OrderChanges::default();
+        for key in keys {
+            let value = Bytes::from(self.model.len().to_string());
+            if self.model.remove(&key).is_some() {
+                changes.delete(key);
+            } else {
+                self.model.insert(key.clone(), value.clone());
+                changes.insert(key, value);
+            }
+        }
+        let changes = {
+            let mut txn = self.store.txn();
+            changes.apply(&mut txn, self.place, &mut self.counts).unwrap();
+            txn.into_changes()
+        };
+        self.store.commit(changes);
+        self.order().check().unwrap();
+        let mut encoded = Vec::new();
+        self.counts.encode(&mut encoded);
+        assert!(encoded.len() <= Counts::ENCODED_LEN_MAX);
+        let decoded = Counts::decode(self.counts.len, &mut Reader::new(&encoded));
+        assert_eq!(decoded.as_ref(), Some(&self.counts));
+    }
+
+    /// Holds ranks, selections and walks against the model.
+    fn compare(&self, probes: &[Bytes]) {
+        let all: Vec<(Bytes, Bytes)> =
+            self.model.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let walk = |direction| {
+            let items = self.order().items(Bound::Unbounded, Bound::Unbounded, direction);
+            items.collect::<Result<Vec<_>>>().unwrap()
+        };
+        assert_eq!(walk(Direction::Forward), all);
+        assert!(walk(Direction::Reverse).into_iter().eq(all.iter().rev().cloned()));
+        let ranks = (0..all.len()).step_by(1 + all.len() / 200);
+        for rank in ranks.chain([all.len().saturating_sub(1), all.len(), all.len() + 9]) {
+            let expected = all.get(rank).cloned();
+            assert_eq!(self.order().at(rank as u64).unwrap(), expected, "rank {rank}");
+            if let Some((key, _)) = expected {
+                assert_eq!(self.order().rank(&key).unwrap(), rank as u64);
+            }
+        }
+        for probe in probes {
+            let expected = self.model.range(..probe.clone()).count();
+            assert_eq!(self.order().rank(probe).unwrap(), expected as u64);
+            let bounds = (Bound::Excluded(&probe[..]), Bound::Unbounded);
+            let found = self.order().items(bounds.0, bounds.1, Direction::Forward).next();
+            let expected = self.model.range::<[u8], _>(bounds).next();
+            assert_eq!(
+                found.transpose().unwrap().map(|item| item.0).as_ref(),
+                expected.map(|e| e.0)
+            );
+        }
+    }
+}
+
+fn number(number: u64) -> Bytes {
+    Bytes::copy_from_slice(&number.to_be_bytes())
+}
+
+/// Keys of many lengths with common prefixes, some longer than a bound; all before the tag.
+fn any_key() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        3 => proptest::collection::vec(0_u8..4, 1..7).prop_map(Bytes::from),
+        1 => proptest::collection::vec(0_u8..2, 0..5)
+            .prop_map(|tail| Bytes::from([vec![2; 30], tail].concat())),
+        1 => proptest::collection::vec(Just(255_u8), 1..40)
+            .prop_map(|tail| Bytes::from([vec![127], tail].concat())),
+        1 => any::<u64>().prop_map(|any| number(any >> 1)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_counts_as_a_map_does(
+        batches in proptest::collection::vec(
+            proptest::collection::vec(any_key(), 1..400), 1..12),
+        probes in proptest::collection::vec(any_key(), 20),
+        with_prefix: bool,
+    ) {
+        let mut fixture = Fixture::new(if with_prefix { &[0x80] } else { &[] });
+        for batch in batches {
+            fixture.toggle(batch);
+            fixture.compare(&probes);
+        }
+    }
+}
+
+#[test]
+fn three_levels_come_and_go() {
+    let mut fixture = Fixture::new(&[]);
+    let random = &mut fastrand::Rng::with_seed(7);
+    let keys: Vec<Bytes> = (0..60_000).map(|_| number(random.u64(..1 << 60))).collect();
+    fixture.toggle(keys.iter().cloned());
+    assert_eq!(fixture.counts.levels, 2);
+    let probes: Vec<Bytes> = (0..50).map(|_| number(random.u64(..1 << 60))).collect();
+    fixture.compare(&probes);
+    for chunk in keys.chunks(9_000) {
+        fixture.toggle(chunk.iter().cloned());
+    }
+    fixture.compare(&probes);
+    assert_eq!(fixture.counts, Counts::default());
+    assert_eq!(record_count(&fixture.store), 0, "nothing is left behind");
+}
+
+#[test]
+fn single_changes_keep_the_balance() {
+    let mut fixture = Fixture::new(&[0x80]);
+    let random = &mut fastrand::Rng::with_seed(8);
+    fixture.toggle((0..3_000).map(|at| number(at * 10)));
+    for round in 0..6 {
+        for _ in 0..200 {
+            // Around one place, so that its nodes are cut and joined.
+            fixture.toggle([number(1_000 * round + random.u64(..1_500))]);
+        }
+        fixture.compare(&[number(1_000 * round), number(29_999)]);
+    }
+}
+
+/// A count record takes part in a transaction only where an item comes or goes below it.
+#[test]
+fn a_change_writes_one_small_record_per_level() {
+    let mut fixture = Fixture::new(&[]);
+    fixture.toggle((0..30_000).map(|at| number(at * 2)));
+    assert_eq!(fixture.counts.levels, 2);
+    let mut changes = OrderChanges::default();
+    changes.insert(number(30_001), Bytes::new());
+    let mut txn = fixture.store.txn();
+    changes.apply(&mut txn, fixture.place, &mut fixture.counts.clone()).unwrap();
+    let Changes { writes, .. } = txn.into_changes();
+    assert_eq!(writes.len(), 3, "the item and two levels");
+    let bytes: usize =
+        writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+    assert!(bytes <= 3 * 32, "{bytes}");
+}
+
+/// What was deleted before an end is never met again: the bounds follow the items.
+#[test]
+fn the_bounds_follow_a_queue() {
+    let mut fixture = Fixture::new(&[]);
+    fixture.toggle((0..500).map(number));
+    for at in 0..2_000 {
+        fixture.toggle([number(500 + at), number(at)]);
+        assert_eq!(fixture.counts.first, number(at + 1));
+        assert_eq!(fixture.counts.end[..8], number(500 + at)[..]);
+    }
+    for at in (0..2_000).rev() {
+        fixture.toggle([number(at), number(500 + at)]);
+        assert_eq!(fixture.counts.first, number(at));
+    }
+    fixture.compare(&[number(100)]);
+}
+
+/// A store of which the check must find fault once `damage` has been at it.
+fn is_noticed(damage: impl FnOnce(&mut Fixture)) -> bool {
+    let mut fixture = Fixture::new(&[0x80]);
+    fixture.toggle((0..1_000).map(number));
+    damage(&mut fixture);
+    fixture.order().check().is_err()
+}
+
+#[test]
+fn damage_is_noticed() {
+    let put = |fixture: &mut Fixture, level, key: &[u8], value: Option<&[u8]>| {
+        let key = fixture.place.key(level, key);
+        let mut changes = Changes::default();
+        changes.writes.set(key, value.map(Bytes::copy_from_slice));
+        fixture.store.commit(changes);
+    };
+    assert!(!is_noticed(|_| {}));
+    assert!(is_noticed(|fixture| put(fixture, 0, &number(500), None)));
+    assert!(is_noticed(|fixture| put(fixture, 0, &number(0), None)));
+    assert!(is_noticed(|fixture| put(fixture, 1, b"", None)));
+    assert!(is_noticed(|fixture| put(fixture, 1, b"", Some(&[3]))));
+    assert!(is_noticed(|fixture| put(fixture, 2, b"", Some(&[3, 3]))));
+    assert!(is_noticed(|fixture| put(fixture, 1, &number(333), Some(&[3]))));
+    assert!(is_noticed(|fixture| fixture.counts.first = number(3)));
+    assert!(is_noticed(|fixture| fixture.counts.end = number(3)));
+    assert!(is_noticed(|fixture| fixture.counts.top = 3));
+    assert!(is_noticed(|fixture| fixture.counts.len = 3));
+}

@@ -1,0 +1,47 @@
+//! What the records of a list promise each other.
+
+use super::body::Dense;
+use super::{ELEMENTS, ListBody, listpack};
+use crate::data::collection::damaged;
+use crate::data::{key, packed};
+use crate::engine::{Direction, Read, Result};
+
+impl ListBody {
+    /// Fails where the elements do not fit the metadata: their number, their positions, their size.
+    /// Reads all of them.
+    pub(in crate::data) fn check(&self, read: &dyn Read, keyspace: u32) -> Result<()> {
+        match self {
+            Self::Packed { count, list } => {
+                let mut found = 0;
+                for entry in packed::entries(ELEMENTS, list) {
+                    entry?;
+                    found += 1;
+                }
+                ensure(found == *count, "a packed list is counted wrongly")
+            }
+            Self::Dense(dense) => dense.check(read, keyspace),
+        }
+    }
+}
+
+impl Dense {
+    fn check(self, read: &dyn Read, keyspace: u32) -> Result<()> {
+        let range = key::elements(keyspace, self.generation, 0, None);
+        let (mut found, mut bytes) = (0, 0);
+        for pair in read.scan(range, Direction::Forward) {
+            let (record, element) = pair?;
+            let place = key::parse_element(&record);
+            let expected = place
+                .is_some_and(|(position, name)| position == self.head + found && name.is_empty());
+            ensure(expected, "an element of a list is not at its position")?;
+            found += 1;
+            bytes += listpack::element_bytes(&element);
+        }
+        ensure(found == self.count, "the elements of a list are counted wrongly")?;
+        ensure(bytes == self.bytes, "the elements of a list are measured wrongly")
+    }
+}
+
+fn ensure(holds: bool, what: &str) -> Result<()> {
+    if holds { Ok(()) } else { Err(damaged(what)) }
+}

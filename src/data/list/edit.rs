@@ -1,0 +1,414 @@
+//! A list in a transaction.
+//!
+//! [`ListEdit`] takes what [`Edit::find`] has found, changes elements, and writes the metadata record
+//! once, when it is finished. In a list of element records a change in the middle moves what is
+//! between it and the nearer end by one position.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::body::Dense;
+use super::listpack::{Limit, element_bytes};
+use super::{ELEMENTS, ListBody, missing};
+use crate::data::packed;
+use crate::data::{Body, Edit, KeyType, Meta, StringForm, key};
+use crate::engine::coding::put_slice;
+use crate::engine::{Direction, Result};
+
+/// Where the first element of a new list is.
+const MIDDLE: u64 = 1 << 63;
+/// Fewer elements than these are not worth a new generation when the others go.
+const FEW: u64 = 64;
+
+/// One of the two ends of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Where the first element is.
+    Head,
+    /// Where the last one is.
+    Tail,
+}
+
+/// Where the elements are, while they change.
+#[derive(Debug)]
+enum Kept {
+    /// In the metadata record.
+    Packed { count: u64, list: Vec<u8> },
+    /// A record each.
+    Dense(Dense),
+}
+
+/// A list that is being changed. Nothing holds before [`ListEdit::finish`].
+pub struct ListEdit<'e, 'a> {
+    edit: &'e mut Edit<'a>,
+    key: &'e [u8],
+    old: Option<Meta>,
+    kept: Kept,
+    changes: u64,
+    /// Whether it may have become small enough for one record.
+    has_shrunk: bool,
+}
+
+impl<'a> Edit<'a> {
+    /// The list at `key`, for which [`Edit::find`] has answered `old`: a list or nothing.
+    pub fn change_list<'e>(&'e mut self, key: &'e [u8], old: Option<Meta>) -> ListEdit<'e, 'a> {
+        let kept = match old.as_ref().and_then(Meta::list) {
+            None => Kept::Packed { count: 0, list: Vec::new() },
+            Some(ListBody::Packed { count, list }) => {
+                Kept::Packed { count: *count, list: list.to_vec() }
+            }
+            Some(ListBody::Dense(dense)) => Kept::Dense(*dense),
+        };
+        ListEdit { edit: self, key, old, kept, changes: 0, has_shrunk: false }
+    }
+
+    /// Copies the element records of a list, if it has any, to database `db`, which is selected from
+    /// then on. The records pass through memory.
+    pub(in crate::data) fn copy_list(&mut self, of: &ListBody, db: u16) -> Result<ListBody> {
+        match of.generation() {
+            Some(generation) => Ok(of.with_generation(self.copy_records(generation, db)?)),
+            None => {
+                self.select(db);
+                Ok(of.clone())
+            }
+        }
+    }
+}
+
+impl ListEdit<'_, '_> {
+    /// How many elements there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        match &self.kept {
+            Kept::Packed { count, .. } => *count,
+            Kept::Dense(dense) => dense.count,
+        }
+    }
+
+    /// Adds elements at an end, one after the other.
+    pub fn push<'b>(
+        &mut self,
+        end: End,
+        elements: impl Iterator<Item = &'b Bytes> + Clone,
+    ) -> Result<()> {
+        self.make_room(elements.clone())?;
+        for element in elements {
+            self.changes += 1;
+            match &mut self.kept {
+                Kept::Packed { count, list } => {
+                    let at = if end == End::Head { 0 } else { list.len() };
+                    put_packed(list, at..at, element);
+                    *count += 1;
+                }
+                Kept::Dense(dense) => {
+                    let index = if end == End::Head { 0 } else { dense.count };
+                    self.grow(end, element);
+                    self.put(index, element.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up to `count` elements off an end; in the order in which they are taken.
+    pub fn pop(&mut self, end: End, count: u64) -> Result<Vec<Bytes>> {
+        let (len, count) = (self.count(), count.min(self.count()));
+        let (range, direction) = match end {
+            End::Head => (0..count, Direction::Forward),
+            End::Tail => (len - count..len, Direction::Reverse),
+        };
+        let popped = self.read(range.clone(), direction)?;
+        self.cut(range, &popped)?;
+        self.changes += count;
+        Ok(popped)
+    }
+
+    /// Replaces the element at `index`; answers whether there is one.
+    pub fn set(&mut self, index: u64, element: &Bytes) -> Result<bool> {
+        if index >= self.count() {
+            return Ok(false);
+        }
+        self.make_room(std::iter::once(element))?;
+        self.changes += 1;
+        self.has_shrunk = true;
+        let before = self.read(index..index + 1, Direction::Forward)?;
+        match &mut self.kept {
+            Kept::Packed { list, .. } => {
+                let range = places(list, index..index + 1)?;
+                put_packed(list, range, element);
+            }
+            Kept::Dense(dense) => {
+                dense.bytes -= total_bytes(&before);
+                dense.bytes += element_bytes(element);
+                self.put(index, element.clone());
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes everything but the elements `keep`, a part of the list. Counts as one change.
+    pub fn trim(&mut self, keep: Range<u64>) -> Result<()> {
+        let cut = self.count() - (keep.end - keep.start);
+        if cut == 0 {
+            return Ok(());
+        }
+        self.changes += 1;
+        let few = keep.end - keep.start;
+        if matches!(self.kept, Kept::Dense(_)) && few > 0 && few < FEW.max(cut / 4) && cut > FEW {
+            let kept = self.read(keep, Direction::Forward)?;
+            self.start_anew(&kept);
+            return Ok(());
+        }
+        for range in [keep.end..self.count(), 0..keep.start] {
+            // Where nothing stays nobody needs to know what it was.
+            let gone =
+                if few == 0 { vec![] } else { self.read(range.clone(), Direction::Forward)? };
+            self.cut(range, &gone)?;
+        }
+        Ok(())
+    }
+
+    /// Puts an element in front of the one at `index`, which is there.
+    pub fn insert(&mut self, index: u64, element: &Bytes) -> Result<()> {
+        self.make_room(std::iter::once(element))?;
+        self.changes += 1;
+        match &mut self.kept {
+            Kept::Packed { count, list } => {
+                let at = places(list, index..index)?;
+                put_packed(list, at, element);
+                *count += 1;
+            }
+            Kept::Dense(dense) => {
+                let after = dense.count - index;
+                if index < after {
+                    let moved = self.read(0..index, Direction::Forward)?;
+                    self.grow(End::Head, element);
+                    self.put_all(0, moved);
+                } else {
+                    let moved = self.read(index..index + after, Direction::Forward)?;
+                    self.grow(End::Tail, element);
+                    self.put_all(index + 1, moved);
+                }
+                self.put(index, element.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the elements at these indexes, which are there and ascend.
+    pub fn remove(&mut self, indexes: &[u64]) -> Result<()> {
+        let (Some(first), Some(last)) = (indexes.first(), indexes.last()) else { return Ok(()) };
+        let (first, last) = (*first, *last);
+        let removed = indexes.len() as u64;
+        self.changes += removed;
+        if let Kept::Packed { count, list } = &mut self.kept {
+            for index in indexes.iter().rev() {
+                let range = places(list, *index..*index + 1)?;
+                list.drain(range);
+            }
+            *count -= removed;
+            return Ok(());
+        }
+        let len = self.count();
+        let near_tail = len - first - removed <= last + 1 - removed;
+        let range = if near_tail { first..len } else { 0..last + 1 };
+        let (mut gone, mut moved) = (Vec::new(), Vec::new());
+        let mut indexes = indexes.iter().copied().peekable();
+        for (element, index) in self.read(range.clone(), Direction::Forward)?.into_iter().zip(range)
+        {
+            let is_gone = indexes.next_if_eq(&index).is_some();
+            if is_gone { gone.push(element) } else { moved.push(element) }
+        }
+        if near_tail {
+            self.put_all(first, moved);
+            self.cut(len - removed..len, &gone)
+        } else {
+            self.put_all(removed, moved);
+            self.cut(0..removed, &gone)
+        }
+    }
+
+    /// Writes the metadata record, or deletes the key where no element is left. Answers how many are.
+    pub fn finish(mut self) -> Result<u64> {
+        let count = self.count();
+        if self.changes == 0 {
+            return Ok(count);
+        }
+        self.take_back()?;
+        let old = self.old.take();
+        let body = match self.kept {
+            Kept::Packed { count, list } => ListBody::Packed { count, list: list.into() },
+            Kept::Dense(dense) => ListBody::Dense(dense),
+        };
+        let new = (count > 0).then(|| Meta {
+            kind: KeyType::List,
+            expires_ms: old.as_ref().and_then(|meta| meta.expires_ms),
+            form: StringForm::Natural,
+            body: Body::List(body),
+        });
+        self.edit.replace_collection(self.key, old.as_ref(), new.as_ref(), self.changes);
+        Ok(count)
+    }
+
+    fn limit(&self) -> Limit {
+        Limit(self.edit.context().packing.list_size)
+    }
+
+    /// Elements of this range, which are there.
+    fn read(&self, range: Range<u64>, direction: Direction) -> Result<Vec<Bytes>> {
+        match &self.kept {
+            Kept::Packed { list, .. } => {
+                let places = places(list, range)?;
+                let part = Bytes::copy_from_slice(list.get(places).ok_or_else(missing)?);
+                super::walk_packed(&part, 0, u64::MAX, direction).collect()
+            }
+            Kept::Dense(dense) => {
+                let (read, keyspace) = (&self.edit.txn, self.edit.keyspace);
+                dense.walk(read, keyspace, range.start, range.end, direction).collect()
+            }
+        }
+    }
+
+    /// Takes a range at one of the ends away, which held `gone`.
+    fn cut(&mut self, range: Range<u64>, gone: &[Bytes]) -> Result<()> {
+        self.has_shrunk = true;
+        match &mut self.kept {
+            Kept::Packed { count, list } => {
+                let places = places(list, range.clone())?;
+                list.drain(places);
+                *count -= range.end - range.start;
+            }
+            Kept::Dense(dense) => {
+                let (head, generation) = (dense.head, dense.generation);
+                if range.end - range.start == dense.count {
+                    // All records go with their generation.
+                    self.kept = Kept::Packed { count: 0, list: Vec::new() };
+                    return Ok(());
+                }
+                dense.count -= range.end - range.start;
+                dense.bytes = dense.bytes.saturating_sub(total_bytes(gone));
+                if range.start == 0 {
+                    dense.head += range.end;
+                }
+                for index in range {
+                    let record = key::element(self.edit.keyspace, generation, head + index, b"");
+                    self.edit.txn.delete(Bytes::copy_from_slice(&record));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the list one more position at an end, for this element or one that makes room for it.
+    fn grow(&mut self, end: End, element: &[u8]) {
+        if let Kept::Dense(dense) = &mut self.kept {
+            if end == End::Head {
+                dense.head -= 1;
+            }
+            dense.count += 1;
+            dense.bytes += element_bytes(element);
+        }
+    }
+
+    /// Writes the record of the element at `index`.
+    fn put(&mut self, index: u64, element: Bytes) {
+        if let Kept::Dense(dense) = &self.kept {
+            self.edit.put_ordered(dense.generation, dense.head + index, b"", element);
+        }
+    }
+
+    /// Writes the records from `index` on.
+    fn put_all(&mut self, index: u64, elements: Vec<Bytes>) {
+        for (index, element) in (index..).zip(elements) {
+            self.put(index, element);
+        }
+    }
+
+    /// Gives each element a record of its own where these, which come, would be too much for one
+    /// record. As in Redis their lengths are taken for their sizes.
+    fn make_room<'b>(&mut self, coming: impl Iterator<Item = &'b Bytes>) -> Result<()> {
+        let Kept::Packed { count, list } = &self.kept else { return Ok(()) };
+        let (mut coming_bytes, mut coming_count) = (0, 0);
+        for element in coming {
+            coming_bytes += element.len() as u64;
+            coming_count += 1;
+        }
+        let count = count + coming_count;
+        let limit = self.limit();
+        if limit.surely_holds(list.len() as u64 + coming_bytes, count) {
+            return Ok(());
+        }
+        let mut bytes = coming_bytes;
+        for entry in packed::entries(ELEMENTS, list) {
+            bytes += element_bytes(entry?.name);
+        }
+        if limit.is_exceeded(bytes, count) {
+            let elements = self.read(0..self.count(), Direction::Forward)?;
+            self.start_anew(&elements);
+        }
+        Ok(())
+    }
+
+    /// Gives each of these elements, from now on the whole list, a record under a new generation.
+    fn start_anew(&mut self, elements: &[Bytes]) {
+        self.has_shrunk = true;
+        let generation = self.edit.next_generation();
+        let (count, bytes) = (elements.len() as u64, total_bytes(elements));
+        self.kept = Kept::Dense(Dense { generation, head: MIDDLE, count, bytes });
+        for (index, element) in (0..).zip(elements) {
+            // Not the whole record that it was a part of.
+            self.put(index, Bytes::copy_from_slice(element));
+        }
+    }
+
+    /// Makes one record of a list that has shrunk to half of what one holds.
+    fn take_back(&mut self) -> Result<()> {
+        let Kept::Dense(dense) = self.kept else { return Ok(()) };
+        let (count, bytes) = (dense.count, dense.bytes);
+        if !self.has_shrunk || count == 0 || !self.limit().takes_back(bytes, count) {
+            return Ok(());
+        }
+        let elements = self.read(0..count, Direction::Forward)?;
+        let mut list = Vec::new();
+        elements.iter().for_each(|element| put_slice(&mut list, element));
+        self.kept = Kept::Packed { count, list };
+        Ok(())
+    }
+}
+
+/// What these elements take in a listpack, without its frame.
+fn total_bytes(elements: &[Bytes]) -> u64 {
+    elements.iter().map(|element| element_bytes(element)).sum()
+}
+
+/// Where elements of a packed list begin and end.
+fn places(list: &[u8], range: Range<u64>) -> Result<Range<usize>> {
+    let mut places = list.len()..list.len();
+    if range.start == 0 {
+        places.start = 0;
+    }
+    for (entry, index) in packed::entries(ELEMENTS, list).zip(0..=range.end) {
+        let start = entry?.range.start;
+        if index == range.start {
+            places.start = start;
+        }
+        if index == range.end {
+            places.end = start;
+        }
+    }
+    Ok(places)
+}
+
+/// Replaces a part of a packed list by an element.
+fn put_packed(list: &mut Vec<u8>, range: Range<usize>, element: &[u8]) {
+    let mut entry = Vec::with_capacity(element.len() + 5);
+    put_slice(&mut entry, element);
+    list.splice(range, entry);
+}
+
+impl std::fmt::Debug for ListEdit<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ListEdit").field("kept", &self.kept).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,182 @@
+//! Lists, read. [`ListEdit`] changes them.
+//!
+//! A small list is a packed list in its metadata record, up to `list-max-listpack-size`. With the push
+//! that crosses it each element gets a record of its own, keyed under the generation by its *position*,
+//! a number that starts in the middle of its range; the metadata record keeps the position of the
+//! head and the count. Positions have no gaps: element `i` is at `head + i`, a push or a pop is one
+//! record and the metadata, and a range is read from where it starts, however much was popped before.
+//! A list that shrinks to half the threshold becomes one record again.
+//!
+//! ```text
+//! key of an element record    generation, then the position (u64, big-endian)
+//! its value                   the element
+//! ```
+
+use bytes::Bytes;
+
+pub use self::body::ListBody;
+pub use self::edit::{End, ListEdit};
+
+mod body;
+mod check;
+mod edit;
+mod listpack;
+
+use self::body::Dense;
+use super::collection::damaged;
+use super::packed::{self, Shape};
+use super::{Body, Edit, Meta, View, key};
+use crate::engine::{Direction, Read, Result};
+
+/// The shape of a packed list of elements.
+const ELEMENTS: Shape = Shape { values: false, expiries: false };
+/// Up to so many elements are looked up one by one; more are walked.
+const LOOK_UPS_MAX: u64 = 16;
+
+/// A running walk over elements.
+pub type ListWalk<'a> = Box<dyn Iterator<Item = Result<Bytes>> + 'a>;
+
+/// The elements of one list.
+#[derive(Clone, Copy)]
+pub struct List<'a> {
+    read: &'a dyn Read,
+    keyspace: u32,
+    body: &'a ListBody,
+}
+
+impl Meta {
+    /// Where the elements are, of a list.
+    #[must_use]
+    pub fn list(&self) -> Option<&ListBody> {
+        match &self.body {
+            Body::List(body) => Some(body),
+            _ => None,
+        }
+    }
+}
+
+impl View<'_> {
+    /// The elements of the key for which [`View::find`] has answered `meta`; `None` where it is no
+    /// list.
+    pub fn list<'a>(&'a self, meta: &'a Meta) -> Option<List<'a>> {
+        Some(List { read: self.read(), keyspace: self.keyspace(), body: meta.list()? })
+    }
+}
+
+impl Edit<'_> {
+    /// The elements of the key for which [`Edit::find`] has answered `meta`; `None` where it is no
+    /// list.
+    pub fn list<'a>(&'a self, meta: &'a Meta) -> Option<List<'a>> {
+        Some(List { read: &self.txn, keyspace: self.keyspace, body: meta.list()? })
+    }
+}
+
+impl<'a> List<'a> {
+    /// How many elements there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.body.count()
+    }
+
+    /// The element at `index`; `None` behind the last one.
+    pub fn get(&self, index: u64) -> Result<Option<Bytes>> {
+        self.walk(index, index.saturating_add(1), Direction::Forward).next().transpose()
+    }
+
+    /// The elements from index `from` up to `to`, which does not belong to the range; as far as there
+    /// are any. Backwards the last of them comes first.
+    #[must_use]
+    pub fn walk(&self, from: u64, to: u64, direction: Direction) -> ListWalk<'a> {
+        let to = to.min(self.count());
+        let from = from.min(to);
+        match self.body {
+            ListBody::Packed { list, .. } => walk_packed(list, from, to, direction),
+            ListBody::Dense(dense) => dense.walk(self.read, self.keyspace, from, to, direction),
+        }
+    }
+
+    /// All elements in order.
+    #[must_use]
+    pub fn walk_all(&self) -> ListWalk<'a> {
+        self.walk(0, self.count(), Direction::Forward)
+    }
+
+    /// Bytes that the elements take in records: of all where `samples` is 0, else told from so many
+    /// of them.
+    pub fn size_bytes(&self, samples: u64) -> Result<u64> {
+        /// Generation and position of a record, and what the engine adds to one.
+        const RECORD_BYTES: u64 = 48;
+
+        if self.body.is_inline() {
+            return Ok(self.body.packed_bytes().len() as u64);
+        }
+        let seen = if samples == 0 { self.count() } else { samples.min(self.count()) };
+        let mut bytes: u64 = 0;
+        for element in self.walk(0, seen, Direction::Forward) {
+            bytes += element?.len() as u64 + RECORD_BYTES;
+        }
+        let all = u128::from(bytes) * u128::from(self.count()) / u128::from(seen.max(1));
+        Ok(u64::try_from(all).unwrap_or(u64::MAX))
+    }
+}
+
+/// Elements `from..to` of a packed list.
+fn walk_packed(list: &Bytes, from: u64, to: u64, direction: Direction) -> ListWalk<'_> {
+    let skipped = usize::try_from(from).unwrap_or(usize::MAX);
+    let taken = usize::try_from(to - from).unwrap_or(usize::MAX);
+    let elements = packed::entries(ELEMENTS, list)
+        .map(|entry| Ok(list.slice_ref(entry?.name)))
+        .skip(skipped)
+        .take(taken);
+    match direction {
+        Direction::Forward => Box::new(elements),
+        Direction::Reverse => {
+            let mut elements: Vec<Result<Bytes>> = elements.collect();
+            elements.reverse();
+            Box::new(elements.into_iter())
+        }
+    }
+}
+
+fn missing() -> crate::engine::Error {
+    damaged("an element of a list is missing")
+}
+
+impl Dense {
+    /// Elements `from..to`, which are there.
+    fn walk<'a>(
+        self,
+        read: &'a dyn Read,
+        keyspace: u32,
+        from: u64,
+        to: u64,
+        direction: Direction,
+    ) -> ListWalk<'a> {
+        let (start, end) = (self.head + from, self.head + to);
+        let place = move |step: u64| match direction {
+            Direction::Forward => start + step,
+            Direction::Reverse => end - 1 - step,
+        };
+        if to - from <= LOOK_UPS_MAX {
+            return Box::new((0..to - from).map(move |step| {
+                let record = key::element(keyspace, self.generation, place(step), b"");
+                read.get(&record)?.ok_or_else(missing)
+            }));
+        }
+        let range = key::elements(keyspace, self.generation, start, Some(end));
+        let mut records = read.scan(range, direction);
+        Box::new((0..to - from).map(move |step| {
+            let (record, element) = records.next().ok_or_else(missing)??;
+            match key::parse_element(&record) {
+                Some((position, _)) if position == place(step) => Ok(element),
+                _ => Err(missing()),
+            }
+        }))
+    }
+}
+
+impl std::fmt::Debug for List<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("List").field("body", self.body).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,230 @@
+//! A call that may wait for keys, on the side of its connection.
+//!
+//! The call goes to the writer, which runs it, or keeps it and says so. From then on it has a
+//! [`Ticket`]: the writer marks it served before what it did for the call is committed, the connection
+//! marks it withdrawn when the time is up, when `CLIENT UNBLOCK` ends the wait, or when its task ends.
+//! Whoever is first decides. So a call that has gone takes nothing, and no time is kept by the writer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::dispatch::{Dispatcher, WARMINGS_MAX};
+use super::group::{Call, Done};
+use super::message::Message;
+use super::output::Output;
+use crate::commands::{Client, Error, ServerState, ShutdownPhase, Unblock};
+use crate::data::Edit;
+use crate::engine::{self, ReadMode, Txn};
+use crate::protocol::Reply;
+
+const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+
+/// A call that may wait.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// What is called.
+    pub(crate) call: Call,
+    /// Selected database of the connection.
+    pub(crate) db: u16,
+    /// `CLIENT NO-TOUCH`.
+    pub(crate) no_touch: bool,
+    /// Who calls.
+    pub(crate) client: Arc<Client>,
+    /// Whether it still waits.
+    pub(crate) ticket: Ticket,
+}
+
+/// What the writer says of a call that waits.
+#[derive(Debug)]
+pub(crate) struct Waits {
+    /// For how long, in milliseconds; without an end where `None`.
+    pub(crate) timeout_ms: Option<u64>,
+    /// What the call answers when the time is up.
+    pub(crate) on_timeout: Reply,
+}
+
+const WAITING: u8 = 0;
+const SERVED: u8 = 1;
+const WITHDRAWN: u8 = 2;
+
+/// Whether a call waits, was served, or was withdrawn; decided once.
+#[derive(Debug, Default)]
+pub(crate) struct Ticket(AtomicU8);
+
+impl Ticket {
+    /// The call is served now; false where it was withdrawn.
+    pub(super) fn serve(&self) -> bool {
+        self.decide(SERVED)
+    }
+
+    /// Whether the call was withdrawn.
+    pub(super) fn is_withdrawn(&self) -> bool {
+        self.0.load(Ordering::Acquire) == WITHDRAWN
+    }
+
+    /// The call does not wait any more; false where it was served.
+    fn withdraw(&self) -> bool {
+        self.decide(WITHDRAWN)
+    }
+
+    fn decide(&self, outcome: u8) -> bool {
+        self.0.compare_exchange(WAITING, outcome, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// Withdraws a call when its connection ends.
+struct Guard<'a>(&'a Ticket);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.0.withdraw();
+    }
+}
+
+/// How a wait ended, if it was not by `CLIENT UNBLOCK`.
+enum End {
+    Served(Option<Done>),
+    TimeIsUp,
+    ServerStops,
+}
+
+impl Dispatcher {
+    /// Runs a call that may wait for keys; nothing else of the connection runs meanwhile.
+    pub(super) async fn block(&mut self, call: Call, output: &mut Output) {
+        self.last_ended_ns = None;
+        self.state.access.settle();
+        let mut asked = self.asked(call);
+        let mut warmings = 0;
+        let done = loop {
+            let mode =
+                if warmings > WARMINGS_MAX { ReadMode::Blocking } else { ReadMode::Resident };
+            let done = attempt(&self.state, &self.writer, &asked, mode).await;
+            match done {
+                Some(Done { result: Err(Error::Engine(engine::Error::WouldBlock)), .. }) => {}
+                done => break done,
+            }
+            warmings += 1;
+            asked = warm(&self.state, asked).await;
+        };
+        match done {
+            Some(Done { result, elapsed_ns }) => {
+                self.finished(&asked.call, result, elapsed_ns, output);
+            }
+            // The server is ending, and so does the conversation.
+            None => self.session.close(),
+        }
+    }
+
+    fn asked(&self, call: Call) -> Arc<Asked> {
+        Arc::new(Asked {
+            call,
+            db: self.session.db,
+            no_touch: self.session.no_touch,
+            client: Arc::clone(&self.session.client),
+            ticket: Ticket::default(),
+        })
+    }
+}
+
+/// Has the writer run the call, and waits as long as the call says; `None` when the server ends.
+async fn attempt(
+    state: &ServerState,
+    writer: &mpsc::Sender<Message>,
+    asked: &Arc<Asked>,
+    mode: ReadMode,
+) -> Option<Done> {
+    let _guard = Guard(&asked.ticket);
+    let (waits, waiting) = oneshot::channel();
+    let (done, mut ended) = oneshot::channel();
+    let message = Message::Blocking { asked: Arc::clone(asked), mode, waits, done };
+    writer.send(message).await.ok()?;
+    let Ok(Waits { timeout_ms, on_timeout }) = waiting.await else { return ended.await.ok() };
+    let wait = async {
+        tokio::select! {
+            biased;
+            done = &mut ended => End::Served(done.ok()),
+            () = sleep(timeout_ms) => End::TimeIsUp,
+            () = stops(state) => End::ServerStops,
+        }
+    };
+    let end = asked.client.blocked_on(wait).await;
+    if let Ok(End::Served(done)) = end {
+        return done;
+    }
+    if !asked.ticket.withdraw() {
+        return ended.await.ok();
+    }
+    let result = match end {
+        Ok(End::Served(_) | End::ServerStops) => return None,
+        Ok(End::TimeIsUp) | Err(Unblock::Timeout) => Ok(on_timeout),
+        Err(Unblock::Error) => Err(Error::Text(UNBLOCKED.to_owned())),
+    };
+    Some(Done { result, elapsed_ns: 0 })
+}
+
+async fn sleep(timeout_ms: Option<u64>) {
+    match timeout_ms {
+        Some(timeout_ms) => tokio::time::sleep(Duration::from_millis(timeout_ms)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the server closes its connections.
+async fn stops(state: &ServerState) {
+    let mut phases = state.shutdown.subscribe();
+    if phases.wait_for(|phase| *phase == ShutdownPhase::Closing).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Runs the call on the blocking pool, over a transaction that is thrown away, so that the blocks that
+/// it needs are in memory when the writer runs it; the same call with a new ticket.
+async fn warm(state: &Arc<ServerState>, asked: Arc<Asked>) -> Arc<Asked> {
+    let Asked { call, db, no_touch, client, .. } = &*asked;
+    let call = Call { command: call.command, request: call.request.clone() };
+    let again = Asked {
+        call,
+        db: *db,
+        no_touch: *no_touch,
+        client: Arc::clone(client),
+        ticket: Ticket::default(),
+    };
+    let again = Arc::new(again);
+    state.metrics.writes_warmed.add(1);
+    let (state, warmed) = (Arc::clone(state), Arc::clone(&again));
+    let run = tokio::task::spawn_blocking(move || {
+        if let Err(error) = dry_run(&state, &warmed) {
+            tracing::trace!(%error, "the warming run failed; the writer will tell");
+        }
+    });
+    if let Err(error) = run.await {
+        std::panic::resume_unwind(error.into_panic());
+    }
+    again
+}
+
+fn dry_run(state: &ServerState, asked: &Asked) -> Result<(), Error> {
+    let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
+    let txn = Txn::new(&snapshot, snapshot.seq() + 1);
+    let mut edit = Edit::new(txn, state.context(asked.db, false))?;
+    super::writer::run_in(&mut edit, &asked.call).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_decided_once() {
+        let ticket = Ticket::default();
+        assert!(!ticket.is_withdrawn());
+        assert!(ticket.serve());
+        assert!(!ticket.withdraw() && !ticket.is_withdrawn());
+        let ticket = Ticket::default();
+        drop(Guard(&ticket));
+        assert!(ticket.is_withdrawn() && !ticket.serve());
+    }
+}

@@ -1,0 +1,241 @@
+//! The calls that wait for keys, on the side of the writer.
+//!
+//! They wait in line by database and key, in the order in which they came. After each transaction
+//! the writer looks whether it has made something that somebody waits for, and runs the calls of
+//! that line again, each as a transaction of its own, until one finds nothing. What such a call makes
+//! may be what another waits for.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::account;
+use super::blocking::{Asked, Waits};
+use super::group::Done;
+use super::message::Waiting;
+use super::writer::WriterTask;
+use crate::commands::{Args, Attempt, CommandResult, Error, Run, Wait};
+use crate::data::{Edit, KeyType, Ready};
+use crate::engine::{self, ReadMode, Writer};
+
+/// Database and key.
+type Place = (u16, Bytes);
+
+/// A call that waits.
+#[derive(Debug)]
+struct Waiter {
+    asked: Arc<Asked>,
+    keys: Vec<Bytes>,
+    kind: KeyType,
+    /// With which words it is run again, where that are not its own.
+    words: Option<Vec<Bytes>>,
+    done: oneshot::Sender<Done>,
+}
+
+/// All calls that wait.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    /// By number; numbers ascend in the order in which the calls came.
+    by_number: BTreeMap<u64, Waiter>,
+    lines: HashMap<Place, BTreeSet<u64>>,
+    last_number: u64,
+}
+
+impl Waiters {
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_number.is_empty()
+    }
+
+    /// Forgets those that were withdrawn.
+    pub(super) fn sweep(&mut self) {
+        let withdrawn: Vec<u64> = self
+            .by_number
+            .iter()
+            .filter(|(_, waiter)| waiter.asked.ticket.is_withdrawn())
+            .map(|(number, _)| *number)
+            .collect();
+        for number in withdrawn {
+            self.remove(number);
+        }
+    }
+
+    fn add(&mut self, waiter: Waiter) {
+        self.last_number += 1;
+        for key in &waiter.keys {
+            let line = self.lines.entry((waiter.asked.db, key.clone())).or_default();
+            line.insert(self.last_number);
+        }
+        self.by_number.insert(self.last_number, waiter);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Waiter> {
+        let waiter = self.by_number.remove(&number)?;
+        for key in &waiter.keys {
+            let place = (waiter.asked.db, key.clone());
+            if let Some(line) = self.lines.get_mut(&place) {
+                line.remove(&number);
+                if line.is_empty() {
+                    self.lines.remove(&place);
+                }
+            }
+        }
+        Some(waiter)
+    }
+
+    /// The first in the line with this number or a later one.
+    fn next(&self, place: &Place, from: u64) -> Option<(u64, &Waiter)> {
+        let number = *self.lines.get(place)?.range(from..).next()?;
+        Some((number, self.by_number.get(&number)?))
+    }
+
+    /// The keys of a database that somebody waits for; the one that was waited for first comes first.
+    fn keys_of(&self, db: u16) -> Vec<Bytes> {
+        let lines = self.lines.iter().filter(|((line_db, _), _)| *line_db == db);
+        let mut keys: Vec<_> = lines.map(|((_, key), line)| (line.first(), key.clone())).collect();
+        keys.sort_unstable();
+        keys.into_iter().map(|(_, key)| key).collect()
+    }
+}
+
+/// How an attempt went.
+enum Tried {
+    /// The call is done, and has made these places ready.
+    Done(CommandResult, Vec<Ready>),
+    /// There is nothing yet.
+    Nothing(Wait),
+    /// It would have had to wait on the disk.
+    WouldBlock,
+    /// Nobody asks any more.
+    Withdrawn,
+}
+
+impl WriterTask {
+    /// Runs a call that may wait for the first time.
+    pub(super) fn run_blocking(
+        &mut self,
+        asked: Arc<Asked>,
+        mode: ReadMode,
+        waits: oneshot::Sender<Waits>,
+        done: oneshot::Sender<Done>,
+    ) {
+        let started_ns = self.state.clock.monotonic_ns();
+        match self.attempt(&asked, None, mode) {
+            Tried::Done(result, ready) => {
+                self.serve(ready);
+                self.done(result, started_ns, done);
+            }
+            Tried::Nothing(Wait { keys, kind, timeout_ms, on_timeout, again }) => {
+                if waits.send(Waits { timeout_ms, on_timeout }).is_ok() {
+                    self.waiters.add(Waiter { asked, keys, kind, words: again, done });
+                }
+            }
+            Tried::WouldBlock => {
+                let result = Err(Error::Engine(engine::Error::WouldBlock));
+                drop(done.send(Done { result, elapsed_ns: 0 }));
+            }
+            Tried::Withdrawn => {}
+        }
+        self.state.access.settle();
+    }
+
+    /// Runs the calls that wait for what has become ready, in the order in which they came.
+    pub(super) fn serve(&mut self, ready: Vec<Ready>) {
+        let mut ready = VecDeque::from(ready);
+        while let Some(Ready { db, key, kind }) = ready.pop_front() {
+            match key {
+                Some(key) => self.serve_line(&(db, key), kind, &mut ready),
+                None => {
+                    let keys = self.waiters.keys_of(db).into_iter();
+                    ready.extend(keys.map(|key| Ready { db, key: Some(key), kind: None }));
+                }
+            }
+        }
+    }
+
+    fn serve_line(&mut self, place: &Place, kind: Option<KeyType>, ready: &mut VecDeque<Ready>) {
+        let mut from = 0;
+        while let Some((number, waiter)) = self.waiters.next(place, from) {
+            from = number + 1;
+            if kind.is_some_and(|kind| kind != waiter.kind) {
+                continue;
+            }
+            let started_ns = self.state.clock.monotonic_ns();
+            let (asked, words) = (Arc::clone(&waiter.asked), waiter.words.clone());
+            let tried = if is_gone(&asked) {
+                Tried::Withdrawn
+            } else {
+                // What it reads was written just now, but for what is known of another key.
+                self.attempt(&asked, words.as_deref(), ReadMode::Blocking)
+            };
+            match tried {
+                // A stream is read by all; of anything else there is nothing left.
+                Tried::Nothing(_) if kind.is_some_and(|kind| kind != KeyType::Stream) => return,
+                Tried::Nothing(_) | Tried::WouldBlock => {}
+                Tried::Withdrawn => drop(self.waiters.remove(number)),
+                Tried::Done(result, made) => {
+                    ready.extend(made);
+                    if let Some(waiter) = self.waiters.remove(number) {
+                        self.done(result, started_ns, waiter.done);
+                    }
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, result: CommandResult, started_ns: u64, to: oneshot::Sender<Done>) {
+        let elapsed_ns = self.state.clock.monotonic_ns() - started_ns;
+        self.answer_later(Waiting::Call(Done { result, elapsed_ns }, to));
+    }
+
+    /// Runs a call once, as a transaction of its own, with its own words or with these.
+    fn attempt(&mut self, asked: &Asked, words: Option<&[Bytes]>, mode: ReadMode) -> Tried {
+        match self.try_once(asked, words, mode) {
+            Ok(tried) => tried,
+            Err(Error::Engine(engine::Error::WouldBlock)) => Tried::WouldBlock,
+            Err(error) if asked.ticket.serve() => Tried::Done(Err(error), Vec::new()),
+            Err(_) => Tried::Withdrawn,
+        }
+    }
+
+    fn try_once(
+        &mut self,
+        asked: &Asked,
+        words: Option<&[Bytes]>,
+        mode: ReadMode,
+    ) -> Result<Tried, Error> {
+        let Asked { call, db, no_touch, ticket, .. } = asked;
+        let (Run::Blocking(handler) | Run::ReadOrBlock(_, handler)) = call.command.spec.run else {
+            unreachable!("only calls that may wait are sent as such")
+        };
+        let txn = self.writer.begin(mode)?;
+        let mut edit = Edit::new(txn, self.state.context(*db, !no_touch))?;
+        if !self.waiters.is_empty() {
+            edit.note_ready();
+        }
+        let words = words.unwrap_or(&call.request.args);
+        let answer = handler(&mut edit, &mut Args::new(words, call.command.name_words))?;
+        let ready = edit.take_ready();
+        let (changes, outcome) = edit.finish()?;
+        Writer::check_limits(&changes)?;
+        if matches!(answer, Attempt::Done(_)) && !ticket.serve() {
+            return Ok(Tried::Withdrawn);
+        }
+        if !changes.is_empty() {
+            self.writer.commit(changes);
+        }
+        account::edit(&self.state, &outcome);
+        Ok(match answer {
+            Attempt::Done(reply) => Tried::Done(Ok(reply), ready),
+            // That an expired key was deleted is all that can have happened.
+            Attempt::Wait(wait) => Tried::Nothing(wait),
+        })
+    }
+}
+
+/// Whether nobody is there any more who would get the answer.
+fn is_gone(asked: &Asked) -> bool {
+    asked.ticket.is_withdrawn() || asked.client.is_killed() || asked.client.is_hung_up()
+}
