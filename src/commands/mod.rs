@@ -39,6 +39,9 @@ mod stopping;
 mod string;
 pub mod table;
 mod typed;
+mod zset;
+mod zset_algebra;
+mod zset_range;
 
 pub use arg::{Arg, ArgKind};
 pub use args::Args;
@@ -66,6 +69,9 @@ const FAMILIES: &[&[CommandSpec]] = &[
     hash_expire::COMMANDS,
     set::COMMANDS,
     set_algebra::COMMANDS,
+    zset::COMMANDS,
+    zset_range::COMMANDS,
+    zset_algebra::COMMANDS,
     keyspace::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

@@ -58,6 +58,7 @@ pub(super) fn encoding_name(meta: &Meta) -> &'static str {
             Layout::Expiring(_) => "listpackex",
             Layout::Integers(_) => "intset",
             Layout::Exploded { .. } => "hashtable",
+            Layout::Ordered { .. } => "skiplist",
         };
     }
     match (&meta.body, meta.form) {
@@ -76,6 +77,8 @@ pub(crate) fn packing(settings: &Settings) -> Packing {
         set_integers: settings.set_max_intset_entries,
         set_entries: settings.set_max_listpack_entries,
         set_value: settings.set_max_listpack_value,
+        zset_entries: settings.zset_max_listpack_entries,
+        zset_value: settings.zset_max_listpack_value,
     }
 }
 

@@ -75,6 +75,10 @@ pub enum Group {
     Hash,
     /// Sets.
     Set,
+    /// Sorted sets.
+    SortedSet,
+    /// Sorted sets of places on earth.
+    Geo,
     /// Keys of any type.
     Generic,
     /// Strings as arrays of bits.
@@ -95,6 +99,8 @@ impl Group {
             Self::String => "string",
             Self::Hash => "hash",
             Self::Set => "set",
+            Self::SortedSet => "sorted_set",
+            Self::Geo => "geo",
             Self::Generic => "generic",
             Self::Bitmap => "bitmap",
             Self::HyperLogLog => "hyperloglog",

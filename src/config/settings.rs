@@ -156,6 +156,10 @@ pub struct Settings {
     pub set_max_listpack_entries: u64,
     /// Bytes of a member up to which a set is one record.
     pub set_max_listpack_value: u64,
+    /// Members up to which a sorted set is one record.
+    pub zset_max_listpack_entries: u64,
+    /// Bytes of a member up to which a sorted set is one record.
+    pub zset_max_listpack_value: u64,
     /// How hard active expiry works, 1 to 10.
     pub active_expire_effort: u32,
     /// Background ticks per second.
@@ -219,6 +223,8 @@ impl Settings {
             set_max_intset_entries: Default::default(),
             set_max_listpack_entries: Default::default(),
             set_max_listpack_value: Default::default(),
+            zset_max_listpack_entries: Default::default(),
+            zset_max_listpack_value: Default::default(),
             active_expire_effort: Default::default(),
             hz: Default::default(),
             loglevel: Default::default(),

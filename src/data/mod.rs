@@ -7,6 +7,8 @@
 //! - [`Collection`] is what the metadata record says of a hash or a set, `packed`, `integers` and
 //!   `exploded` are the ways its elements are kept, [`Elements`] reads them whatever way that is;
 //!   [`HashEdit`] and [`SetEdit`] change them.
+//! - `counted` is an order of records that knows ranks; [`SortedSet`] reads a sorted set by score or
+//!   rank, [`ZSetEdit`] changes it.
 //! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
 //! - [`Access`] and [`Cursors`] are shared memory beside the records; [`CursorFile`] keeps the cursors
 //!   over a restart.
@@ -42,8 +44,11 @@ mod pick;
 mod root;
 mod set;
 mod set_algebra;
+mod sorted;
 mod string;
 mod view;
+mod zset;
+mod zset_algebra;
 
 pub use access::Access;
 pub use bit_edit::BitEdit;
@@ -51,6 +56,7 @@ pub use bit_field::{FieldType, Overflow};
 pub use bit_op::BitOperation;
 pub use collection::{Collection, Layout, Packing};
 pub use context::Context;
+pub use counted::Counts;
 pub use cursors::{CursorFile, Cursors, Place};
 pub use edit::{Edit, EditOutcome};
 pub use elements::{Element, Elements};
@@ -63,8 +69,13 @@ pub use hyperloglog::{
     Corrupted, HYPERLOGLOG_BYTES_MAX, HyperLogLog, REGISTERS, Registers, Run as RegisterRun,
 };
 pub use meta::{Body, KeyType, Meta, StringForm};
-pub use number::parse_int;
+pub use number::{parse_double, parse_int};
 pub use root::{Database, RootRef};
 pub use set::SetEdit;
 pub use set_algebra::{difference, intersection, union};
+pub use sorted::{LexBound, LexRange, Scored, ScoredWalk, SortedSet, Span};
 pub use view::{ReadOutcome, View};
+pub use zset::ZSetEdit;
+pub use zset_algebra::{
+    Aggregate, Source, in_order, scored_difference, scored_intersection, scored_union,
+};

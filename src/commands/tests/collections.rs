@@ -15,8 +15,18 @@ pub(super) const BOTH: [Packing; 2] = [
         set_integers: 512,
         set_entries: 128,
         set_value: 64,
+        zset_entries: 128,
+        zset_value: 64,
     },
-    Packing { hash_entries: 0, hash_value: 0, set_integers: 0, set_entries: 0, set_value: 0 },
+    Packing {
+        hash_entries: 0,
+        hash_value: 0,
+        set_integers: 0,
+        set_entries: 0,
+        set_value: 0,
+        zset_entries: 0,
+        zset_value: 0,
+    },
 ];
 
 /// Runs the same lines over small and over exploded collections.

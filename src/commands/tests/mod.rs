@@ -14,6 +14,8 @@ mod scan;
 mod sets;
 mod store;
 mod strings;
+mod zset_model;
+mod zsets;
 
 use bytes::Bytes;
 
@@ -178,6 +180,7 @@ fn text(reply: &Reply) -> String {
         Reply::Error(message) => format!("-{message}"),
         Reply::Integer(number) => number.to_string(),
         Reply::Bulk(bytes) => format!("\"{}\"", bytes.escape_ascii()),
+        Reply::Double(number) => format!(",{}", crate::protocol::format_double(*number)),
         Reply::Null | Reply::NullArray => "nil".to_owned(),
         Reply::Array(replies) => format!("[{}]", list(replies)),
         Reply::Set(replies) => format!("~[{}]", list(replies)),
