@@ -13,6 +13,8 @@ mod debug;
 mod error;
 mod expire;
 mod expiry_option;
+mod geo;
+mod geo_search;
 mod hash;
 mod hash_expire;
 mod help;
@@ -72,6 +74,8 @@ const FAMILIES: &[&[CommandSpec]] = &[
     zset::COMMANDS,
     zset_range::COMMANDS,
     zset_algebra::COMMANDS,
+    geo::COMMANDS,
+    geo_search::COMMANDS,
     keyspace::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

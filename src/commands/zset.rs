@@ -18,11 +18,8 @@ const UPDATED: &[KeySpec] = &[KeySpec::one(1).rw().update()];
 const TAKEN: &[KeySpec] = &[KeySpec::one(1).rw().access().delete()];
 const KEY_MEMBER: &[Arg] = &[Arg::key("key"), Arg::string("member")];
 const KEY_MEMBERS: &[Arg] = &[Arg::key("key"), Arg::string("member").multiple()];
-const RANKED: &[Arg] = &[
-    Arg::key("key"),
-    Arg::string("member"),
-    Arg::token("withscore", "WITHSCORE").optional().since("7.2.0"),
-];
+const RANKED: &[Arg] =
+    &[Arg::key("key"), Arg::string("member"), Arg::token("withscore", "WITHSCORE").optional()];
 const POPPED: &[Arg] = &[Arg::key("key"), Arg::integer("count").optional()];
 const NAMES_ARE_SHORT: &str = "A member of a large sorted set is at most 1 MiB long.";
 const RANDOM: &[&str] = &["nondeterministic_output"];
@@ -271,7 +268,7 @@ impl AddOptions {
     }
 }
 
-fn zadd(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
+pub(super) fn zadd(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let key = args.next_bytes()?;
     let options = AddOptions::parse(args);
     options.check(args.len())?;

@@ -29,6 +29,7 @@ mod expiry;
 mod exploded;
 mod extended;
 mod filter;
+mod geo;
 mod glob;
 mod hash;
 mod hash_expiry;
@@ -63,6 +64,7 @@ pub use elements::{Element, Elements};
 pub use expiry::{ExpiryCycle, ExpiryMarks, expire_cycle};
 pub use extended::Extended;
 pub use filter::{RecordFilter, dropped_ranges};
+pub use geo::{Place as GeoPlace, Shape as GeoShape};
 pub use glob::{glob_matches, glob_prefix};
 pub use hash::HashEdit;
 pub use hyperloglog::{

@@ -294,7 +294,7 @@ fn a_queue_stays_as_fast_as_it_was() {
     for (add, pop) in [(1, "zpopmin"), (-1, "zpopmax"), (1, "zremrangebyrank")] {
         let mut server = Harness::over(Store::disk());
         server.packing = Packing { zset_entries: 0, ..Packing::default() };
-        let mut add_one = |server: &mut Harness, at: i64| {
+        let add_one = |server: &mut Harness, at: i64| {
             server.run(&format!("zadd q {} m{at}", at * add));
         };
         (0..300).for_each(|at| add_one(&mut server, at));
