@@ -114,7 +114,7 @@ fn geoadd(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         }
         words.extend(word);
     }
-    if args.len() % 3 != 0 || nx && xx {
+    if !args.len().is_multiple_of(3) || nx && xx {
         return Err(Error::Syntax);
     }
     while !args.is_empty() {

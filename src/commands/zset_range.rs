@@ -164,9 +164,7 @@ impl Range {
                 (zset.walk_from(start, direction)?, end.saturating_sub(start))
             }
             Self::Scores(span) => (zset.walk_behind(span, skipped, direction)?, count),
-            Self::Names(names) => {
-                (zset.walk_behind(&zset.lex_span(names)?, skipped, direction)?, count)
-            }
+            Self::Names(names) => (zset.walk_names(names, skipped, direction)?, count),
         };
         let mut members = Vec::new();
         if count == 0 {
@@ -355,7 +353,7 @@ fn zcount(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
 fn zlexcount(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let key = args.next_bytes()?;
     let names = parse_names(args.next_bytes()?, args.next_bytes()?)?;
-    let count = with_zset(view, key, |zset| Ok(zset.count_in(&zset.lex_span(&names)?)?))?;
+    let count = with_zset(view, key, |zset| Ok(zset.count_names(&names)?))?;
     Ok(Reply::from(count.unwrap_or(0)))
 }
 
@@ -385,7 +383,7 @@ fn remove_range(edit: &mut Edit<'_>, args: &mut Args<'_>, by: By) -> CommandResu
             end - start
         }
         Range::Scores(span) => zset.count_in(span)?,
-        Range::Names(names) => zset.count_in(&zset.lex_span(names)?)?,
+        Range::Names(names) => zset.count_names(names)?,
     };
     if counted == size {
         edit.delete_collection(key, &old, size);

@@ -105,7 +105,6 @@ impl Place {
         }
         let (from, to) = (self.latitude.to_radians_as_c(), other.latitude.to_radians_as_c());
         let u = ((to - from) / 2.0).sin();
-        #[expect(clippy::suboptimal_flops, reason = "rounded as Redis rounds")]
         let a = u * u + from.cos() * to.cos() * v * v;
         2.0 * EARTH_RADIUS_M * a.sqrt().asin()
     }

@@ -145,13 +145,44 @@ pub enum LexBound {
     Last,
 }
 
-/// Bounds of members that have all the same score.
+/// Bounds of names; they mean most where all members have the same score.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LexRange {
     /// Lower bound.
     pub min: LexBound,
     /// Upper bound.
     pub max: LexBound,
+}
+
+impl LexRange {
+    fn is_behind_min(&self, member: &[u8]) -> bool {
+        match &self.min {
+            LexBound::First => true,
+            LexBound::Included(min) => member >= &min[..],
+            LexBound::Excluded(min) => member > &min[..],
+            LexBound::Last => false,
+        }
+    }
+
+    fn is_before_max(&self, member: &[u8]) -> bool {
+        match &self.max {
+            LexBound::First => false,
+            LexBound::Included(max) => member <= &max[..],
+            LexBound::Excluded(max) => member < &max[..],
+            LexBound::Last => true,
+        }
+    }
+
+    fn contains(&self, member: &[u8]) -> bool {
+        self.is_behind_min(member) && self.is_before_max(member)
+    }
+
+    fn is_at_or_behind_start(&self, member: &[u8], direction: Direction) -> bool {
+        match direction {
+            Direction::Forward => self.is_behind_min(member),
+            Direction::Reverse => self.is_before_max(member),
+        }
+    }
 }
 
 /// A sorted set.
@@ -215,7 +246,7 @@ impl<'a> SortedSet<'a> {
             ));
         };
         if rank == 0 {
-            return Ok(self.walk(&Span::ALL, direction)?);
+            return self.walk(&Span::ALL, direction);
         }
         let rank = match direction {
             Direction::Forward => Some(rank),
@@ -252,12 +283,7 @@ impl<'a> SortedSet<'a> {
     ) -> Result<ScoredWalk<'a>> {
         let Some(order) = self.order().filter(|_| skipped > FEW && !span.is_empty()) else {
             let walk = self.walk(span, direction)?;
-            let skip = usize::try_from(skipped).unwrap_or(usize::MAX);
-            // An error is no member.
-            return Ok(Box::new(
-                walk.enumerate()
-                    .filter_map(move |(at, found)| (at >= skip || found.is_err()).then_some(found)),
-            ));
+            return Ok(pass_over(walk, skipped));
         };
         let (first, end) = self.ranks(span)?;
         let rank = match direction {
@@ -303,27 +329,70 @@ impl<'a> SortedSet<'a> {
         Ok((before, before + among))
     }
 
-    /// The members within lexical bounds, where all have the score of the first.
-    pub fn lex_span(&self, range: &LexRange) -> Result<Span> {
+    /// The members within bounds of names, but for the first ones of them. Where not all have the same
+    /// score, all are walked in the order of scores: from the first within the bounds up to the one
+    /// before the next that is not.
+    pub fn walk_names(
+        &self,
+        range: &LexRange,
+        skipped: u64,
+        direction: Direction,
+    ) -> Result<ScoredWalk<'a>> {
+        if let Some(span) = self.lex_span(range)? {
+            return self.walk_behind(&span, skipped, direction);
+        }
+        let (range, mut is_within) = (range.clone(), false);
+        let walk = self.walk_from(0, direction)?.map_while(move |found| match found {
+            Ok((member, score)) => {
+                is_within = is_within || range.is_at_or_behind_start(&member, direction);
+                let is_end = is_within && !range.contains(&member);
+                (!is_end).then(|| Ok(is_within.then_some((member, score))))
+            }
+            Err(error) => Some(Err(error)),
+        });
+        Ok(pass_over(walk.filter_map(Result::transpose), skipped))
+    }
+
+    /// How many members there are within bounds of names; see [`Self::walk_names`].
+    pub fn count_names(&self, range: &LexRange) -> Result<u64> {
+        match self.lex_span(range)? {
+            Some(span) => self.count_in(&span),
+            None => {
+                let mut count = 0;
+                for found in self.walk_names(range, 0, Direction::Forward)? {
+                    found?;
+                    count += 1;
+                }
+                Ok(count)
+            }
+        }
+    }
+
+    /// The members within bounds of names, where all have the same score; `None` where they have not.
+    fn lex_span(&self, range: &LexRange) -> Result<Option<Span>> {
         const NONE: Span = Span { from: Bytes::new(), to: Some(Bytes::new()) };
 
-        let first = self.walk(&Span::ALL, Direction::Forward)?.next().transpose()?;
-        let Some((_, score)) = first else { return Ok(NONE) };
+        let end = |direction| self.walk_from(0, direction)?.next().transpose();
+        let (first, last) = (end(Direction::Forward)?, end(Direction::Reverse)?);
+        let (Some((_, score)), Some((_, last))) = (first, last) else { return Ok(Some(NONE)) };
+        if code(score) != code(last) {
+            return Ok(None);
+        }
         let at = |member: &Bytes| order_key(score, member);
         let behind = |member: &Bytes| [&at(member)[..], &[0]].concat().into();
         let from = match &range.min {
             LexBound::First => Bytes::new(),
             LexBound::Included(member) => at(member),
             LexBound::Excluded(member) => behind(member),
-            LexBound::Last => return Ok(NONE),
+            LexBound::Last => return Ok(Some(NONE)),
         };
         let to = match &range.max {
-            LexBound::First => return Ok(NONE),
+            LexBound::First => return Ok(Some(NONE)),
             LexBound::Included(member) => Some(behind(member)),
             LexBound::Excluded(member) => Some(at(member)),
             LexBound::Last => None,
         };
-        Ok(Span { from, to })
+        Ok(Some(Span { from, to }))
     }
 
     /// The order of scores, where it has records.
@@ -352,6 +421,15 @@ impl<'a> SortedSet<'a> {
         }
         Ok(members)
     }
+}
+
+/// A walk without its first members. An error is no member.
+fn pass_over<'a>(walk: impl Iterator<Item = Result<Scored>> + 'a, members: u64) -> ScoredWalk<'a> {
+    let skip = usize::try_from(members).unwrap_or(usize::MAX);
+    let numbered = walk.enumerate();
+    Box::new(
+        numbered.filter_map(move |(at, found)| (at >= skip || found.is_err()).then_some(found)),
+    )
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ impl Pair {
     }
 
     fn remove(&mut self, key: u8, gone: &[(String, f64)]) {
-        gone.iter().for_each(|(name, _)| drop(self.keys[usize::from(key)].remove(name)));
+        self.keys[usize::from(key)].retain(|name, _| !gone.iter().any(|(other, _)| other == name));
     }
 
     fn apply(&mut self, op: &Op) {
@@ -117,7 +117,8 @@ impl Pair {
                 self.count(&line, added);
             }
             Op::AddMany { key, from, count } => {
-                let members = (*from..from + count).map(|member| (member, (member % 11) as i8));
+                let members = (*from..from + count)
+                    .map(|member| (member, i8::try_from(member % 11).unwrap()));
                 self.apply(&Op::Add { key: *key, members: members.collect() });
             }
             Op::Raise { key, member, by } => {
@@ -131,7 +132,7 @@ impl Pair {
                 let model = &mut self.keys[usize::from(*key)];
                 let before = model.len();
                 let names: Vec<String> = members.iter().map(|member| name(*member)).collect();
-                names.iter().for_each(|name| drop(model.remove(name)));
+                model.retain(|name, _| !names.contains(name));
                 let removed = before - model.len();
                 self.count(&format!("zrem {key} {}", names.join(" ")), removed);
             }
@@ -151,7 +152,11 @@ impl Pair {
                 let absolute =
                     |rank: i16| if rank < 0 { i64::from(rank) + len } else { i64::from(rank) };
                 let (from, to) = (absolute(*start).max(0), absolute(*stop).min(len - 1));
-                let gone: Vec<_> = (from..=to).map(|at| members[at as usize].clone()).collect();
+                let numbered = (0_i64..).zip(members);
+                let gone: Vec<_> = numbered
+                    .filter(|(at, _)| (from..=to).contains(at))
+                    .map(|(_, member)| member)
+                    .collect();
                 self.count(&format!("zremrangebyrank {key} {start} {stop}"), gone.len());
                 self.remove(*key, &gone);
             }

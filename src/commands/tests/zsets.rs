@@ -153,6 +153,13 @@ fn ranges_of_names() {
          zlexcount z - + -> 5
          zlexcount none - + -> 0
          zlexcount z x + -> -ERR min or max not valid string range item
+         zadd mixed 1 a 2 b 3 c 4 d -> 4
+         zrangebylex mixed [b [c -> [\"b\" \"c\"]
+         zrevrangebylex mixed (d [b limit 1 5 -> [\"b\"]
+         zlexcount mixed - + -> 4
+         zlexcount mixed [x + -> 0
+         zremrangebylex mixed (a (d -> 2
+         zrange mixed 0 -1 -> [\"a\" \"d\"]
          zremrangebylex z [b (d -> 2
          zrange z 0 -1 -> [\"alpha\" \"down\" \"elephant\"]",
     );
