@@ -10,7 +10,8 @@
 //! 0x81 and up                      what counts the order keys (`counted`)
 //! ```
 //!
-//! Minus zero and zero are one score, and stand beside each other in the order of their members.
+//! Minus zero and zero are one score, and stand beside each other in the order of their members. A
+//! packed list has no minus zero, as in Redis.
 
 use std::cmp::Ordering;
 use std::ops::Bound;

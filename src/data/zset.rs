@@ -114,7 +114,7 @@ impl ZSetEdit<'_, '_> {
         match &mut self.members {
             Members::Packed(packed) => {
                 let at = place_of(packed, score, member)?;
-                packed.put(at..at, member, &score.to_le_bytes(), None);
+                packed.put(at..at, member, &packed_score(score), None);
                 packed.count += 1;
             }
             Members::Ordered { generation, count, changes, .. } => {
@@ -167,7 +167,7 @@ impl ZSetEdit<'_, '_> {
     fn append(&mut self, member: &[u8], score: f64) -> Result<()> {
         self.make_room(member)?;
         match &mut self.members {
-            Members::Packed(packed) => packed.insert(member, &score.to_le_bytes(), None),
+            Members::Packed(packed) => packed.insert(member, &packed_score(score), None),
             Members::Ordered { .. } => self.put(member, None, score),
         }
     }
@@ -202,6 +202,11 @@ impl ZSetEdit<'_, '_> {
         self.members = Members::Ordered { generation, count, counts, changes };
         Ok(())
     }
+}
+
+/// A score as a packed list has it: as in Redis, zero has no sign there.
+fn packed_score(score: f64) -> [u8; 8] {
+    (score + 0.0).to_le_bytes()
 }
 
 /// Where a member belongs in the packed list.

@@ -42,15 +42,31 @@ fn adding_and_asking() {
 #[test]
 fn scores_print_and_sort_as_in_redis() {
     both(
-        "zadd z inf a -inf b -0 c 0 d 0.1 e 1e-7 f 0x10 g 3.0 h 12345678901234567890 i -> 9
-         zrange z 0 -1 withscores -> [(\"b\" ,-inf) (\"c\" ,-0) (\"d\" ,0) (\"f\" ,1e-7) (\"e\" ,0.1) \
+        "zadd z inf a -inf b 0 c 0 d 0.1 e 1e-7 f 0x10 g 3.0 h 12345678901234567890 i -> 9
+         zrange z 0 -1 withscores -> [(\"b\" ,-inf) (\"c\" ,0) (\"d\" ,0) (\"f\" ,1e-7) (\"e\" ,0.1) \
          (\"h\" ,3) (\"g\" ,16) (\"i\" ,12345678901234567000) (\"a\" ,inf)]
-         zscan z 0 match c -> [\"0\" [\"c\" \"-0\"]]
-         zadd z ch 0 c -> 0
-         zscore z c -> ,-0
+         zscan z 0 match e -> [\"0\" [\"e\" \"0.1\"]]
          zincrby z -inf a -> -ERR resulting score is not a number (NaN)
          zadd z incr -inf a -> -ERR resulting score is not a number (NaN)
          zscore z a -> ,inf",
+    );
+}
+
+#[test]
+fn zero_has_a_sign_in_large_sorted_sets_only() {
+    let mut server = Harness::new();
+    server.script(
+        "zadd z -0 a -> 1
+         zscore z a -> ,0",
+    );
+    server.packing.zset_entries = 0;
+    server.script(
+        "zadd y -0 a 0 b -> 2
+         zrange y 0 -1 withscores -> [(\"a\" ,-0) (\"b\" ,0)]
+         zadd y ch 0 a -> 0
+         zscore y a -> ,-0
+         zscan y 0 match a -> [\"0\" [\"a\" \"-0\"]]
+         zrank y b -> 1",
     );
 }
 
