@@ -43,6 +43,7 @@ pub mod table;
 mod typed;
 mod zset;
 mod zset_algebra;
+mod zset_pop;
 mod zset_range;
 
 pub use arg::{Arg, ArgKind};
@@ -72,6 +73,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     set::COMMANDS,
     set_algebra::COMMANDS,
     zset::COMMANDS,
+    zset_pop::COMMANDS,
     zset_range::COMMANDS,
     zset_algebra::COMMANDS,
     geo::COMMANDS,

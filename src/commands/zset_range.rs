@@ -4,7 +4,8 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::zset::{pair, reading, remove, with_zset, writing, zset};
+use super::zset::{pair, reading, with_zset, writing, zset};
+use super::zset_pop::remove;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, KeySpec};
 use crate::data::{
     Edit, LexBound, LexRange, Scored, SortedSet, Span, View, in_order, parse_double, parse_int,
