@@ -14,7 +14,7 @@ pub enum Category {
     Write,
     /// `@set`. Derived from the group.
     Set,
-    /// `@sortedset`.
+    /// `@sortedset`. Derived from the group.
     SortedSet,
     /// `@list`. Derived from the group.
     List,
@@ -26,7 +26,7 @@ pub enum Category {
     Bitmap,
     /// `@hyperloglog`. Derived from the group.
     HyperLogLog,
-    /// `@geo`.
+    /// `@geo`. Derived from the group.
     Geo,
     /// `@stream`. Derived from the group.
     Stream,
@@ -104,6 +104,8 @@ impl Categories {
         add(own && spec.group == Group::Set, Category::Set);
         add(own && spec.group == Group::Stream, Category::Stream);
         add(own && spec.group == Group::List, Category::List);
+        add(own && spec.group == Group::SortedSet, Category::SortedSet);
+        add(own && spec.group == Group::Geo, Category::Geo);
         add(own && spec.group == Group::Connection, Category::Connection);
         add(flags.has(Flags::WRITE), Category::Write);
         add(flags.has(Flags::READONLY), Category::Read);

@@ -14,6 +14,8 @@ mod debug;
 mod error;
 mod expire;
 mod expiry_option;
+mod geo;
+mod geo_search;
 mod hash;
 mod hash_expire;
 mod help;
@@ -43,6 +45,10 @@ mod stream;
 mod string;
 pub mod table;
 mod typed;
+mod zset;
+mod zset_algebra;
+mod zset_pop;
+mod zset_range;
 
 pub use arg::{Arg, ArgKind};
 pub use args::Args;
@@ -75,6 +81,12 @@ const FAMILIES: &[&[CommandSpec]] = &[
     stream::COMMANDS,
     list::COMMANDS,
     list_move::COMMANDS,
+    zset::COMMANDS,
+    zset_pop::COMMANDS,
+    zset_range::COMMANDS,
+    zset_algebra::COMMANDS,
+    geo::COMMANDS,
+    geo_search::COMMANDS,
     keyspace::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

@@ -58,6 +58,7 @@ pub(super) fn encoding_name(meta: &Meta) -> &'static str {
             Layout::Expiring(_) => "listpackex",
             Layout::Integers(_) => "intset",
             Layout::Exploded { .. } => "hashtable",
+            Layout::Ordered { .. } => "skiplist",
         };
     }
     if let Body::List(list) = &meta.body {
@@ -85,6 +86,8 @@ pub(crate) fn packing(settings: &Settings) -> Packing {
         list_size: settings.list_max_listpack_size,
         stream_entries: settings.stream_node_max_entries,
         stream_bytes: settings.stream_node_max_bytes,
+        zset_entries: settings.zset_max_listpack_entries,
+        zset_value: settings.zset_max_listpack_value,
     }
 }
 

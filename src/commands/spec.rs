@@ -89,6 +89,10 @@ pub enum Group {
     Set,
     /// Lists.
     List,
+    /// Sorted sets.
+    SortedSet,
+    /// Sorted sets of places on earth.
+    Geo,
     /// Keys of any type.
     Generic,
     /// Strings as arrays of bits.
@@ -112,6 +116,8 @@ impl Group {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::List => "list",
+            Self::SortedSet => "sorted_set",
+            Self::Geo => "geo",
             Self::Generic => "generic",
             Self::Bitmap => "bitmap",
             Self::HyperLogLog => "hyperloglog",

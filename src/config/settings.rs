@@ -162,6 +162,10 @@ pub struct Settings {
     pub stream_node_max_bytes: u64,
     /// Up to where a list is one record: so many elements, or where negative bytes by steps.
     pub list_max_listpack_size: i32,
+    /// Members up to which a sorted set is one record.
+    pub zset_max_listpack_entries: u64,
+    /// Bytes of a member up to which a sorted set is one record.
+    pub zset_max_listpack_value: u64,
     /// How hard active expiry works, 1 to 10.
     pub active_expire_effort: u32,
     /// Background ticks per second.
@@ -228,6 +232,8 @@ impl Settings {
             stream_node_max_entries: Default::default(),
             stream_node_max_bytes: Default::default(),
             list_max_listpack_size: Default::default(),
+            zset_max_listpack_entries: Default::default(),
+            zset_max_listpack_value: Default::default(),
             active_expire_effort: Default::default(),
             hz: Default::default(),
             loglevel: Default::default(),

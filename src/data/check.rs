@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use super::collection::damaged;
 use super::exploded::{self, Records, TIMES, hash_of};
 use super::packed::{self, Shape};
-use super::{Collection, Layout, Meta, View, integers};
-use crate::engine::{Read, Result};
+use super::sorted::order_key;
+use super::{Collection, Elements, KeyType, Layout, Meta, SortedSet, View, integers};
+use crate::engine::{Direction, Read, Result};
 
 impl View<'_> {
     /// Fails where the elements of a key, for which [`View::find`] or [`View::walk`] has answered
@@ -38,7 +39,38 @@ pub(super) fn check(read: &dyn Read, keyspace: u32, meta: &Meta) -> Result<()> {
             let records = Records { read, keyspace, generation: *generation };
             check_records(collection, shape, records)
         }
+        Layout::Ordered { generation, counts } => {
+            let records = Records { read, keyspace, generation: *generation };
+            ensure(counts.len() == collection.count, "an order is of another number of members")?;
+            check_records(collection, shape, records)?;
+            let elements = Elements { read, keyspace, now_ms: 0, shape, collection };
+            check_scores(SortedSet::new(elements))
+        }
+    }?;
+    let is_inline = collection.generation().is_none();
+    if meta.kind == KeyType::ZSet && is_inline {
+        let elements = Elements { read, keyspace, now_ms: 0, shape, collection };
+        let all = SortedSet::new(elements).walk_from(0, Direction::Forward)?;
+        let members = all.collect::<Result<Vec<_>>>()?;
+        let keys = members.iter().map(|(member, score)| order_key(*score, member));
+        ensure(keys.is_sorted_by(|a, b| a < b), "a packed list is not in the order of its scores")?;
     }
+    Ok(())
+}
+
+/// Holds the order of scores against the members.
+fn check_scores(sorted: SortedSet<'_>) -> Result<()> {
+    if let Some(order) = sorted.order() {
+        order.check()?;
+    }
+    let mut count = 0;
+    for found in sorted.walk_from(0, Direction::Forward)? {
+        let (member, score) = found?;
+        let stored = sorted.score(&member)?.map(f64::to_bits);
+        ensure(stored == Some(score.to_bits()), "a member has another score")?;
+        count += 1;
+    }
+    ensure(count == sorted.count(), "the order of scores has too few members")
 }
 
 fn ensure(holds: bool, what: &str) -> Result<()> {
@@ -68,7 +100,8 @@ fn check_records(collection: &Collection, shape: Shape, records: Records<'_>) ->
         expiring += u64::from(expires_ms.is_some());
     }
     ensure(count == collection.count, "element records are counted wrongly")?;
-    for found in records.expiring(u64::MAX) {
+    let is_ordered = matches!(collection.layout, Layout::Ordered { .. });
+    for found in records.expiring(u64::MAX).filter(|_| !is_ordered) {
         let (at_ms, name) = found?;
         let record = records.get(&name)?.ok_or_else(|| damaged("an expiry of no element"))?;
         let (_, expires_ms) = exploded::decode(shape, &record)?;

@@ -6,6 +6,7 @@
 //! encoding 4 (exploded):   generation u64, elements u64; of a hash also its earliest field expiry
 //! encoding 5 (expiring):   earliest field expiry, elements u32, then the packed list of a hash each
 //!                          field of which has room for an expiry, to the end of the record
+//! encoding 6 (ordered):    generation u64, elements u64, root and bounds of the order (`counted`)
 //! ```
 //!
 //! All integers are little-endian; an expiry is a u64 in Unix milliseconds, 0 for none. How a packed
@@ -15,12 +16,13 @@
 //! which they came (integers in theirs), as Redis's listpacks and intsets. One that outgrows
 //! [`Packing`] explodes with the write that crosses the threshold: one record per element, and it
 //! never goes back. The count includes fields that have expired and are not deleted yet. A
-//! collection without elements does not exist.
+//! collection without elements does not exist. The packed list of a sorted set is in the order of its
+//! scores; one that has outgrown it is *ordered* (`zset.rs`).
 
 use bytes::Bytes;
 
-use super::KeyType;
 use super::packed::Shape;
+use super::{Counts, KeyType};
 use crate::engine::Error;
 use crate::engine::coding::Reader;
 
@@ -28,6 +30,7 @@ const PACKED: u8 = 2;
 const INTEGERS: u8 = 3;
 const EXPLODED: u8 = 4;
 const EXPIRING: u8 = 5;
+const ORDERED: u8 = 6;
 
 /// A packed list is never longer in bytes, whatever the settings say: each write writes all of it.
 pub(super) const PACKED_BYTES_MAX: usize = 1 << 20;
@@ -51,6 +54,10 @@ pub struct Packing {
     pub stream_bytes: u64,
     /// `list-max-listpack-size`: so many elements, or where negative a size in bytes by steps.
     pub list_size: i32,
+    /// `zset-max-listpack-entries`.
+    pub zset_entries: u64,
+    /// `zset-max-listpack-value`, in bytes.
+    pub zset_value: u64,
 }
 
 impl Default for Packing {
@@ -65,6 +72,8 @@ impl Default for Packing {
             stream_entries: 100,
             stream_bytes: 4096,
             list_size: -2,
+            zset_entries: 128,
+            zset_value: 64,
         }
     }
 }
@@ -83,9 +92,16 @@ pub enum Layout {
         /// Names the records.
         generation: u64,
     },
+    /// A record each, and an order that counts them.
+    Ordered {
+        /// Names the records.
+        generation: u64,
+        /// Root and bounds of the order.
+        counts: Box<Counts>,
+    },
 }
 
-/// The elements of a hash or a set.
+/// The elements of a hash, a set or a sorted set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collection {
     /// How many there are, expired ones that are not deleted yet included.
@@ -98,15 +114,14 @@ pub struct Collection {
 
 impl Collection {
     /// Most bytes in front of a packed list.
-    pub(super) const HEADER_LEN_MAX: usize = 24;
+    pub(super) const HEADER_LEN_MAX: usize = 16 + Counts::ENCODED_LEN_MAX;
 
     /// Reads what stands behind the common part of the metadata record.
     pub(super) fn decode(kind: KeyType, encoding: u8, bytes: &Bytes) -> Option<Self> {
-        let is_hash = match kind {
-            KeyType::Hash => true,
-            KeyType::Set => false,
-            KeyType::String | KeyType::List | KeyType::ZSet | KeyType::Stream => return None,
-        };
+        let (is_hash, is_set) = (kind == KeyType::Hash, kind == KeyType::Set);
+        if matches!(kind, KeyType::String | KeyType::List | KeyType::Stream) {
+            return None;
+        }
         let mut reader = Reader::new(bytes);
         let expiry = |at_ms: u64| (at_ms != 0).then_some(at_ms);
         let collection = match encoding {
@@ -115,11 +130,11 @@ impl Collection {
                 let list = bytes.slice_ref(reader.rest());
                 Self { count, next_expiry_ms: None, layout: Layout::Packed(list) }
             }
-            INTEGERS if !is_hash => {
+            INTEGERS if is_set => {
                 let count = super::integers::count(bytes)?;
                 Self { count, next_expiry_ms: None, layout: Layout::Integers(bytes.clone()) }
             }
-            EXPLODED => {
+            EXPLODED if is_hash || is_set => {
                 let (generation, count) = (reader.u64()?, reader.u64()?);
                 let next_expiry_ms = if is_hash { expiry(reader.u64()?) } else { None };
                 reader.is_empty().then_some(())?;
@@ -130,6 +145,12 @@ impl Collection {
                 let count = u64::from(reader.u32()?);
                 let list = bytes.slice_ref(reader.rest());
                 Self { count, next_expiry_ms, layout: Layout::Expiring(list) }
+            }
+            ORDERED if kind == KeyType::ZSet => {
+                let (generation, count) = (reader.u64()?, reader.u64()?);
+                let counts = Box::new(Counts::decode(count, &mut reader)?);
+                reader.is_empty().then_some(())?;
+                Self { count, next_expiry_ms: None, layout: Layout::Ordered { generation, counts } }
             }
             _ => return None,
         };
@@ -143,6 +164,7 @@ impl Collection {
             Layout::Integers(_) => INTEGERS,
             Layout::Exploded { .. } => EXPLODED,
             Layout::Expiring(_) => EXPIRING,
+            Layout::Ordered { .. } => ORDERED,
         }
     }
 
@@ -150,9 +172,14 @@ impl Collection {
     pub(super) fn put_header(&self, kind: KeyType, out: &mut Vec<u8>) {
         let next_expiry = self.next_expiry_ms.unwrap_or(0).to_le_bytes();
         let count_32 = u32::try_from(self.count).unwrap_or(u32::MAX).to_le_bytes();
-        match self.layout {
+        match &self.layout {
             Layout::Packed(_) => out.extend_from_slice(&count_32),
             Layout::Integers(_) => {}
+            Layout::Ordered { generation, counts } => {
+                out.extend_from_slice(&generation.to_le_bytes());
+                out.extend_from_slice(&self.count.to_le_bytes());
+                counts.encode(out);
+            }
             Layout::Exploded { generation } => {
                 out.extend_from_slice(&generation.to_le_bytes());
                 out.extend_from_slice(&self.count.to_le_bytes());
@@ -171,7 +198,7 @@ impl Collection {
     pub(super) fn packed_bytes(&self) -> &[u8] {
         match &self.layout {
             Layout::Packed(bytes) | Layout::Expiring(bytes) | Layout::Integers(bytes) => bytes,
-            Layout::Exploded { .. } => &[],
+            Layout::Exploded { .. } | Layout::Ordered { .. } => &[],
         }
     }
 
@@ -179,7 +206,9 @@ impl Collection {
     #[must_use]
     pub(super) fn generation(&self) -> Option<u64> {
         match self.layout {
-            Layout::Exploded { generation } => Some(generation),
+            Layout::Exploded { generation } | Layout::Ordered { generation, .. } => {
+                Some(generation)
+            }
             Layout::Packed(_) | Layout::Expiring(_) | Layout::Integers(_) => None,
         }
     }
@@ -187,7 +216,7 @@ impl Collection {
     /// What an element of this collection, of a key of type `kind`, holds.
     pub(super) fn shape(&self, kind: KeyType) -> Shape {
         Shape {
-            values: kind == KeyType::Hash,
+            values: matches!(kind, KeyType::Hash | KeyType::ZSet),
             expiries: matches!(self.layout, Layout::Expiring(_)),
         }
     }
@@ -216,11 +245,15 @@ mod tests {
         let integers = proptest::collection::btree_set(any::<i64>(), 1..9)
             .prop_map(|set| super::super::integers::encode(&set.into_iter().collect::<Vec<_>>()));
         let kind = prop_oneof![Just(KeyType::Hash), Just(KeyType::Set)];
+        let counts = any::<u64>().prop_map(|count| Box::new(Counts::of_items(count)));
         prop_oneof![
             (kind.clone(), bytes.clone()).prop_map(|(kind, list)| (kind, Layout::Packed(list))),
             bytes.prop_map(|list| (KeyType::Hash, Layout::Expiring(list))),
             integers.prop_map(|list| (KeyType::Set, Layout::Integers(list))),
             (kind, 1u64..).prop_map(|(kind, generation)| (kind, Layout::Exploded { generation })),
+            (1u64.., counts).prop_map(|(generation, counts)| {
+                (KeyType::ZSet, Layout::Ordered { generation, counts })
+            }),
         ]
     }
 
@@ -232,6 +265,7 @@ mod tests {
         ) {
             let count = match &layout {
                 Layout::Integers(list) => super::super::integers::count(list).unwrap(),
+                Layout::Ordered { counts, .. } => counts.len(),
                 _ => count,
             };
             let can_expire = matches!(layout, Layout::Expiring(_))
@@ -267,7 +301,12 @@ mod tests {
         assert!(record(KeyType::Set, EXPLODED, &[1; 17]).is_err(), "too long");
         assert!(record(KeyType::Hash, EXPLODED, &[1; 16]).is_err(), "too short");
         assert!(record(KeyType::Set, EXPIRING, &[1; 16]).is_err(), "members do not expire");
+        assert!(record(KeyType::ZSet, PACKED, &one).is_ok());
+        assert!(record(KeyType::ZSet, EXPLODED, &[1; 16]).is_err(), "no order");
+        assert!(record(KeyType::ZSet, ORDERED, &[[1; 16].as_slice(), &[0; 3]].concat()).is_ok());
+        assert!(record(KeyType::ZSet, ORDERED, &[[1; 16].as_slice(), &[0; 2]].concat()).is_err());
+        assert!(record(KeyType::Set, ORDERED, &[[1; 16].as_slice(), &[0; 3]].concat()).is_err());
         assert!(record(KeyType::Hash, 0, &one).is_err(), "an encoding of strings");
-        assert!(record(KeyType::Hash, 6, &[1; 30]).is_err());
+        assert!(record(KeyType::Hash, 7, &[1; 30]).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The elements of a hash or a set, read, whatever way they are kept. Fields that have expired are
+//! The elements of a hash, a set or a sorted set, read, whatever way they are kept. Fields that have expired are
 //! not seen.
 //!
 //! Elements come in the order of the metadata record where they are there (as they came; integers
@@ -12,12 +12,12 @@ use super::packed::{self, Entry, Shape};
 use super::{Collection, Edit, Layout, Meta, View, integers, parse_int};
 use crate::engine::{Read, Result};
 
-/// An element of a hash or a set.
+/// An element of a hash, a set or a sorted set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Element {
     /// Field of a hash, member of a set.
     pub name: Bytes,
-    /// Value of a field; empty in a set.
+    /// Value of a field, score of a member of a sorted set ([`Self::score`]); empty in a set.
     pub value: Bytes,
     /// When the field expires, in Unix milliseconds.
     pub expires_ms: Option<u64>,
@@ -103,14 +103,16 @@ impl<'a> Elements<'a> {
             Layout::Integers(list) => parse_int(name)
                 .filter(|integer| integers::contains(list, *integer))
                 .map(Element::of_integer),
-            Layout::Exploded { generation } => match self.records(*generation).get(name)? {
-                Some(record) => {
-                    let (value, expires_ms) = exploded::decode(self.shape, &record)?;
-                    let name = Bytes::copy_from_slice(name);
-                    Some(Element { name, value, expires_ms })
+            Layout::Exploded { generation } | Layout::Ordered { generation, .. } => {
+                match self.records(*generation).get(name)? {
+                    Some(record) => {
+                        let (value, expires_ms) = exploded::decode(self.shape, &record)?;
+                        let name = Bytes::copy_from_slice(name);
+                        Some(Element { name, value, expires_ms })
+                    }
+                    None => None,
                 }
-                None => None,
-            },
+            }
         };
         Ok(found.filter(|element| self.is_alive(element.expires_ms)))
     }
@@ -122,7 +124,9 @@ impl<'a> Elements<'a> {
             Layout::Integers(list) => {
                 Ok(parse_int(name).is_some_and(|integer| integers::contains(list, integer)))
             }
-            Layout::Expiring(_) | Layout::Exploded { .. } => Ok(self.get(name)?.is_some()),
+            Layout::Expiring(_) | Layout::Exploded { .. } | Layout::Ordered { .. } => {
+                Ok(self.get(name)?.is_some())
+            }
         }
     }
 
@@ -141,7 +145,7 @@ impl<'a> Elements<'a> {
             Layout::Integers(list) => {
                 Box::new(integers::iter(list).map(|integer| Ok(Element::of_integer(integer))))
             }
-            Layout::Exploded { .. } => {
+            Layout::Exploded { .. } | Layout::Ordered { .. } => {
                 let elements = this.walk_positions(0, TIMES).map(|found| Ok(found?.1));
                 Box::new(elements.filter_map(Result::transpose))
             }

@@ -5,11 +5,13 @@
 //!
 //! ```text
 //! 0  hash of the name, 63 bits: XXH3 (64 bits, seed 0) shifted right by one. The element itself.
-//! 1  expiry of the element in Unix milliseconds. Its value is empty.
+//! 1  expiry of the element in Unix milliseconds. Its value is empty. In a sorted set what follows
+//!    the first bit is the order of scores, see `sorted.rs`.
 //!
 //! record of an element of a hash    0, then the value
 //!                                   1, expiry u64 in Unix milliseconds, little-endian, then the value
 //! record of an element of a set     empty
+//! record of one of a sorted set     0, then the score, an f64, little-endian
 //! ```
 //!
 //! So a walk meets the elements in the order of their hashes. That order depends on nothing but the

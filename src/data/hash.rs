@@ -45,12 +45,14 @@ impl<'a> Edit<'a> {
         let fields = match old.as_ref().and_then(Meta::collection) {
             None => Fields::Packed(Packed::new(HASH)),
             Some(Collection { count, next_expiry_ms, layout }) => match layout {
-                Layout::Exploded { generation } => Fields::Exploded {
-                    generation: *generation,
-                    count: *count,
-                    next_expiry_ms: *next_expiry_ms,
-                    is_stale: false,
-                },
+                Layout::Exploded { generation } | Layout::Ordered { generation, .. } => {
+                    Fields::Exploded {
+                        generation: *generation,
+                        count: *count,
+                        next_expiry_ms: *next_expiry_ms,
+                        is_stale: false,
+                    }
+                }
                 Layout::Packed(list) | Layout::Expiring(list) | Layout::Integers(list) => {
                     let expiries = matches!(layout, Layout::Expiring(_));
                     let shape = Shape { expiries, ..HASH };

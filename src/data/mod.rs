@@ -11,6 +11,8 @@
 //! - [`Stream`] is what the metadata record says of a stream; [`Entries`] and [`Groups`] read it,
 //!   [`StreamEdit`] and [`GroupEdit`] change it.
 //! - [`Ready`] is what a transaction tells those who wait for keys.
+//! - `counted` is an order of records that knows ranks; [`SortedSet`] reads a sorted set by score or
+//!   rank, [`ZSetEdit`] changes it.
 //! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
 //! - [`Access`] and [`Cursors`] are shared memory beside the records; [`CursorFile`] keeps the cursors
 //!   over a restart.
@@ -31,6 +33,7 @@ mod expiry;
 mod exploded;
 mod extended;
 mod filter;
+mod geo;
 mod glob;
 mod hash;
 mod hash_expiry;
@@ -49,9 +52,12 @@ mod ready;
 mod root;
 mod set;
 mod set_algebra;
+mod sorted;
 mod stream;
 mod string;
 mod view;
+mod zset;
+mod zset_algebra;
 
 pub use access::Access;
 pub use bit_edit::BitEdit;
@@ -59,12 +65,14 @@ pub use bit_field::{FieldType, Overflow};
 pub use bit_op::BitOperation;
 pub use collection::{Collection, Layout, Packing};
 pub use context::Context;
+pub use counted::Counts;
 pub use cursors::{CursorFile, Cursors, Place};
 pub use edit::{Edit, EditOutcome};
 pub use elements::{Element, Elements};
 pub use expiry::{ExpiryCycle, ExpiryMarks, expire_cycle};
 pub use extended::Extended;
 pub use filter::{RecordFilter, dropped_ranges};
+pub use geo::{Place as GeoPlace, Shape as GeoShape};
 pub use glob::{glob_matches, glob_prefix};
 pub use hash::HashEdit;
 pub use hyperloglog::{
@@ -73,14 +81,19 @@ pub use hyperloglog::{
 pub use key::KIND_AT;
 pub use list::{End, List, ListBody, ListEdit, ListWalk};
 pub use meta::{Body, KeyType, Meta, StringForm};
-pub use number::parse_int;
+pub use number::{parse_double, parse_int};
 pub use prefetch::prefetch;
 pub use ready::Ready;
 pub use root::{Database, RootRef};
 pub use set::SetEdit;
 pub use set_algebra::{difference, intersection, union};
+pub use sorted::{LexBound, LexRange, Scored, ScoredWalk, SortedSet, Span};
 pub use stream::{
     Consumer, Entries, Group, GroupEdit, Groups, Pending, Stream, StreamEdit, StreamEntry,
     StreamId, Trim, TrimTo,
 };
 pub use view::{ReadOutcome, View};
+pub use zset::ZSetEdit;
+pub use zset_algebra::{
+    Aggregate, Source, in_order, scored_difference, scored_intersection, scored_union,
+};

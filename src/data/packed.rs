@@ -1,4 +1,4 @@
-//! The packed list: the elements of a small hash or set, in the metadata record.
+//! The packed list: the elements of a small hash, set or sorted set, in the metadata record.
 //!
 //! One element after the other, to the end of the record:
 //!
@@ -8,7 +8,7 @@
 //! value   the same; only where the shape has values
 //! ```
 //!
-//! New elements come last. In a list with expiries those that expire come first, soonest first, as
+//! New elements come last, in a sorted set at their place in the order of scores. In a list with expiries those that expire come first, soonest first, as
 //! Redis keeps them, so the first element tells when the next one expires. A name comes once.
 
 use std::ops::Range;

@@ -44,7 +44,7 @@ impl<'a> Edit<'a> {
                 Layout::Packed(list) | Layout::Expiring(list) => {
                     Members::Packed(Packed { shape: SET, count: *count, list: list.to_vec() })
                 }
-                Layout::Exploded { generation } => {
+                Layout::Exploded { generation } | Layout::Ordered { generation, .. } => {
                     Members::Exploded { generation: *generation, count: *count }
                 }
             },

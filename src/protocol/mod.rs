@@ -14,7 +14,7 @@ mod words;
 pub use decoder::{Limits, RequestDecoder};
 pub use encoder::ReplyEncoder;
 pub use error::Error;
-pub use number::format_double;
+pub use number::{format_double, format_plain_double};
 pub use reply::Reply;
 pub use request::Request;
 pub use words::{quote, split_words};

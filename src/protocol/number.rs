@@ -25,6 +25,14 @@ pub fn format_double(value: f64) -> String {
     format!("{sign}{}", lay_out(&digits, exponent))
 }
 
+/// `value` without an exponent, with 17 decimals at most and no zeros at the end. For finite numbers.
+#[must_use]
+pub fn format_plain_double(value: f64) -> String {
+    let text = format!("{value:.17}");
+    let trimmed = text.trim_end_matches('0').trim_end_matches('.');
+    if trimmed == "-0" { "0".to_owned() } else { trimmed.to_owned() }
+}
+
 /// Lays `digits` out as `d.ddd` times ten to the power of `exponent`.
 fn lay_out(digits: &str, exponent: i32) -> String {
     let count = i32::try_from(digits.len()).unwrap_or(i32::MAX);
@@ -53,7 +61,20 @@ fn lay_out(digits: &str, exponent: i32) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::format_double;
+    use super::{format_double, format_plain_double};
+
+    #[test]
+    fn plain_ones_print_as_redis_prints_coordinates() {
+        for (value, text) in [
+            (13.361_389_338_970_184, "13.36138933897018433"),
+            (-0.1, "-0.10000000000000001"),
+            (10.0, "10"),
+            (-0.0, "0"),
+            (0.5, "0.5"),
+        ] {
+            assert_eq!(format_plain_double(value), text);
+        }
+    }
 
     #[test]
     fn prints_as_redis_does() {

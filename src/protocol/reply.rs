@@ -34,6 +34,8 @@ pub enum Reply {
     Push(Vec<Reply>),
     /// `,1.5`; in RESP2 a bulk string.
     Double(f64),
+    /// The same without an exponent, with 17 decimals at most.
+    PlainDouble(f64),
     /// `#t`; in RESP2 `:1` or `:0`.
     Bool(bool),
     /// `(123`; in RESP2 a bulk string.

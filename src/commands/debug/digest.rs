@@ -11,7 +11,7 @@ use sha1::{Digest as _, Sha1};
 use crate::commands::{CommandResult, Error, ServerState};
 use crate::data::{Element, KeyType, Meta, StreamEntry, StreamId, View};
 use crate::engine::{Direction, Snapshot};
-use crate::protocol::Reply;
+use crate::protocol::{Reply, format_double};
 
 type Digest = [u8; 20];
 
@@ -60,7 +60,7 @@ fn mix_value(digest: &mut Digest, view: &View<'_>, key: &[u8], meta: &Meta) -> R
         }
         (Some(elements), _) => {
             for element in elements.walk() {
-                join_element(digest, meta.kind, &element?);
+                join_element(digest, meta.kind, &element?)?;
             }
         }
     }
@@ -92,18 +92,48 @@ fn mix_stream(digest: &mut Digest, view: &View<'_>, meta: &Meta) -> Result<(), E
 }
 
 /// Joins an element in a way that does not depend on the order of elements.
-fn join_element(digest: &mut Digest, kind: KeyType, element: &Element) {
-    if kind != KeyType::Hash {
-        join(digest, &element.name);
-        return;
-    }
+fn join_element(digest: &mut Digest, kind: KeyType, element: &Element) -> Result<(), Error> {
     let mut of_field = Digest::default();
-    mix(&mut of_field, &element.name);
-    mix(&mut of_field, &element.value);
+    match kind {
+        KeyType::Hash => {
+            mix(&mut of_field, &element.name);
+            mix(&mut of_field, &element.value);
+        }
+        KeyType::ZSet => {
+            mix(&mut of_field, &element.name);
+            mix(&mut of_field, format_17_digits(element.score()?).as_bytes());
+        }
+        _ => {
+            join(digest, &element.name);
+            return Ok(());
+        }
+    }
     if element.expires_ms.is_some() {
         join(&mut of_field, b"!!hexpire!!");
     }
     join(digest, &of_field);
+    Ok(())
+}
+
+/// A number as `%.17g` of C prints it.
+fn format_17_digits(number: f64) -> String {
+    const DIGITS: i32 = 17;
+    if !number.is_finite() {
+        return format_double(number);
+    }
+    let scientific = format!("{number:.16e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let trimmed = |text: &str| match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text.to_owned(),
+    };
+    if !(-4..DIGITS).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{}e{sign}{:02}", trimmed(mantissa), exponent.abs());
+    }
+    let decimals = usize::try_from(DIGITS - 1 - exponent).unwrap_or(0);
+    trimmed(&format!("{number:.decimals$}"))
 }
 
 /// Joins `bytes` in a way that depends on the order.
@@ -137,6 +167,23 @@ mod tests {
             mix(&mut digest, word.as_bytes());
         }
         assert_eq!(hex(&digest), "e63bcb852a375e66ef47d37f2575bc03f71e7ecd");
+    }
+
+    #[test]
+    fn prints_as_c_does() {
+        for (number, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.5, "1.5"),
+            (0.1, "0.10000000000000001"),
+            (1e16, "10000000000000000"),
+            (1e17, "1e+17"),
+            (1.25e-5, "1.2500000000000001e-05"),
+            (0.000_25, "0.00025000000000000001"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(format_17_digits(number), text);
+        }
     }
 
     /// What Redis 7.0 answers for `SET a 1` and `SET b hello EX 1000`.

@@ -18,6 +18,8 @@ pub(super) const BOTH: [Packing; 2] = [
         stream_entries: 100,
         stream_bytes: 4096,
         list_size: -2,
+        zset_entries: 128,
+        zset_value: 64,
     },
     Packing {
         hash_entries: 0,
@@ -28,6 +30,8 @@ pub(super) const BOTH: [Packing; 2] = [
         stream_entries: 1,
         stream_bytes: 1,
         list_size: 1,
+        zset_entries: 0,
+        zset_value: 0,
     },
 ];
 

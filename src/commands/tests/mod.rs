@@ -5,6 +5,7 @@ mod bitmaps;
 mod collection_model;
 mod collections;
 mod expire;
+mod geo;
 mod hash_expire;
 mod hashes;
 mod hyperloglogs;
@@ -19,6 +20,8 @@ mod stream_groups;
 mod stream_model;
 mod streams;
 mod strings;
+mod zset_model;
+mod zsets;
 
 use bytes::Bytes;
 
@@ -214,6 +217,8 @@ fn text(reply: &Reply) -> String {
         Reply::Error(message) => format!("-{message}"),
         Reply::Integer(number) => number.to_string(),
         Reply::Bulk(bytes) => format!("\"{}\"", bytes.escape_ascii()),
+        Reply::Double(number) => format!(",{}", crate::protocol::format_double(*number)),
+        Reply::PlainDouble(number) => format!(",{number}"),
         Reply::Null | Reply::NullArray => "nil".to_owned(),
         Reply::Array(replies) => format!("[{}]", list(replies)),
         Reply::Set(replies) => format!("~[{}]", list(replies)),

@@ -222,7 +222,4 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("tracking-table-max-keys", Integer(0, I64), "1000000", "there is no tracking yet"),
     kept("use-exit-on-panic", Switch, "no", TEST).hidden(),
     kept("watchdog-period", Integer(0, I32), "0", CRASH).hidden(),
-    kept("zset-max-listpack-entries", Integer(0, I64), "128", TYPES)
-        .alias("zset-max-ziplist-entries"),
-    kept("zset-max-listpack-value", SIZE, "64", TYPES).alias("zset-max-ziplist-value"),
 ];

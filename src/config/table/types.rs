@@ -60,4 +60,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         "100",
         "Entries up to which a stream is one record, 0 for no limit; approximate trimming takes so many",
     ),
+    Setting::new(
+        "zset-max-listpack-entries",
+        integer!(zset_max_listpack_entries, 0, I64),
+        "128",
+        "Members up to which a sorted set is one record; a larger one has records for each member",
+    )
+    .alias("zset-max-ziplist-entries"),
+    Setting::new(
+        "zset-max-listpack-value",
+        memory!(zset_max_listpack_value, 0, SIZE_MAX),
+        "64",
+        "Length of a member up to which a sorted set is one record",
+    )
+    .alias("zset-max-ziplist-value"),
 ];

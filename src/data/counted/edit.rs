@@ -11,7 +11,7 @@ use super::{
 };
 use crate::engine::{Direction, Result, Txn};
 
-/// Children of each piece of a node that is cut, about.
+/// Children of each piece of a node that is cut, at most.
 const CHILDREN_CUT: u64 = CHILDREN_MAX / 4 * 3;
 
 /// What happens to an item.
@@ -224,7 +224,7 @@ impl OrderWriter<'_, '_> {
     /// many it has written.
     fn cut(&mut self, level: u8, step: &mut Step) -> Result<u64> {
         let total = step.node.children;
-        let pieces = (total / CHILDREN_CUT).max(2);
+        let pieces = total.div_ceil(CHILDREN_CUT);
         // The first pieces are one larger where they cannot all be the same.
         let len_of = |piece: u64| total / pieces + u64::from(piece < total % pieces);
         let mut done: Vec<Step> = Vec::new();

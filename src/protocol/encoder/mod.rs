@@ -18,7 +18,7 @@ use redis_protocol::resp3::types::VerbatimStringFormat;
 use redis_protocol::{resp2, resp3};
 use tokio_util::codec::Encoder;
 
-use super::{Error, Reply, Version, format_double};
+use super::{Error, Reply, Version, format_double, format_plain_double};
 
 const CRLF: &[u8] = b"\r\n";
 
@@ -89,6 +89,14 @@ impl ReplyEncoder {
             (Version::Resp3, Reply::Double(value)) => {
                 dst.put_u8(b',');
                 dst.put_slice(format_double(*value).as_bytes());
+                dst.put_slice(CRLF);
+            }
+            (Version::Resp2, Reply::PlainDouble(value)) => {
+                put_bulk(dst, format_plain_double(*value).as_bytes());
+            }
+            (Version::Resp3, Reply::PlainDouble(value)) => {
+                dst.put_u8(b',');
+                dst.put_slice(format_plain_double(*value).as_bytes());
                 dst.put_slice(CRLF);
             }
             (Version::Resp2, Reply::Bool(value)) => put_integer(dst, i64::from(*value)),

@@ -40,6 +40,7 @@ fn leaves() {
     check(&Reply::NullArray, "*-1\r\n", "_\r\n");
     check(&Reply::Bool(true), ":1\r\n", "#t\r\n");
     check(&Reply::Bool(false), ":0\r\n", "#f\r\n");
+    check(&Reply::PlainDouble(1e-8), "$10\r\n0.00000001\r\n", ",0.00000001\r\n");
     check(&Reply::Double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n");
     check(&Reply::Double(1e20), "$5\r\n1e+20\r\n", ",1e+20\r\n");
     check(&Reply::Double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n");
@@ -140,6 +141,9 @@ fn frame2(reply: &Reply) -> Frame2 {
         }
         Reply::Bool(value) => Frame2::Integer(i64::from(*value)),
         Reply::Double(value) => Frame2::BulkString(crate::protocol::format_double(*value).into()),
+        Reply::PlainDouble(value) => {
+            Frame2::BulkString(crate::protocol::format_plain_double(*value).into())
+        }
         Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
             Frame2::Array(items.iter().map(frame2).collect())
         }
