@@ -274,7 +274,7 @@ fn linsert(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let found = equal_to(pivot, elements, Direction::Forward).next().transpose()?;
     let Some(index) = found else { return Ok(Reply::Integer(-1)) };
     let mut list = edit.change_list(key, Some(old));
-    list.insert(index + u64::from(behind), element)?;
+    list.insert(index + u64::from(behind), element, behind)?;
     Ok(Reply::from(list.finish()?))
 }
 

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::{Collection, Context, Layout, Meta, ReadOutcome, Ready, View, collection, key};
+use super::{Collection, Context, Layout, Meta, ReadOutcome, Ready, View, key};
 use super::{hash_expiry, root::Root};
 use crate::engine::{Changes, Direction, Read, Result, Txn};
 
@@ -244,9 +244,9 @@ impl<'a> Edit<'a> {
         self.select(db);
         let generation = self.next_generation();
         for (engine_key, record) in pairs {
-            let (order, name) = key::parse_element(&engine_key)
-                .ok_or_else(|| collection::damaged("the key of an element is cut off"))?;
-            self.put_ordered(generation, order, &name, record);
+            let part = key::parse_part(&engine_key);
+            let engine_key = key::part(self.keyspace, generation, &part, b"");
+            self.txn.put(Bytes::copy_from_slice(&engine_key), record);
         }
         Ok(generation)
     }

@@ -94,6 +94,24 @@ impl OrderChanges {
     }
 }
 
+impl Counts {
+    /// Counts items that are there already: all of the order, so many from `first` to `last`, one at
+    /// least.
+    pub(in crate::data) fn adopt(
+        txn: &mut Txn<'_>,
+        place: OrderPlace,
+        len: u64,
+        first: &[u8],
+        last: &[u8],
+    ) -> Result<Self> {
+        let (first, end) = (floor_of(first), end_of(last));
+        let mut counts = Self { len, levels: 0, top: len, first, end };
+        let root = Node { items: len, children: len };
+        OrderWriter { txn, place, counts: &mut counts }.write_root(root)?;
+        Ok(counts)
+    }
+}
+
 /// A node on the way from level 1 to the root.
 struct Step {
     separator: Bytes,
@@ -224,7 +242,7 @@ impl OrderWriter<'_, '_> {
     /// many it has written.
     fn cut(&mut self, level: u8, step: &mut Step) -> Result<u64> {
         let total = step.node.children;
-        let pieces = (total / CHILDREN_CUT).max(2);
+        let pieces = total.div_ceil(CHILDREN_CUT);
         // The first pieces are one larger where they cannot all be the same.
         let len_of = |piece: u64| total / pieces + u64::from(piece < total % pieces);
         let mut done: Vec<Step> = Vec::new();

@@ -84,9 +84,9 @@ impl OrderPlace {
 
 /// What is kept of an order beside its records, in the metadata record: its root and its bounds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub struct Counts {
     /// How many items there are.
-    pub(super) len: u64,
+    len: u64,
     /// How many levels of count records.
     levels: u8,
     /// Records of the highest level; items where there is none.
@@ -119,6 +119,21 @@ impl Counts {
 
     /// Bytes that [`Self::encode`] appends at most.
     pub(super) const ENCODED_LEN_MAX: usize = 1 + 10 + 2 * (2 + BOUND_BYTES);
+
+    /// How many items there are.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// What may be of so many items.
+    #[cfg(test)]
+    pub(super) fn of_items(len: u64) -> Self {
+        let len = len.max(1);
+        let levels = u8::from(len > CHILDREN_MAX) * 3;
+        let top = if levels == 0 { len } else { len % CHILDREN_MAX };
+        let key = len.to_be_bytes();
+        Self { len, levels, top, first: floor_of(&key), end: end_of(&key) }
+    }
 
     fn widen(&mut self, order_key: &[u8]) {
         if self.len == 0 || order_key < &self.first[..] {
