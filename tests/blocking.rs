@@ -259,6 +259,25 @@ fn what_was_taken_stays_taken_after_a_kill() {
 }
 
 #[test]
+fn a_call_that_waits_keeps_no_buffers() {
+    let server = Server::start(&[]);
+    let mut clients: Vec<Client> = (0..1000).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        assert_eq!(client.call(&["PING"]), "+PONG");
+    }
+    let before = server.resident_bytes();
+    for client in &mut clients {
+        client.send(&encode(&[b"BLPOP", b"l", b"0"]));
+    }
+    await_blocked(&server, 1000);
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 8 << 20, "{grown} bytes for 1000 calls that wait");
+    let mut other = server.connect();
+    let info = other.call(&["INFO", "clients"]);
+    assert!(info.contains("total_blocking_keys:1\r\n"), "{info}");
+}
+
+#[test]
 fn many_wait_at_one_key() {
     let server = Server::start(&[]);
     let mut waiting: Vec<Client> = (0..1000).map(|_| server.connect()).collect();

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -50,7 +51,7 @@ impl Waiters {
     }
 
     /// Forgets those that were withdrawn.
-    pub(super) fn sweep(&mut self) {
+    fn sweep(&mut self) {
         let withdrawn: Vec<u64> = self
             .by_number
             .iter()
@@ -130,6 +131,7 @@ impl WriterTask {
             Tried::Nothing(Wait { keys, kind, timeout_ms, on_timeout, again }) => {
                 if waits.send(Waits { timeout_ms, on_timeout }).is_ok() {
                     self.waiters.add(Waiter { asked, keys, kind, words: again, done });
+                    self.tell_awaited();
                 }
             }
             Tried::WouldBlock => {
@@ -143,6 +145,9 @@ impl WriterTask {
 
     /// Runs the calls that wait for what has become ready, in the order in which they came.
     pub(super) fn serve(&mut self, ready: Vec<Ready>) {
+        if ready.is_empty() {
+            return;
+        }
         let mut ready = VecDeque::from(ready);
         while let Some(Ready { db, key, kind }) = ready.pop_front() {
             match key {
@@ -153,6 +158,17 @@ impl WriterTask {
                 }
             }
         }
+        self.tell_awaited();
+    }
+
+    /// Forgets the calls that were withdrawn.
+    pub(super) fn sweep_waiters(&mut self) {
+        self.waiters.sweep();
+        self.tell_awaited();
+    }
+
+    fn tell_awaited(&self) {
+        self.state.awaited_keys.store(self.waiters.lines.len(), Ordering::Relaxed);
     }
 
     fn serve_line(&mut self, place: &Place, kind: Option<KeyType>, ready: &mut VecDeque<Ready>) {

@@ -72,7 +72,7 @@ mod tests {
                 let near = if before { Near::Before } else { Near::Behind };
                 let key = between(&keys[at], &keys[at + 1], near);
                 prop_assert!(keys[at] < key && key < keys[at + 1], "{:?}", (&keys[at..at + 2], key));
-                prop_assert!(key.len() % DIGIT_BYTES == 0 && key.len() > 8);
+                prop_assert!(key.len().is_multiple_of(DIGIT_BYTES) && key.len() > 8);
                 prop_assert!(key[key.len() - DIGIT_BYTES..] != [0; DIGIT_BYTES]);
                 keys.insert(at + 1, key);
             }
