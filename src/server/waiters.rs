@@ -173,9 +173,12 @@ impl WriterTask {
 
     fn serve_line(&mut self, place: &Place, kind: Option<KeyType>, ready: &mut VecDeque<Ready>) {
         let mut from = 0;
+        // A stream is read by all; of any other type there is nothing left once one finds nothing.
+        let mut exhausted: Vec<KeyType> = Vec::new();
         while let Some((number, waiter)) = self.waiters.next(place, from) {
             from = number + 1;
-            if kind.is_some_and(|kind| kind != waiter.kind) {
+            let awaited = waiter.kind;
+            if kind.is_some_and(|kind| kind != awaited) || exhausted.contains(&awaited) {
                 continue;
             }
             let started_ns = self.state.clock.monotonic_ns();
@@ -187,9 +190,10 @@ impl WriterTask {
                 self.attempt(&asked, words.as_deref(), ReadMode::Blocking)
             };
             match tried {
-                // A stream is read by all; of anything else there is nothing left.
-                Tried::Nothing(_) if kind.is_some_and(|kind| kind != KeyType::Stream) => return,
-                Tried::Nothing(_) | Tried::WouldBlock => {}
+                Tried::Nothing(_) if awaited == KeyType::Stream => {}
+                Tried::Nothing(_) if kind.is_some() => return,
+                Tried::Nothing(_) => exhausted.push(awaited),
+                Tried::WouldBlock => {}
                 Tried::Withdrawn => drop(self.waiters.remove(number)),
                 Tried::Done(result, made) => {
                     ready.extend(made);

@@ -149,6 +149,13 @@ fn single_changes_keep_the_balance() {
     }
 }
 
+#[test]
+fn any_number_of_items_makes_pieces_of_the_right_size() {
+    for count in (120..600).step_by(7).chain([128, 129, 256, 257, 384, 385]) {
+        Fixture::new(&[]).toggle((0..count).map(number));
+    }
+}
+
 /// A count record takes part in a transaction only where an item comes or goes below it.
 #[test]
 fn a_change_writes_one_small_record_per_level() {

@@ -159,12 +159,12 @@ impl ListEdit<'_, '_> {
                 put_packed(list, range, element);
             }
             Kept::Dense(dense) => {
-                dense.bytes -= total_bytes(&before);
+                dense.bytes = dense.bytes.saturating_sub(total_bytes(&before));
                 dense.bytes += element_bytes(element);
                 self.put(index, element.clone());
             }
             Kept::Indexed(indexed) => {
-                indexed.bytes -= total_bytes(&before);
+                indexed.bytes = indexed.bytes.saturating_sub(total_bytes(&before));
                 indexed.bytes += element_bytes(element);
                 let found = indexed.order(&self.edit.txn, self.edit.keyspace).at(index)?;
                 let (order_key, _) = found.ok_or_else(missing)?;
@@ -183,19 +183,17 @@ impl ListEdit<'_, '_> {
         }
         self.changes += 1;
         let few = keep.end - keep.start;
-        if !matches!(self.kept, Kept::Packed { .. })
-            && few > 0
-            && few < FEW.max(cut / 4)
-            && cut > FEW
-        {
+        if few == 0 {
+            self.clear();
+            return Ok(());
+        }
+        if !matches!(self.kept, Kept::Packed { .. }) && few < FEW.max(cut / 4) && cut > FEW {
             let kept = self.read(keep, Direction::Forward)?;
             self.start_anew(&kept);
             return Ok(());
         }
         for range in [keep.end..self.count(), 0..keep.start] {
-            // Where nothing stays nobody needs to know what it was.
-            let gone =
-                if few == 0 { vec![] } else { self.read(range.clone(), Direction::Forward)? };
+            let gone = self.read(range.clone(), Direction::Forward)?;
             self.cut(range, &gone)?;
         }
         Ok(())
@@ -356,12 +354,16 @@ impl ListEdit<'_, '_> {
         }
     }
 
+    /// Takes all elements away; their records go with their generation.
+    fn clear(&mut self) {
+        self.kept = Kept::Packed { count: 0, list: Vec::new() };
+    }
+
     /// Takes a range at one of the ends away, which held `gone`.
     fn cut(&mut self, range: Range<u64>, gone: &[Bytes]) -> Result<()> {
         self.has_shrunk = true;
         if range.end - range.start == self.count() {
-            // All records go with their generation.
-            self.kept = Kept::Packed { count: 0, list: Vec::new() };
+            self.clear();
             return Ok(());
         }
         match &mut self.kept {
