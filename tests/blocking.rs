@@ -213,6 +213,21 @@ fn every_way_to_make_a_list_ends_a_wait() {
 }
 
 #[test]
+fn a_swap_that_brings_another_type_ends_no_wait() {
+    let server = Server::start(&[]);
+    let mut other = server.connect();
+    let mut client = blocked(&server, &["BLPOP", "l", "0"], 1);
+    for call in [&["SELECT", "1"][..], &["SET", "l", "v"], &["SWAPDB", "0", "1"]] {
+        assert_eq!(other.call(call), "+OK");
+    }
+    await_blocked(&server, 1);
+    for call in [&["RPUSH", "l", "v"][..], &["SWAPDB", "0", "1"]] {
+        other.call(call);
+    }
+    assert_eq!(client.reply(), "[l, v]");
+}
+
+#[test]
 fn a_target_of_the_wrong_type_ends_one_wait_only() {
     let server = Server::start(&[]);
     let mut other = server.connect();

@@ -151,7 +151,11 @@ impl WriterTask {
         let mut ready = VecDeque::from(ready);
         while let Some(Ready { db, key, kind }) = ready.pop_front() {
             match key {
-                Some(key) => self.serve_line(&(db, key), kind, &mut ready),
+                Some(key) => {
+                    let place = (db, key);
+                    let kind = kind.unwrap_or_else(|| self.kind_at(&place));
+                    self.serve_line(&place, kind, &mut ready);
+                }
                 None => {
                     let keys = self.waiters.keys_of(db).into_iter();
                     ready.extend(keys.map(|key| Ready { db, key: Some(key), kind: None }));
@@ -171,14 +175,22 @@ impl WriterTask {
         self.state.awaited_keys.store(self.waiters.lines.len(), Ordering::Relaxed);
     }
 
-    fn serve_line(&mut self, place: &Place, kind: Option<KeyType>, ready: &mut VecDeque<Ready>) {
+    /// What has come at a place; where that is nothing that can be waited for, those who read a
+    /// stream are told that it has gone.
+    fn kind_at(&self, (db, key): &Place) -> KeyType {
+        let find = || {
+            let txn = self.writer.begin(ReadMode::Blocking)?;
+            Edit::new(txn, self.state.context(*db, false))?.find(key)
+        };
+        let kind = find().ok().flatten().map(|meta| meta.kind);
+        kind.filter(|kind| kind.is_awaited()).unwrap_or(KeyType::Stream)
+    }
+
+    fn serve_line(&mut self, place: &Place, kind: KeyType, ready: &mut VecDeque<Ready>) {
         let mut from = 0;
-        // A stream is read by all; of any other type there is nothing left once one finds nothing.
-        let mut exhausted: Vec<KeyType> = Vec::new();
         while let Some((number, waiter)) = self.waiters.next(place, from) {
             from = number + 1;
-            let awaited = waiter.kind;
-            if kind.is_some_and(|kind| kind != awaited) || exhausted.contains(&awaited) {
+            if kind != waiter.kind {
                 continue;
             }
             let started_ns = self.state.clock.monotonic_ns();
@@ -190,10 +202,9 @@ impl WriterTask {
                 self.attempt(&asked, words.as_deref(), ReadMode::Blocking)
             };
             match tried {
-                Tried::Nothing(_) if awaited == KeyType::Stream => {}
-                Tried::Nothing(_) if kind.is_some() => return,
-                Tried::Nothing(_) => exhausted.push(awaited),
-                Tried::WouldBlock => {}
+                // A stream is read by all; of any other type there is nothing left.
+                Tried::Nothing(_) if kind != KeyType::Stream => return,
+                Tried::Nothing(_) | Tried::WouldBlock => {}
                 Tried::Withdrawn => drop(self.waiters.remove(number)),
                 Tried::Done(result, made) => {
                     ready.extend(made);
