@@ -213,6 +213,21 @@ fn every_way_to_make_a_list_ends_a_wait() {
 }
 
 #[test]
+fn a_swap_that_brings_another_type_ends_no_wait() {
+    let server = Server::start(&[]);
+    let mut other = server.connect();
+    let mut client = blocked(&server, &["BLPOP", "l", "0"], 1);
+    for call in [&["SELECT", "1"][..], &["SET", "l", "v"], &["SWAPDB", "0", "1"]] {
+        assert_eq!(other.call(call), "+OK");
+    }
+    await_blocked(&server, 1);
+    for call in [&["RPUSH", "l", "v"][..], &["SWAPDB", "0", "1"]] {
+        other.call(call);
+    }
+    assert_eq!(client.reply(), "[l, v]");
+}
+
+#[test]
 fn a_target_of_the_wrong_type_ends_one_wait_only() {
     let server = Server::start(&[]);
     let mut other = server.connect();
@@ -256,6 +271,25 @@ fn what_was_taken_stays_taken_after_a_kill() {
     let mut other = server.connect();
     assert_eq!(other.call(&["LRANGE", "a", "0", "-1"]), "[2]");
     assert_eq!(other.call(&["LRANGE", "b", "0", "-1"]), "[1]");
+}
+
+#[test]
+fn keys_that_are_waited_for_are_counted() {
+    let server = Server::start(&[]);
+    let mut other = server.connect();
+    let mut counts = |count: u32| {
+        let sign = format!("total_blocking_keys:{count}\r\n");
+        eventually(&sign, || other.call(&["INFO", "clients"]).contains(&sign));
+    };
+    counts(0);
+    let first = blocked(&server, &["BLPOP", "a", "b", "0"], 1);
+    let mut second = blocked(&server, &["BLPOP", "b", "c", "0"], 2);
+    counts(3);
+    drop(first);
+    counts(2);
+    assert_eq!(server.connect().call(&["RPUSH", "c", "x"]), ":1");
+    assert_eq!(second.reply(), "[c, x]");
+    counts(0);
 }
 
 #[test]

@@ -274,7 +274,7 @@ fn linsert(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let found = equal_to(pivot, elements, Direction::Forward).next().transpose()?;
     let Some(index) = found else { return Ok(Reply::Integer(-1)) };
     let mut list = edit.change_list(key, Some(old));
-    list.insert(index + u64::from(behind), element)?;
+    list.insert(index + u64::from(behind), element, behind)?;
     Ok(Reply::from(list.finish()?))
 }
 
@@ -297,7 +297,7 @@ fn equal_to<'a>(
 
 fn lrem(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let key = args.next_bytes()?;
-    let (count, sought) = (next_long(args)?, args.next_bytes()?);
+    let (count, sought) = (args.next_int()?, args.next_bytes()?);
     let Some(old) = list(edit.find(key)?)? else { return Ok(Reply::Integer(0)) };
     let Some(elements) = edit.list(&old) else { return Ok(Reply::Integer(0)) };
     let direction = if count < 0 { Direction::Reverse } else { Direction::Forward };

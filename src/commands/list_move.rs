@@ -243,8 +243,9 @@ fn lmpop(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
 }
 
 fn blmpop(edit: &mut Edit<'_>, args: &mut Args<'_>) -> Result<Attempt, Error> {
-    let timeout_ms = parse_seconds(args.next_bytes()?, edit.context().now_ms)?;
+    let timeout = args.next_bytes()?;
     let call = ManyKeys::parse(args)?;
+    let timeout_ms = parse_seconds(timeout, edit.context().now_ms)?;
     Ok(match call.pop(edit)? {
         Some(reply) => Attempt::Done(reply),
         None => Attempt::Wait(Wait::new(call.keys.to_vec(), KeyType::List, timeout_ms)),

@@ -1,7 +1,7 @@
 //! The server as administrative commands see it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
@@ -95,6 +95,8 @@ pub struct ServerState {
     pub last_save_s: AtomicU64,
     /// Whether a `BGSAVE` runs.
     pub saving: AtomicBool,
+    /// Keys that calls wait for.
+    pub awaited_keys: AtomicUsize,
     /// `DEBUG SET-ACTIVE-EXPIRE`: whether the expiry task removes keys.
     pub active_expire: AtomicBool,
     /// Changes since the last flush by command.
@@ -148,6 +150,7 @@ impl ServerState {
             started_ms,
             last_save_s: AtomicU64::new(started_ms / 1000),
             saving: AtomicBool::new(false),
+            awaited_keys: AtomicUsize::new(0),
             active_expire: AtomicBool::new(true),
             changes: AtomicU64::new(0),
         };

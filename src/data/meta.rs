@@ -9,7 +9,7 @@
 //! then, encoding 0 (inline):   the value, to the end of the record
 //!       encoding 1 (chunked):  generation u64 and length in bytes u64, both little-endian
 //!       encodings 2 to 5:      a hash or a set, see `collection.rs`
-//!       of lists 2 and 6:      see `list/body.rs`
+//!       of lists 2, 6, 7:      see `list/body.rs`
 //!       of streams 2 and 4:    see `stream/mod.rs`
 //! ```
 //!
@@ -209,7 +209,7 @@ impl Meta {
             Body::Inline(_) => (ENCODING_INLINE, 0),
             Body::Chunked { .. } => (ENCODING_CHUNKED, 16),
             Body::Collection(collection) => (collection.encoding(), Collection::HEADER_LEN_MAX),
-            Body::List(list) => (list.encoding(), ListBody::HEADER_LEN_MAX),
+            Body::List(list) => (list.encoding(), list.header_len()),
             Body::Stream(stream) => (stream.encoding(), Stream::HEADER_LEN_MAX),
         };
         let expiry_len = if self.expires_ms.is_some() { 8 } else { 0 };

@@ -227,6 +227,7 @@ fn admit(peer: Peer, state: &Arc<ServerState>, writer: &mpsc::Sender<Message>) {
     state.metrics.clients_peak.raise(state.clients.len() as u64);
     let dispatcher = Box::new(Dispatcher {
         last_ended_ns: None,
+        idle_input: bytes::BytesMut::new(),
         state: Arc::clone(state),
         writer: writer.clone(),
         session: Session::new(Arc::clone(&client), !needs_password),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
 
 use super::dispatch::{Dispatcher, WARMINGS_MAX};
@@ -101,7 +102,12 @@ impl Dispatcher {
         let done = loop {
             let mode =
                 if warmings > WARMINGS_MAX { ReadMode::Blocking } else { ReadMode::Resident };
-            let done = attempt(&self.state, &self.writer, &asked, mode).await;
+            let idle_input = &mut self.idle_input;
+            let release = || {
+                *idle_input = BytesMut::new();
+                output.release();
+            };
+            let done = attempt(&self.state, &self.writer, &asked, mode, release).await;
             match done {
                 Some(Done { result: Err(Error::Engine(engine::Error::WouldBlock)), .. }) => {}
                 done => break done,
@@ -118,7 +124,11 @@ impl Dispatcher {
         }
     }
 
-    fn asked(&self, call: Call) -> Arc<Asked> {
+    /// The call with words of its own: those of the request keep the read buffer.
+    fn asked(&self, mut call: Call) -> Arc<Asked> {
+        for word in &mut call.request.args {
+            *word = Bytes::copy_from_slice(word);
+        }
         Arc::new(Asked {
             call,
             db: self.session.db,
@@ -129,12 +139,14 @@ impl Dispatcher {
     }
 }
 
-/// Has the writer run the call, and waits as long as the call says; `None` when the server ends.
+/// Has the writer run the call, and waits as long as the call says, `release`s buffers before that;
+/// `None` when the server ends.
 async fn attempt(
     state: &ServerState,
     writer: &mpsc::Sender<Message>,
     asked: &Arc<Asked>,
     mode: ReadMode,
+    release: impl FnOnce(),
 ) -> Option<Done> {
     let _guard = Guard(&asked.ticket);
     let (waits, waiting) = oneshot::channel();
@@ -142,6 +154,7 @@ async fn attempt(
     let message = Message::Blocking { asked: Arc::clone(asked), mode, waits, done };
     writer.send(message).await.ok()?;
     let Ok(Waits { timeout_ms, on_timeout }) = waiting.await else { return ended.await.ok() };
+    release();
     let wait = async {
         tokio::select! {
             biased;

@@ -177,7 +177,13 @@ async fn answer(
     loop {
         let failure = decode(dispatcher, decoder, input, &mut pipeline);
         let finished = pipeline.is_empty();
+        if input.is_empty() {
+            dispatcher.idle_input = std::mem::take(input);
+        }
         dispatcher.run(&mut pipeline, output).await?;
+        if input.is_empty() {
+            *input = std::mem::take(&mut dispatcher.idle_input);
+        }
         if dispatcher.session.close_after_reply {
             return Ok(Outcome::Close);
         }

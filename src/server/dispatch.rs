@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use smallvec::SmallVec;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -46,6 +47,8 @@ pub(crate) struct Dispatcher {
     pub(crate) session: Session,
     /// When the call before ended, where nothing was waited for since; monotonic.
     pub(crate) last_ended_ns: Option<u64>,
+    /// The read buffer where nothing is in it: a call that waits for long gives it up.
+    pub(crate) idle_input: BytesMut,
 }
 
 impl Dispatcher {

@@ -118,6 +118,11 @@ impl Output {
         Ok(bytes)
     }
 
+    /// Gives the buffer up, which is empty; the next reply makes a new one.
+    pub(crate) fn release(&mut self) {
+        self.buffer = BytesMut::new();
+    }
+
     /// The empty buffer, to be used again, and how many bytes were sent.
     pub(crate) fn into_parts(self) -> (BytesMut, u64) {
         (self.buffer, self.sent)

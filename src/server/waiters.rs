@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -50,7 +51,7 @@ impl Waiters {
     }
 
     /// Forgets those that were withdrawn.
-    pub(super) fn sweep(&mut self) {
+    fn sweep(&mut self) {
         let withdrawn: Vec<u64> = self
             .by_number
             .iter()
@@ -130,6 +131,7 @@ impl WriterTask {
             Tried::Nothing(Wait { keys, kind, timeout_ms, on_timeout, again }) => {
                 if waits.send(Waits { timeout_ms, on_timeout }).is_ok() {
                     self.waiters.add(Waiter { asked, keys, kind, words: again, done });
+                    self.tell_awaited();
                 }
             }
             Tried::WouldBlock => {
@@ -143,23 +145,52 @@ impl WriterTask {
 
     /// Runs the calls that wait for what has become ready, in the order in which they came.
     pub(super) fn serve(&mut self, ready: Vec<Ready>) {
+        if ready.is_empty() {
+            return;
+        }
         let mut ready = VecDeque::from(ready);
         while let Some(Ready { db, key, kind }) = ready.pop_front() {
             match key {
-                Some(key) => self.serve_line(&(db, key), kind, &mut ready),
+                Some(key) => {
+                    let place = (db, key);
+                    let kind = kind.unwrap_or_else(|| self.kind_at(&place));
+                    self.serve_line(&place, kind, &mut ready);
+                }
                 None => {
                     let keys = self.waiters.keys_of(db).into_iter();
                     ready.extend(keys.map(|key| Ready { db, key: Some(key), kind: None }));
                 }
             }
         }
+        self.tell_awaited();
     }
 
-    fn serve_line(&mut self, place: &Place, kind: Option<KeyType>, ready: &mut VecDeque<Ready>) {
+    /// Forgets the calls that were withdrawn.
+    pub(super) fn sweep_waiters(&mut self) {
+        self.waiters.sweep();
+        self.tell_awaited();
+    }
+
+    fn tell_awaited(&self) {
+        self.state.awaited_keys.store(self.waiters.lines.len(), Ordering::Relaxed);
+    }
+
+    /// What has come at a place; where that is nothing that can be waited for, those who read a
+    /// stream are told that it has gone.
+    fn kind_at(&self, (db, key): &Place) -> KeyType {
+        let find = || {
+            let txn = self.writer.begin(ReadMode::Blocking)?;
+            Edit::new(txn, self.state.context(*db, false))?.find(key)
+        };
+        let kind = find().ok().flatten().map(|meta| meta.kind);
+        kind.filter(|kind| kind.is_awaited()).unwrap_or(KeyType::Stream)
+    }
+
+    fn serve_line(&mut self, place: &Place, kind: KeyType, ready: &mut VecDeque<Ready>) {
         let mut from = 0;
         while let Some((number, waiter)) = self.waiters.next(place, from) {
             from = number + 1;
-            if kind.is_some_and(|kind| kind != waiter.kind) {
+            if kind != waiter.kind {
                 continue;
             }
             let started_ns = self.state.clock.monotonic_ns();
@@ -171,8 +202,8 @@ impl WriterTask {
                 self.attempt(&asked, words.as_deref(), ReadMode::Blocking)
             };
             match tried {
-                // A stream is read by all; of anything else there is nothing left.
-                Tried::Nothing(_) if kind.is_some_and(|kind| kind != KeyType::Stream) => return,
+                // A stream is read by all; of any other type there is nothing left.
+                Tried::Nothing(_) if kind != KeyType::Stream => return,
                 Tried::Nothing(_) | Tried::WouldBlock => {}
                 Tried::Withdrawn => drop(self.waiters.remove(number)),
                 Tried::Done(result, made) => {

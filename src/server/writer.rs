@@ -151,7 +151,7 @@ impl WriterTask {
                     self.carry_out(request).await;
                 }
                 _ = ticks.tick() => {
-                    self.waiters.sweep();
+                    self.sweep_waiters();
                     self.sync_interval();
                 }
                 message = self.inbox.recv(), if accepts => match message {

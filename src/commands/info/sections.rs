@@ -65,7 +65,7 @@ pub(super) fn clients(picture: &Picture<'_>, out: &mut Fields) {
     out.add("watching_clients", 0);
     out.add("clients_in_timeout_table", 0);
     out.add("total_watched_keys", 0);
-    out.add("total_blocking_keys", 0);
+    out.add("total_blocking_keys", state.awaited_keys.load(Ordering::Relaxed));
     out.add("total_blocking_keys_on_nokey", 0);
     out.add("paused_reason", if state.pause.is_set() { "client_pause" } else { "none" });
 }

@@ -14,6 +14,7 @@ type List = VecDeque<u8>;
 #[derive(Debug, Clone)]
 enum Op {
     Push { key: u8, left: bool, elements: Vec<u8> },
+    Fill { key: u8, count: usize },
     Pop { key: u8, left: bool, count: usize },
     Set { key: u8, index: i64, element: u8 },
     Insert { key: u8, after: bool, pivot: u8, element: u8 },
@@ -32,10 +33,11 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let key = || 0..3_u8;
     let element = || 0..9_u8;
-    let index = || -30..30_i64;
+    let index = || prop_oneof![3 => -30..30_i64, 1 => -400..400_i64];
     prop_oneof![
         8 => (key(), any::<bool>(), proptest::collection::vec(element(), 1..12))
             .prop_map(|(key, left, elements)| Op::Push { key, left, elements }),
+        1 => (key(), 100..300_usize).prop_map(|(key, count)| Op::Fill { key, count }),
         4 => (key(), any::<bool>(), 0..9_usize)
             .prop_map(|(key, left, count)| Op::Pop { key, left, count }),
         3 => (key(), index(), element())
@@ -117,6 +119,10 @@ impl Pair {
                     if left { list.push_front(element) } else { list.push_back(element) }
                 }
                 assert_eq!(answer, list.len().to_string());
+            }
+            Op::Fill { key, count } => {
+                let elements: Vec<u8> = (0..count).map(|n| [4, 5, 6, 7, 8][n % 5]).collect();
+                self.apply(Op::Push { key, left: count % 2 == 0, elements });
             }
             Op::Pop { key, left, count } => {
                 let name = if left { "lpop" } else { "rpop" };

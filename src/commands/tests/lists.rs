@@ -84,7 +84,7 @@ fn elements_are_set_inserted_and_removed() {
          lrem l 1 b -> 1
          lrem l 0 y -> 0
          lrem x 0 y -> 0
-         lrem l -9223372036854775808 b -> -ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807
+         lrem l -9223372036854775808 y -> 0
          lrange l 0 -1 -> [\"3\" \"A\" \"1\" \"c\" \"b\" \"a\" \"2\" \"B\" \"4\"]
          rpush m x a x b x c x -> 7
          lrem m -2 x -> 2
@@ -222,7 +222,8 @@ fn commands_that_wait_try_once() {
          blmove a b up left x -> -ERR syntax error
          blmove a b left left x -> -ERR timeout is not a float or out of range
          brpoplpush a b x -> -ERR timeout is not a float or out of range
-         blmpop x 0 a left -> -ERR timeout is not a float or out of range
+         blmpop x 0 a left -> -ERR numkeys should be greater than 0
+         blmpop x 1 a left -> -ERR timeout is not a float or out of range
          blmpop 0 0 a left -> -ERR numkeys should be greater than 0",
     );
     let mut server = Harness::new();
@@ -374,6 +375,71 @@ fn a_change_in_the_middle_moves_the_nearer_end() {
         server.store.check();
     }
     assert_eq!(server.run("lindex l 500"), "\"element:0500\"");
+}
+
+#[test]
+fn a_change_far_from_both_ends_counts_the_elements() {
+    let mut server = Harness::over(Store::disk());
+    server.packing = BOTH[1];
+    let mut expected: Vec<String> = (0..2000).map(|n| format!("element:{n:04}")).collect();
+    server.run(&format!("rpush l {}", expected.join(" ")));
+    let mut random = fastrand::Rng::with_seed(3);
+    for n in 0..300 {
+        let at = random.usize(100..expected.len() - 100);
+        let (pivot, element) = (expected[at].clone(), format!("new:{n}"));
+        let call = match n % 3 {
+            0 => {
+                expected.insert(at, element.clone());
+                format!("linsert l before {pivot} {element}")
+            }
+            1 => {
+                expected.insert(at + 1, element.clone());
+                format!("linsert l after {pivot} {element}")
+            }
+            _ => {
+                expected.remove(at);
+                format!("lrem l 1 {pivot}")
+            }
+        };
+        server.run(&call);
+        let most = if n == 0 { 3000 } else { 500 };
+        assert!(server.last_write_bytes < most, "{call}: {}", server.last_write_bytes);
+        let at = random.usize(..expected.len());
+        assert_eq!(server.run(&format!("lindex l {at}")), format!("\"{}\"", expected[at]));
+        if n % 50 == 0 {
+            server.store.check();
+            server.store.reopen();
+        }
+    }
+    let all: Vec<String> = expected.iter().map(|element| format!("\"{element}\"")).collect();
+    assert_eq!(server.run("lrange l 0 -1"), format!("[{}]", all.join(" ")));
+    assert_eq!(server.run("rpoplpush l l"), all[all.len() - 1]);
+    assert_eq!(server.run("lindex l 0"), all[all.len() - 1]);
+    assert_eq!(server.run("copy l m"), "1");
+    server.store.check();
+    server.run("ltrim l 1000 -1");
+    assert_eq!(server.run("lpop l"), all[999]);
+    server.store.check();
+}
+
+#[test]
+fn many_inserts_at_one_place_go_on() {
+    for side in ["before", "after"] {
+        let mut server = Harness::new();
+        server.packing = BOTH[1];
+        let all: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+        server.run(&format!("rpush l {}", all.join(" ")));
+        for n in 0..500 {
+            let pivot = if n % 2 == 0 { "50".to_owned() } else { format!("x{}", n - 1) };
+            assert_eq!(
+                server.run(&format!("linsert l {side} {pivot} x{n}")),
+                (n + 101).to_string()
+            );
+        }
+        server.store.check();
+        assert_eq!(server.run("lindex l 40"), "\"40\"");
+        assert_eq!(server.run("lindex l -41"), "\"59\"");
+    }
 }
 
 #[test]

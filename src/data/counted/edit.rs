@@ -94,6 +94,24 @@ impl OrderChanges {
     }
 }
 
+impl Counts {
+    /// Counts items that are there already: all of the order, so many from `first` to `last`, one at
+    /// least.
+    pub(in crate::data) fn adopt(
+        txn: &mut Txn<'_>,
+        place: OrderPlace,
+        len: u64,
+        first: &[u8],
+        last: &[u8],
+    ) -> Result<Self> {
+        let (first, end) = (floor_of(first), end_of(last));
+        let mut counts = Self { len, levels: 0, top: len, first, end };
+        let root = Node { items: len, children: len };
+        OrderWriter { txn, place, counts: &mut counts }.write_root(root)?;
+        Ok(counts)
+    }
+}
+
 /// A node on the way from level 1 to the root.
 struct Step {
     separator: Bytes,

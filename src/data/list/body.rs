@@ -3,17 +3,22 @@
 //! ```text
 //! encoding 2 (packed):  elements u32, then the packed list to the end of the record
 //! encoding 6 (dense):   generation u64, head u64, elements u64, listpack bytes u64
+//! encoding 7 (indexed): the same with the tail behind the head; then the counts of the order
 //! ```
 //!
-//! All integers are little-endian. How a packed list looks stands in `packed.rs`. The *listpack bytes*
+//! All integers are little-endian. How a packed list looks stands in `packed.rs`, the counts of an order
+//! in `counted/mod.rs`. The *listpack bytes*
 //! are what the elements would take in a listpack of Redis. A list without elements does not exist.
 
 use bytes::Bytes;
 
+use super::indexed::Indexed;
+use crate::data::counted::Counts;
 use crate::engine::coding::Reader;
 
 const PACKED: u8 = 2;
 const DENSE: u8 = 6;
+const INDEXED: u8 = 7;
 
 /// Where the elements of a list are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +32,8 @@ pub enum ListBody {
     },
     /// A record each, at positions without a gap.
     Dense(Dense),
+    /// A record each, in a counted order.
+    Indexed(Indexed),
 }
 
 /// A list of element records.
@@ -43,8 +50,14 @@ pub struct Dense {
 }
 
 impl ListBody {
-    /// Most bytes in front of a packed list.
-    pub(in crate::data) const HEADER_LEN_MAX: usize = 32;
+    /// Bytes in front of a packed list, or at most of the record of another one.
+    pub(in crate::data) fn header_len(&self) -> usize {
+        match self {
+            Self::Packed { .. } => 4,
+            Self::Dense(_) => 32,
+            Self::Indexed(_) => 40 + Counts::ENCODED_LEN_MAX,
+        }
+    }
 
     /// Reads what stands behind the common part of the metadata record.
     pub(in crate::data) fn decode(encoding: u8, bytes: &Bytes) -> Option<Self> {
@@ -62,6 +75,14 @@ impl ListBody {
                 reader.is_empty().then_some(())?;
                 Self::Dense(Dense { generation, head, count, bytes })
             }
+            INDEXED => {
+                let mut number = || reader.u64();
+                let (generation, head, tail) = (number()?, number()?, number()?);
+                let (count, bytes) = (number()?, number()?);
+                let counts = Counts::decode(count, &mut reader)?;
+                reader.is_empty().then_some(())?;
+                Self::Indexed(Indexed { generation, head, tail, bytes, counts })
+            }
             _ => return None,
         };
         (body.count() > 0).then_some(body)
@@ -72,6 +93,7 @@ impl ListBody {
         match self {
             Self::Packed { .. } => PACKED,
             Self::Dense(_) => DENSE,
+            Self::Indexed(_) => INDEXED,
         }
     }
 
@@ -87,6 +109,12 @@ impl ListBody {
                     out.extend_from_slice(&number.to_le_bytes());
                 }
             }
+            Self::Indexed(Indexed { generation, head, tail, bytes, counts }) => {
+                for number in [generation, head, tail, &counts.len(), bytes] {
+                    out.extend_from_slice(&number.to_le_bytes());
+                }
+                counts.encode(out);
+            }
         }
     }
 
@@ -94,7 +122,7 @@ impl ListBody {
     pub(in crate::data) fn packed_bytes(&self) -> &[u8] {
         match self {
             Self::Packed { list, .. } => list,
-            Self::Dense(_) => &[],
+            Self::Dense(_) | Self::Indexed(_) => &[],
         }
     }
 
@@ -104,6 +132,7 @@ impl ListBody {
         match self {
             Self::Packed { .. } => None,
             Self::Dense(dense) => Some(dense.generation),
+            Self::Indexed(indexed) => Some(indexed.generation),
         }
     }
 
@@ -113,6 +142,7 @@ impl ListBody {
         match self {
             Self::Packed { .. } => self.clone(),
             Self::Dense(dense) => Self::Dense(Dense { generation, ..*dense }),
+            Self::Indexed(indexed) => Self::Indexed(Indexed { generation, ..indexed.clone() }),
         }
     }
 
@@ -122,6 +152,7 @@ impl ListBody {
         match self {
             Self::Packed { count, .. } => *count,
             Self::Dense(dense) => dense.count,
+            Self::Indexed(indexed) => indexed.counts.len(),
         }
     }
 
@@ -151,6 +182,10 @@ mod tests {
                     bytes
                 })
             ),
+            (any::<[u64; 4]>(), 1..1000_u64).prop_map(|([generation, head, tail, bytes], len)| {
+                let counts = Counts::of_items(len);
+                ListBody::Indexed(Indexed { generation, head, tail, bytes, counts })
+            }),
         ]
     }
 

@@ -1,6 +1,7 @@
 //! What the records of a list promise each other.
 
 use super::body::Dense;
+use super::indexed::Indexed;
 use super::{ELEMENTS, ListBody, listpack};
 use crate::data::collection::damaged;
 use crate::data::{key, packed};
@@ -20,6 +21,7 @@ impl ListBody {
                 ensure(found == *count, "a packed list is counted wrongly")
             }
             Self::Dense(dense) => dense.check(read, keyspace),
+            Self::Indexed(indexed) => indexed.check(read, keyspace),
         }
     }
 }
@@ -38,6 +40,24 @@ impl Dense {
             bytes += listpack::element_bytes(&element);
         }
         ensure(found == self.count, "the elements of a list are counted wrongly")?;
+        ensure(bytes == self.bytes, "the elements of a list are measured wrongly")
+    }
+}
+
+impl Indexed {
+    fn check(&self, read: &dyn Read, keyspace: u32) -> Result<()> {
+        self.order(read, keyspace).check()?;
+        let mut bytes = 0;
+        let items = self.items(read, keyspace, 0, self.counts.len(), Direction::Forward);
+        for (item, index) in items.zip(0..) {
+            let (order_key, element) = item?;
+            let rank = self.order(read, keyspace).rank(&order_key)?;
+            ensure(rank == index, "an element of a list has another rank than its index")?;
+            let position = order_key.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
+            let expected = position.is_some_and(|at| (self.head..self.tail).contains(&at));
+            ensure(expected, "an element of a list lies outside of its positions")?;
+            bytes += listpack::element_bytes(&element);
+        }
         ensure(bytes == self.bytes, "the elements of a list are measured wrongly")
     }
 }

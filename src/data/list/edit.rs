@@ -1,16 +1,19 @@
 //! A list in a transaction.
 //!
 //! [`ListEdit`] takes what [`Edit::find`] has found, changes elements, and writes the metadata record
-//! once, when it is finished. In a list of element records a change in the middle moves what is
-//! between it and the nearer end by one position.
+//! once, when it is finished. In a dense list a change in the middle moves what is between it and the
+//! nearer end by one position, or turns it into an indexed one where that would be much.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::between::Near;
 use super::body::Dense;
+use super::indexed::Indexed;
 use super::listpack::{Limit, element_bytes};
 use super::{ELEMENTS, ListBody, missing};
+use crate::data::counted::OrderChanges;
 use crate::data::packed;
 use crate::data::{Body, Edit, KeyType, Meta, StringForm, key};
 use crate::engine::coding::put_slice;
@@ -20,6 +23,9 @@ use crate::engine::{Direction, Result};
 const MIDDLE: u64 = 1 << 63;
 /// Fewer elements than these are not worth a new generation when the others go.
 const FEW: u64 = 64;
+/// Elements that a change in the middle of a dense list moves at most, besides as many as it removes;
+/// in tests few, so that short lists turn.
+const MOVED_MAX: u64 = if cfg!(test) { 8 } else { 128 };
 
 /// One of the two ends of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +43,8 @@ enum Kept {
     Packed { count: u64, list: Vec<u8> },
     /// A record each.
     Dense(Dense),
+    /// A record each, counted.
+    Indexed(Indexed),
 }
 
 /// A list that is being changed. Nothing holds before [`ListEdit::finish`].
@@ -59,6 +67,7 @@ impl<'a> Edit<'a> {
                 Kept::Packed { count: *count, list: list.to_vec() }
             }
             Some(ListBody::Dense(dense)) => Kept::Dense(*dense),
+            Some(ListBody::Indexed(indexed)) => Kept::Indexed(indexed.clone()),
         };
         ListEdit { edit: self, key, old, kept, changes: 0, has_shrunk: false }
     }
@@ -83,6 +92,7 @@ impl ListEdit<'_, '_> {
         match &self.kept {
             Kept::Packed { count, .. } => *count,
             Kept::Dense(dense) => dense.count,
+            Kept::Indexed(indexed) => indexed.counts.len(),
         }
     }
 
@@ -93,6 +103,15 @@ impl ListEdit<'_, '_> {
         elements: impl Iterator<Item = &'b Bytes> + Clone,
     ) -> Result<()> {
         self.make_room(elements.clone())?;
+        if let Kept::Indexed(indexed) = &mut self.kept {
+            let mut changes = OrderChanges::default();
+            for element in elements {
+                self.changes += 1;
+                indexed.bytes += element_bytes(element);
+                changes.insert(indexed.extend(end), element.clone());
+            }
+            return self.apply(changes);
+        }
         for element in elements {
             self.changes += 1;
             match &mut self.kept {
@@ -106,6 +125,7 @@ impl ListEdit<'_, '_> {
                     self.grow(end, element);
                     self.put(index, element.clone());
                 }
+                Kept::Indexed(_) => {}
             }
         }
         Ok(())
@@ -139,9 +159,17 @@ impl ListEdit<'_, '_> {
                 put_packed(list, range, element);
             }
             Kept::Dense(dense) => {
-                dense.bytes -= total_bytes(&before);
+                dense.bytes = dense.bytes.saturating_sub(total_bytes(&before));
                 dense.bytes += element_bytes(element);
                 self.put(index, element.clone());
+            }
+            Kept::Indexed(indexed) => {
+                indexed.bytes = indexed.bytes.saturating_sub(total_bytes(&before));
+                indexed.bytes += element_bytes(element);
+                let found = indexed.order(&self.edit.txn, self.edit.keyspace).at(index)?;
+                let (order_key, _) = found.ok_or_else(missing)?;
+                let record = indexed.place(self.edit.keyspace).key(0, &order_key);
+                self.edit.txn.put(record, element.clone());
             }
         }
         Ok(true)
@@ -155,44 +183,69 @@ impl ListEdit<'_, '_> {
         }
         self.changes += 1;
         let few = keep.end - keep.start;
-        if matches!(self.kept, Kept::Dense(_)) && few > 0 && few < FEW.max(cut / 4) && cut > FEW {
+        if few == 0 {
+            self.clear();
+            return Ok(());
+        }
+        if !matches!(self.kept, Kept::Packed { .. }) && few < FEW.max(cut / 4) && cut > FEW {
             let kept = self.read(keep, Direction::Forward)?;
             self.start_anew(&kept);
             return Ok(());
         }
         for range in [keep.end..self.count(), 0..keep.start] {
-            // Where nothing stays nobody needs to know what it was.
-            let gone =
-                if few == 0 { vec![] } else { self.read(range.clone(), Direction::Forward)? };
+            let gone = self.read(range.clone(), Direction::Forward)?;
             self.cut(range, &gone)?;
         }
         Ok(())
     }
 
-    /// Puts an element in front of the one at `index`, which is there.
-    pub fn insert(&mut self, index: u64, element: &Bytes) -> Result<()> {
+    /// Puts an element in front of the one at `index`, which is there or one behind the last.
+    /// `behind` says that the next one is expected in front of this one, not behind it.
+    pub fn insert(&mut self, index: u64, element: &Bytes, behind: bool) -> Result<()> {
         self.make_room(std::iter::once(element))?;
+        self.turn(index.min(self.count() - index) > MOVED_MAX)?;
         self.changes += 1;
         match &mut self.kept {
             Kept::Packed { count, list } => {
                 let at = places(list, index..index)?;
                 put_packed(list, at, element);
                 *count += 1;
+                Ok(())
             }
-            Kept::Dense(dense) => {
-                let after = dense.count - index;
-                if index < after {
-                    let moved = self.read(0..index, Direction::Forward)?;
-                    self.grow(End::Head, element);
-                    self.put_all(0, moved);
-                } else {
-                    let moved = self.read(index..index + after, Direction::Forward)?;
-                    self.grow(End::Tail, element);
-                    self.put_all(index + 1, moved);
+            Kept::Dense(_) => self.insert_moving(index, element),
+            Kept::Indexed(indexed) => {
+                let near = if behind { Near::Behind } else { Near::Before };
+                let (read, keyspace) = (&self.edit.txn, self.edit.keyspace);
+                match indexed.key_at(read, keyspace, index, near)? {
+                    Some(order_key) => {
+                        indexed.bytes += element_bytes(element);
+                        let mut changes = OrderChanges::default();
+                        changes.insert(order_key, element.clone());
+                        self.apply(changes)
+                    }
+                    None => {
+                        let mut all = self.read(0..self.count(), Direction::Forward)?;
+                        all.insert(usize::try_from(index).unwrap_or(usize::MAX), element.clone());
+                        self.start_anew(&all);
+                        Ok(())
+                    }
                 }
-                self.put(index, element.clone());
             }
         }
+    }
+
+    fn insert_moving(&mut self, index: u64, element: &Bytes) -> Result<()> {
+        let count = self.count();
+        if index < count - index {
+            let moved = self.read(0..index, Direction::Forward)?;
+            self.grow(End::Head, element);
+            self.put_all(0, moved);
+        } else {
+            let moved = self.read(index..count, Direction::Forward)?;
+            self.grow(End::Tail, element);
+            self.put_all(index + 1, moved);
+        }
+        self.put(index, element.clone());
         Ok(())
     }
 
@@ -200,18 +253,43 @@ impl ListEdit<'_, '_> {
     pub fn remove(&mut self, indexes: &[u64]) -> Result<()> {
         let (Some(first), Some(last)) = (indexes.first(), indexes.last()) else { return Ok(()) };
         let (first, last) = (*first, *last);
-        let removed = indexes.len() as u64;
+        let (count, removed) = (self.count(), indexes.len() as u64);
         self.changes += removed;
-        if let Kept::Packed { count, list } = &mut self.kept {
-            for index in indexes.iter().rev() {
-                let range = places(list, *index..*index + 1)?;
-                list.drain(range);
+        self.has_shrunk = true;
+        let moved = (count - first - removed).min(last + 1 - removed);
+        self.turn(moved > MOVED_MAX + removed)?;
+        match &mut self.kept {
+            Kept::Packed { count, list } => {
+                for index in indexes.iter().rev() {
+                    let range = places(list, *index..*index + 1)?;
+                    list.drain(range);
+                }
+                *count -= removed;
+                Ok(())
             }
-            *count -= removed;
-            return Ok(());
+            Kept::Dense(_) => self.remove_moving(indexes, first, last),
+            Kept::Indexed(indexed) => {
+                let mut changes = OrderChanges::default();
+                let (read, keyspace) = (&self.edit.txn, self.edit.keyspace);
+                let mut indexes = indexes.iter().copied().peekable();
+                let mut gone_bytes = 0;
+                let items = indexed.items(read, keyspace, first, last + 1, Direction::Forward);
+                for (item, index) in items.zip(first..) {
+                    let (order_key, element) = item?;
+                    if indexes.next_if_eq(&index).is_some() {
+                        gone_bytes += element_bytes(&element);
+                        changes.delete(order_key);
+                    }
+                }
+                indexed.bytes = indexed.bytes.saturating_sub(gone_bytes);
+                self.apply(changes)
+            }
         }
-        let len = self.count();
-        let near_tail = len - first - removed <= last + 1 - removed;
+    }
+
+    fn remove_moving(&mut self, indexes: &[u64], first: u64, last: u64) -> Result<()> {
+        let (len, removed) = (self.count(), indexes.len() as u64);
+        let near_tail = len - first <= last + 1;
         let range = if near_tail { first..len } else { 0..last + 1 };
         let (mut gone, mut moved) = (Vec::new(), Vec::new());
         let mut indexes = indexes.iter().copied().peekable();
@@ -240,6 +318,7 @@ impl ListEdit<'_, '_> {
         let body = match self.kept {
             Kept::Packed { count, list } => ListBody::Packed { count, list: list.into() },
             Kept::Dense(dense) => ListBody::Dense(dense),
+            Kept::Indexed(indexed) => ListBody::Indexed(indexed),
         };
         let new = (count > 0).then(|| Meta {
             kind: KeyType::List,
@@ -267,12 +346,26 @@ impl ListEdit<'_, '_> {
                 let (read, keyspace) = (&self.edit.txn, self.edit.keyspace);
                 dense.walk(read, keyspace, range.start, range.end, direction).collect()
             }
+            Kept::Indexed(indexed) => {
+                let (read, keyspace) = (&self.edit.txn, self.edit.keyspace);
+                let items = indexed.items(read, keyspace, range.start, range.end, direction);
+                items.map(|item| Ok(item?.1)).collect()
+            }
         }
+    }
+
+    /// Takes all elements away; their records go with their generation.
+    fn clear(&mut self) {
+        self.kept = Kept::Packed { count: 0, list: Vec::new() };
     }
 
     /// Takes a range at one of the ends away, which held `gone`.
     fn cut(&mut self, range: Range<u64>, gone: &[Bytes]) -> Result<()> {
         self.has_shrunk = true;
+        if range.end - range.start == self.count() {
+            self.clear();
+            return Ok(());
+        }
         match &mut self.kept {
             Kept::Packed { count, list } => {
                 let places = places(list, range.clone())?;
@@ -281,11 +374,6 @@ impl ListEdit<'_, '_> {
             }
             Kept::Dense(dense) => {
                 let (head, generation) = (dense.head, dense.generation);
-                if range.end - range.start == dense.count {
-                    // All records go with their generation.
-                    self.kept = Kept::Packed { count: 0, list: Vec::new() };
-                    return Ok(());
-                }
                 dense.count -= range.end - range.start;
                 dense.bytes = dense.bytes.saturating_sub(total_bytes(gone));
                 if range.start == 0 {
@@ -296,6 +384,34 @@ impl ListEdit<'_, '_> {
                     self.edit.txn.delete(Bytes::copy_from_slice(&record));
                 }
             }
+            Kept::Indexed(indexed) => {
+                indexed.bytes = indexed.bytes.saturating_sub(total_bytes(gone));
+                let (read, keyspace) = (&self.edit.txn, self.edit.keyspace);
+                let mut changes = OrderChanges::default();
+                let Range { start, end } = range;
+                for item in indexed.items(read, keyspace, start, end, Direction::Forward) {
+                    changes.delete(item?.0);
+                }
+                self.apply(changes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an indexed list of a dense one, where that is `needed`.
+    fn turn(&mut self, needed: bool) -> Result<()> {
+        if let (true, Kept::Dense(dense)) = (needed, &self.kept) {
+            let indexed = Indexed::of(*dense, &mut self.edit.txn, self.edit.keyspace)?;
+            self.kept = Kept::Indexed(indexed);
+        }
+        Ok(())
+    }
+
+    /// Writes changes of an indexed list.
+    fn apply(&mut self, changes: OrderChanges) -> Result<()> {
+        if let Kept::Indexed(indexed) = &mut self.kept {
+            let place = indexed.place(self.edit.keyspace);
+            changes.apply(&mut self.edit.txn, place, &mut indexed.counts)?;
         }
         Ok(())
     }
@@ -364,8 +480,11 @@ impl ListEdit<'_, '_> {
 
     /// Makes one record of a list that has shrunk to half of what one holds.
     fn take_back(&mut self) -> Result<()> {
-        let Kept::Dense(dense) = self.kept else { return Ok(()) };
-        let (count, bytes) = (dense.count, dense.bytes);
+        let (count, bytes) = match &self.kept {
+            Kept::Packed { .. } => return Ok(()),
+            Kept::Dense(dense) => (dense.count, dense.bytes),
+            Kept::Indexed(indexed) => (indexed.counts.len(), indexed.bytes),
+        };
         if !self.has_shrunk || count == 0 || !self.limit().takes_back(bytes, count) {
             return Ok(());
         }

@@ -7,8 +7,13 @@
 //! record and the metadata, and a range is read from where it starts, however much was popped before.
 //! A list that shrinks to half the threshold becomes one record again.
 //!
+//! A change in the middle moves what is between it and the nearer end by one position, if that is not
+//! much; else the list becomes an *indexed* one (`indexed.rs`), whose elements need not have
+//! positions of their own and are counted. Each of these is what it is until it is laid out anew.
+//!
 //! ```text
-//! key of an element record    generation, then the position (u64, big-endian)
+//! key of an element record    generation, then the position (u64, big-endian); if it is indexed, maybe
+//!                             more behind it
 //! its value                   the element
 //! ```
 
@@ -17,9 +22,11 @@ use bytes::Bytes;
 pub use self::body::ListBody;
 pub use self::edit::{End, ListEdit};
 
+mod between;
 mod body;
 mod check;
 mod edit;
+mod indexed;
 mod listpack;
 
 use self::body::Dense;
@@ -92,6 +99,10 @@ impl<'a> List<'a> {
         match self.body {
             ListBody::Packed { list, .. } => walk_packed(list, from, to, direction),
             ListBody::Dense(dense) => dense.walk(self.read, self.keyspace, from, to, direction),
+            ListBody::Indexed(indexed) => {
+                let items = indexed.items(self.read, self.keyspace, from, to, direction);
+                Box::new(items.map(|item| Ok(item?.1)))
+            }
         }
     }
 
