@@ -106,6 +106,39 @@ fn expired_records_go_when_their_time_has_come() {
 }
 
 #[test]
+fn nothing_is_dropped_for_what_a_power_cut_undoes() {
+    let clock = SimClock::at_ms(1);
+    let open = |fs: &SimFs| {
+        let filter = Arc::new(Expiring(clock.clone()));
+        Store::open_with(fs, options(), filter, clock.clone()).unwrap()
+    };
+    for seed in 0..20 {
+        let fs = SimFs::new(seed);
+        let mut store = open(&fs);
+        for number in 0..200u32 {
+            store.commit(&vec![(key(number), Some(record(0, number.into())))], None).unwrap();
+        }
+        settle(&mut store);
+        store.engine.compact_all().unwrap();
+        // The end of all that begins with 'k' is seen before it is durable, as with `everysec`.
+        store.commit(&vec![], Some(Bytes::from_static(b"k"))).unwrap();
+        let batch = store.writer.take_batch().unwrap();
+        let seq = batch.seq();
+        batch.write().unwrap();
+        store.writer.publish(seq);
+        store.engine.reclaim(&(Bound::Included(Bytes::from_static(b"k")), Bound::Unbounded));
+        while store.engine.step().unwrap() {}
+        assert!(contents(&store.engine.snapshot(ReadMode::Blocking)).unwrap().len() < 200);
+        drop(store);
+
+        let store = open(&fs.crash(seed));
+        let view = store.engine.snapshot(ReadMode::Blocking);
+        let left = contents(&view).unwrap().len();
+        assert!(left == 200 || view.root() == b"k", "the end of it was lost, and yet it is gone");
+    }
+}
+
+#[test]
 fn dead_generations_are_dropped_by_any_compaction() {
     let clock = SimClock::at_ms(1);
     let filter = Arc::new(Expiring(clock.clone()));

@@ -100,6 +100,7 @@ fn merge(
     let mut judge = shared.filter.judge(Box::new(view));
     let mut below = Below::new(version, choice.to);
     let mut last: Option<Bytes> = None;
+    let mut is_view_durable = false;
     let mut chunk = 0u64;
     for record in sources(choice) {
         let Record { key, seq, mut value } = record?;
@@ -118,6 +119,11 @@ fn merge(
         if let Some(bytes) = &value
             && judge.is_dead(&key, bytes)?
         {
+            if !is_view_durable {
+                // What made it dead must not be undone by a power cut when this is gone.
+                shared.log.sync()?;
+                is_view_durable = true;
+            }
             value = None;
             shared.counters.filter_dropped.fetch_add(1, Ordering::Relaxed);
         }
