@@ -31,7 +31,7 @@ use crate::protocol::Request;
 /// Times that a group is warmed before the writer itself may wait on the disk for it.
 pub(super) const WARMINGS_MAX: u32 = 3;
 /// How long the reply of a read waits for the expired keys that it has met to be deleted.
-const REAP_PATIENCE: Duration = Duration::from_millis(5);
+const REAP_PATIENCE: Duration = Duration::from_millis(50);
 /// A read of more words runs on the blocking pool at once: a look-up takes about a microsecond.
 const WORDS_LIGHT_MAX: usize = 4096;
 /// Keys from which on it is worth to prefetch them, and about how many at a time.
