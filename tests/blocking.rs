@@ -512,3 +512,15 @@ fn every_way_to_make_a_sorted_set_ends_a_wait() {
         assert_eq!(other.call(&["EXISTS", "z"]), ":0", "{calls:?}");
     }
 }
+
+#[test]
+fn to_pop_is_no_hit_and_no_miss() {
+    let server = Server::start(&[]);
+    let mut other = server.connect();
+    assert_eq!(other.call(&["ZADD", "z", "1", "a", "2", "b"]), ":2");
+    assert_eq!(other.call(&["ZPOPMIN", "none"]), "[]");
+    assert_eq!(other.call(&["ZPOPMIN", "z"]), "[a, 1]");
+    assert_eq!(other.call(&["BZPOPMIN", "none", "z", "0"]), "[z, b, 2]");
+    let stats = other.call(&["INFO", "stats"]);
+    assert!(stats.contains("keyspace_hits:0\r\nkeyspace_misses:0\r\n"), "{stats}");
+}
