@@ -71,7 +71,13 @@ fn a_wait_ends_with_its_time() {
 fn a_null_is_of_the_kind_that_the_protocol_has() {
     let server = Server::start(&[]);
     for (version, null) in [("2", &b"*-1\r\n"[..]), ("3", b"_\r\n")] {
-        for call in ["BLPOP a 0.01", "BRPOPLPUSH a b 0.01", "BLMPOP 0.01 1 a LEFT"] {
+        for call in [
+            "BLPOP a 0.01",
+            "BRPOPLPUSH a b 0.01",
+            "BLMPOP 0.01 1 a LEFT",
+            "BZPOPMAX a 0.01",
+            "BZMPOP 0.01 1 a MIN",
+        ] {
             let mut client = server.connect();
             client.send(format!("HELLO {version}\r\n{call}\r\nQUIT\r\n").as_bytes());
             let bytes = client.rest();
@@ -391,4 +397,130 @@ fn who_reads_for_a_group_is_told_when_it_goes() {
         other.call(call);
         assert_eq!(client.reply(), expected, "{call:?}");
     }
+}
+
+#[test]
+fn members_go_to_those_who_wait_in_order() {
+    let server = Server::start(&[]);
+    let mut other = server.connect();
+    let mut lowest = blocked(&server, &["BZPOPMIN", "x", "z", "0"], 1);
+    let mut highest = blocked(&server, &["BZPOPMAX", "z", "0"], 2);
+    let mut many = blocked(&server, &["BZMPOP", "0", "2", "z", "y", "MAX", "COUNT", "2"], 3);
+    let mut last = blocked(&server, &["BZPOPMIN", "z", "y", "0"], 4);
+    assert_eq!(other.call(&["ZADD", "z", "1", "a", "2", "b", "3", "c", "4", "d", "5", "e"]), ":5");
+    assert_eq!(lowest.reply(), "[z, a, 1]");
+    assert_eq!(highest.reply(), "[z, e, 5]");
+    assert_eq!(many.reply(), "[z, [[d, 4], [c, 3]]]");
+    assert_eq!(last.reply(), "[z, b, 2]");
+    assert_eq!(other.call(&["EXISTS", "z"]), ":0");
+    // Nothing of it is left in the lines of the other keys.
+    assert_eq!(other.call(&["ZADD", "y", "1", "a"]), ":1");
+    assert_eq!(other.call(&["ZADD", "x", "1", "a"]), ":1");
+    assert_eq!(other.call(&["DBSIZE"]), ":2");
+    // What is there already is answered at once; a wait ends with its time.
+    assert_eq!(last.call(&["BZPOPMIN", "z", "y", "0"]), "[y, a, 1]");
+    assert_eq!(last.call(&["BZPOPMIN", "z", "y", "0.01"]), "(nil)");
+    assert_eq!(last.call(&["BZMPOP", "0.01", "1", "z", "MIN"]), "(nil)");
+    assert_eq!(other.call(&["ZADD", "z", "1", "a"]), ":1");
+    assert_eq!(other.call(&["ZCARD", "z"]), ":1", "nobody waits any more");
+}
+
+#[test]
+fn scores_are_doubles_for_those_who_wait() {
+    let server = Server::start(&[]);
+    let bytes = |version: &str, calls: &str| {
+        let mut client = server.connect();
+        client.send(format!("HELLO {version}\r\nPING\r\n{calls}\r\nQUIT\r\n").as_bytes());
+        let bytes = client.rest();
+        let text = String::from_utf8(bytes).expect("text");
+        let (_, answers) = text.split_once("+PONG\r\n").expect("the answer to PING");
+        answers.trim_end_matches("+OK\r\n").to_owned()
+    };
+    let one = "ZADD z 1.5 a\r\nBZPOPMIN z 0";
+    let many = "ZADD z 1.5 a\r\nBZMPOP 0 1 z MAX";
+    assert_eq!(bytes("3", one), ":1\r\n*3\r\n$1\r\nz\r\n$1\r\na\r\n,1.5\r\n");
+    assert_eq!(bytes("2", one), ":1\r\n*3\r\n$1\r\nz\r\n$1\r\na\r\n$3\r\n1.5\r\n");
+    let (start, end) = (":1\r\n*2\r\n$1\r\nz\r\n*1\r\n*2\r\n$1\r\na\r\n", "1.5\r\n");
+    assert_eq!(bytes("3", many), format!("{start},{end}"));
+    assert_eq!(bytes("2", many), format!("{start}$3\r\n{end}"));
+}
+
+#[test]
+fn only_a_sorted_set_ends_a_wait_for_one() {
+    let server = Server::start(&[]);
+    let mut other = server.connect();
+    let mut list = blocked(&server, &["BLPOP", "k", "0"], 1);
+    let mut zset = blocked(&server, &["BZPOPMIN", "k", "0"], 2);
+    for call in [&["SET", "k", "v"][..], &["DEL", "k"], &["SADD", "k", "v"], &["DEL", "k"]] {
+        other.call(call);
+    }
+    await_blocked(&server, 2);
+    assert_eq!(other.call(&["ZADD", "k", "1", "a"]), ":1");
+    assert_eq!(zset.reply(), "[k, a, 1]");
+    await_blocked(&server, 1);
+    let mut zset = blocked(&server, &["BZPOPMIN", "k", "0"], 2);
+    assert_eq!(other.call(&["RPUSH", "k", "e"]), ":1");
+    assert_eq!(list.reply(), "[k, e]");
+    await_blocked(&server, 1);
+    // Another of its keys holds something else by the time.
+    assert_eq!(other.call(&["ZADD", "k", "1", "a"]), ":1");
+    assert_eq!(zset.reply(), "[k, a, 1]");
+    let mut zset = blocked(&server, &["BZMPOP", "0", "2", "s", "k", "MIN"], 1);
+    assert_eq!(other.call(&["SET", "s", "v"]), "+OK");
+    await_blocked(&server, 1);
+    assert_eq!(other.call(&["ZADD", "k", "1", "a"]), ":1");
+    assert!(zset.reply().starts_with("-WRONGTYPE"));
+    assert_eq!(other.call(&["ZCARD", "k"]), ":1");
+    assert!(zset.call(&["BZPOPMAX", "x", "s", "0"]).starts_with("-WRONGTYPE"));
+}
+
+#[test]
+fn every_way_to_make_a_sorted_set_ends_a_wait() {
+    let server = Server::start(&[]);
+    let mut other = server.connect();
+    let add = &["ZADD", "m", "1", "v"][..];
+    let set = &["SADD", "m", "v"][..];
+    let place = &["GEOADD", "m", "13", "38", "v"][..];
+    let near = &["GEOSEARCHSTORE", "z", "m", "FROMMEMBER", "v", "BYRADIUS", "1", "m", "STOREDIST"];
+    let one = &["SELECT", "1"][..];
+    let home = &["SELECT", "0"][..];
+    for calls in [
+        &[&["ZADD", "z", "1", "v"][..]][..],
+        &[&["ZADD", "z", "INCR", "1", "v"]],
+        &[&["ZINCRBY", "z", "1", "v"]],
+        &[&["GEOADD", "z", "13", "38", "v"]],
+        &[place, near],
+        &[place, &["GEORADIUSBYMEMBER", "m", "v", "1", "m", "STORE", "z"]],
+        &[add, &["ZRANGESTORE", "z", "m", "0", "-1"]],
+        &[add, &["ZUNIONSTORE", "z", "1", "m"]],
+        &[set, &["ZINTERSTORE", "z", "1", "m"]],
+        &[add, &["ZDIFFSTORE", "z", "2", "m", "n"]],
+        &[add, &["RENAME", "m", "z"]],
+        &[add, &["RENAMENX", "m", "z"]],
+        &[add, &["COPY", "m", "z"]],
+        &[one, &["ZADD", "z", "1", "v"], &["MOVE", "z", "0"], home],
+        &[one, &["ZADD", "z", "1", "v"], &["COPY", "z", "z", "DB", "0"], home],
+        &[one, &["ZADD", "z", "1", "v"], &["SWAPDB", "0", "1"], home],
+    ] {
+        other.call(&["FLUSHALL"]);
+        let mut client = blocked(&server, &["BZPOPMIN", "z", "0"], 1);
+        for call in calls {
+            let answer = other.call(call);
+            assert!(!answer.starts_with('-'), "{call:?}: {answer}");
+        }
+        assert!(client.reply().starts_with("[z, v, "), "{calls:?}");
+        assert_eq!(other.call(&["EXISTS", "z"]), ":0", "{calls:?}");
+    }
+}
+
+#[test]
+fn to_pop_is_no_hit_and_no_miss() {
+    let server = Server::start(&[]);
+    let mut other = server.connect();
+    assert_eq!(other.call(&["ZADD", "z", "1", "a", "2", "b"]), ":2");
+    assert_eq!(other.call(&["ZPOPMIN", "none"]), "[]");
+    assert_eq!(other.call(&["ZPOPMIN", "z"]), "[a, 1]");
+    assert_eq!(other.call(&["BZPOPMIN", "none", "z", "0"]), "[z, b, 2]");
+    let stats = other.call(&["INFO", "stats"]);
+    assert!(stats.contains("keyspace_hits:0\r\nkeyspace_misses:0\r\n"), "{stats}");
 }

@@ -1,15 +1,33 @@
-//! Commands that take members from the ends of sorted sets.
+//! Commands that take members from the ends of sorted sets, at once or as soon as there are any.
 
 use bytes::Bytes;
 
+use super::blocking::{Attempt, Wait, parse_seconds};
 use super::zset::{pair, writing, zset};
-use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, KeySpec};
-use crate::data::{Edit, Meta, Scored, SortedSet, parse_int};
+use super::{
+    Arg, Args, Arity, BlockingHandler, CommandResult, CommandSpec, Error, Flags, Group, KeySpec,
+    Run,
+};
+use crate::data::{Edit, KeyType, Meta, Scored, SortedSet, parse_int};
 use crate::engine::Direction;
 use crate::protocol::Reply;
 
 const TAKEN: &[KeySpec] = &[KeySpec::one(1).rw().access().delete()];
+const TAKEN_FROM_ONE: &[KeySpec] = &[KeySpec::range(1, -2, 1).rw().access().delete()];
 const POPPED: &[Arg] = &[Arg::key("key"), Arg::integer("count").optional()];
+const KEYS_TIMEOUT: &[Arg] = &[Arg::key("key").multiple(), Arg::double("timeout")];
+const NUM_KEYS: Arg = Arg::integer("numkeys");
+const WHERE: Arg = Arg::one_of("where", &[Arg::token("min", "MIN"), Arg::token("max", "MAX")]);
+const COUNT: Arg = Arg::integer("count").with_token("COUNT").optional();
+
+const MANY_COMPLEXITY: &str = "O(K) + O(log(N)*M) for K keys and M members removed";
+
+const fn waiting(name: &'static str, arity: Arity, run: BlockingHandler) -> CommandSpec {
+    CommandSpec::new(name, arity, Run::Blocking(run))
+        .group(Group::SortedSet)
+        .complexity("O(log(N))")
+        .flags(Flags::BLOCKING)
+}
 
 /// The family's table.
 pub(super) const COMMANDS: &[CommandSpec] = &[
@@ -29,15 +47,34 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .args(POPPED),
     writing("zmpop", Arity::AtLeast(4), zmpop)
         .since("7.0.0")
-        .complexity("O(K) + O(log(N)*M) for K keys and M members removed")
+        .complexity(MANY_COMPLEXITY)
         .summary("Removes members at one end of the first sorted set that has some.")
         .keys(&[KeySpec::keynum(1).rw().access().delete()])
-        .args(&[
-            Arg::integer("numkeys"),
-            Arg::key("key").multiple(),
-            Arg::one_of("where", &[Arg::token("min", "MIN"), Arg::token("max", "MAX")]),
-            Arg::integer("count").with_token("COUNT").optional(),
-        ]),
+        .args(&[NUM_KEYS, Arg::key("key").multiple(), WHERE, COUNT]),
+    waiting("bzpopmin", Arity::AtLeast(3), bzpopmin)
+        .since("5.0.0")
+        .summary(
+            "Removes the member of the lowest score of one of several sorted sets; waits for it.",
+        )
+        .history(&[("6.0.0", "A timeout with fractions.")])
+        .flags(Flags::FAST)
+        .keys(TAKEN_FROM_ONE)
+        .args(KEYS_TIMEOUT),
+    waiting("bzpopmax", Arity::AtLeast(3), bzpopmax)
+        .since("5.0.0")
+        .summary(
+            "Removes the member of the highest score of one of several sorted sets; waits for it.",
+        )
+        .history(&[("6.0.0", "A timeout with fractions.")])
+        .flags(Flags::FAST)
+        .keys(TAKEN_FROM_ONE)
+        .args(KEYS_TIMEOUT),
+    waiting("bzmpop", Arity::AtLeast(5), bzmpop)
+        .since("7.0.0")
+        .complexity(MANY_COMPLEXITY)
+        .summary("Removes members at one end of the first sorted set that has some; waits for one.")
+        .keys(&[KeySpec::keynum(2).rw().access().delete()])
+        .args(&[Arg::double("timeout"), NUM_KEYS, Arg::key("key").multiple(), WHERE, COUNT]),
 ];
 
 fn zpopmin(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
@@ -74,13 +111,13 @@ fn zpop(edit: &mut Edit<'_>, args: &mut Args<'_>, end: Direction) -> CommandResu
 
 /// Removes up to `count` members at one end of the sorted set at `key` and answers them; `None` where
 /// there is none.
-pub(super) fn pop(
+fn pop(
     edit: &mut Edit<'_>,
     key: &[u8],
     end: Direction,
     count: u64,
 ) -> Result<Option<Vec<Scored>>, Error> {
-    let Some(old) = zset(edit.find_for_answer(key)?)? else { return Ok(None) };
+    let Some(old) = zset(edit.find(key)?)? else { return Ok(None) };
     let Some(elements) = edit.elements(&old) else { return Ok(None) };
     let size = elements.count();
     let mut popped: Vec<Scored> = Vec::new();
@@ -111,17 +148,73 @@ pub(super) fn remove(
     Ok(())
 }
 
-fn zmpop(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
-    let count = parse_int(args.next_bytes()?).and_then(|count| usize::try_from(count).ok());
-    let count = count.filter(|count| *count > 0).ok_or(Error::NoKeys)?;
-    let keys = args.rest().get(..count).ok_or(Error::Syntax)?;
-    args.skip(count);
-    let (end, count) = parse_pop(args)?;
-    Ok(pop_first(edit, keys, end, count)?.unwrap_or(Reply::NullArray))
+fn bzpopmin(edit: &mut Edit<'_>, args: &mut Args<'_>) -> Result<Attempt, Error> {
+    pop_or_wait(edit, args, Direction::Forward)
 }
 
-/// Which end `ZMPOP` and its blocking form pop at, and how many members.
-pub(super) fn parse_pop(args: &mut Args<'_>) -> Result<(Direction, u64), Error> {
+fn bzpopmax(edit: &mut Edit<'_>, args: &mut Args<'_>) -> Result<Attempt, Error> {
+    pop_or_wait(edit, args, Direction::Reverse)
+}
+
+fn pop_or_wait(edit: &mut Edit<'_>, args: &mut Args<'_>, end: Direction) -> Result<Attempt, Error> {
+    let (timeout, keys) = args.rest().split_last().ok_or(Error::Syntax)?;
+    let timeout_ms = parse_seconds(timeout, edit.context().now_ms)?;
+    let popped = pop_first(edit, keys, end, 1)?;
+    let first = popped.and_then(|(key, members)| Some((key, members.into_iter().next()?)));
+    Ok(match first {
+        Some((key, member)) => {
+            let (member, score) = pair(member);
+            Attempt::Done(Reply::Array(vec![Reply::Bulk(key), member, score]))
+        }
+        None => Attempt::Wait(Wait::new(keys.to_vec(), KeyType::ZSet, timeout_ms)),
+    })
+}
+
+fn zmpop(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
+    Ok(ManyKeys::parse(args)?.pop(edit)?.unwrap_or(Reply::NullArray))
+}
+
+fn bzmpop(edit: &mut Edit<'_>, args: &mut Args<'_>) -> Result<Attempt, Error> {
+    let timeout = args.next_bytes()?;
+    let call = ManyKeys::parse(args)?;
+    let timeout_ms = parse_seconds(timeout, edit.context().now_ms)?;
+    Ok(match call.pop(edit)? {
+        Some(reply) => Attempt::Done(reply),
+        None => Attempt::Wait(Wait::new(call.keys.to_vec(), KeyType::ZSet, timeout_ms)),
+    })
+}
+
+/// The arguments of `ZMPOP`.
+struct ManyKeys<'a> {
+    keys: &'a [Bytes],
+    end: Direction,
+    count: u64,
+}
+
+impl<'a> ManyKeys<'a> {
+    fn parse(args: &mut Args<'a>) -> Result<Self, Error> {
+        let number = parse_int(args.next_bytes()?).and_then(|number| usize::try_from(number).ok());
+        let number = number.filter(|number| *number > 0).ok_or(Error::NoKeys)?;
+        let keys = args.rest().get(..number).ok_or(Error::Syntax)?;
+        args.skip(number);
+        let (end, count) = parse_pop(args)?;
+        Ok(Self { keys, end, count })
+    }
+
+    fn pop(&self, edit: &mut Edit<'_>) -> Result<Option<Reply>, Error> {
+        let popped = pop_first(edit, self.keys, self.end, self.count)?;
+        Ok(popped.map(|(key, members)| {
+            let pairs = members.into_iter().map(|member| {
+                let (member, score) = pair(member);
+                Reply::Array(vec![member, score])
+            });
+            Reply::Array(vec![Reply::Bulk(key), Reply::array(pairs)])
+        }))
+    }
+}
+
+/// Which end `ZMPOP` pops at, and how many members.
+fn parse_pop(args: &mut Args<'_>) -> Result<(Direction, u64), Error> {
     let end = if args.eat("MIN") {
         Direction::Forward
     } else if args.eat("MAX") {
@@ -144,19 +237,15 @@ pub(super) fn parse_pop(args: &mut Args<'_>) -> Result<(Direction, u64), Error> 
 
 /// Pops members of the first of `keys` that holds a sorted set: its name and what was popped. `None`
 /// where none of them does.
-pub(super) fn pop_first(
+fn pop_first(
     edit: &mut Edit<'_>,
     keys: &[Bytes],
     end: Direction,
     count: u64,
-) -> Result<Option<Reply>, Error> {
+) -> Result<Option<(Bytes, Vec<Scored>)>, Error> {
     for key in keys {
         if let Some(popped) = pop(edit, key, end, count)? {
-            let pairs = popped.into_iter().map(|member| {
-                let (member, score) = pair(member);
-                Reply::Array(vec![member, score])
-            });
-            return Ok(Some(Reply::Array(vec![Reply::Bulk(key.clone()), Reply::array(pairs)])));
+            return Ok(Some((key.clone(), popped)));
         }
     }
     Ok(None)

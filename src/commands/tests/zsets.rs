@@ -114,6 +114,39 @@ fn popping() {
 }
 
 #[test]
+fn popping_commands_that_wait_try_once() {
+    both(
+        "zadd z 1 a 2.5 b 3 c 4 d 5 e -> 5
+         bzpopmin x z 0 -> [\"z\" \"a\" ,1]
+         bzpopmax z x 0 -> [\"z\" \"e\" ,5]
+         bzmpop 0 2 x z min count 2 -> [\"z\" [[\"b\" ,2.5] [\"c\" ,3]]]
+         bzmpop 1.5 1 z MAX -> [\"z\" [[\"d\" ,4]]]
+         exists z -> 0
+         bzpopmin z x -> -ERR timeout is not a float or out of range
+         bzpopmax z -1 -> -ERR timeout is negative
+         bzpopmin z 0x7FFFFFFFFFFFFFFF -> -ERR timeout is out of range
+         bzmpop x 0 z min -> -ERR numkeys should be greater than 0
+         bzmpop x 1 z min -> -ERR timeout is not a float or out of range
+         bzmpop -1 1 z min -> -ERR timeout is negative
+         bzmpop 0 a z min -> -ERR numkeys should be greater than 0
+         bzmpop 0 2 z min -> -ERR syntax error
+         bzmpop 0 1 z left -> -ERR syntax error
+         bzmpop 0 1 z min count -> -ERR syntax error
+         bzmpop 0 1 z min count 0 -> -ERR count should be greater than 0
+         bzmpop 0 1 z min count 1 count 2 -> -ERR syntax error
+         rpush l a -> 1
+         bzpopmin x l 0 -> -WRONGTYPE Operation against a key holding the wrong kind of value
+         bzpopmax l 0 -> -WRONGTYPE Operation against a key holding the wrong kind of value
+         bzmpop 0 2 x l max -> -WRONGTYPE Operation against a key holding the wrong kind of value",
+    );
+    let mut server = Harness::new();
+    for call in ["bzpopmin x 1.5", "bzpopmax x y 0", "bzmpop 0 2 x y min count 2"] {
+        let answer = server.run(call);
+        assert!(answer.starts_with("+waits") && answer.contains("kind: ZSet"), "{call}: {answer}");
+    }
+}
+
+#[test]
 fn ranges() {
     both(
         "zadd z 1 a 2 b 3 c 4 d -> 4
