@@ -206,6 +206,7 @@ fn every_way_to_make_a_list_ends_a_wait() {
         &[&["RPUSH", "m", "v"][..], &["RENAME", "m", "l"]][..],
         &[&["RPUSH", "m", "v"], &["COPY", "m", "l"], &["DEL", "m"]],
         &[&["RPUSH", "m", "v"], &["LMOVE", "m", "l", "LEFT", "LEFT"]],
+        &[&["SADD", "m", "v"], &["SORT", "m", "ALPHA", "STORE", "l"], &["DEL", "m"]],
         &[&["SELECT", "1"], &["RPUSH", "l", "v"], &["MOVE", "l", "0"], &["SELECT", "0"]],
         &[&["SELECT", "1"], &["RPUSH", "l", "v"], &["SWAPDB", "0", "1"], &["SELECT", "0"]],
     ] {

@@ -38,6 +38,7 @@ mod session;
 mod set;
 mod set_algebra;
 mod slowlog;
+mod sort;
 mod spec;
 mod state;
 mod stopping;
@@ -89,6 +90,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     geo_search::COMMANDS,
     keyspace::COMMANDS,
     expire::COMMANDS,
+    sort::COMMANDS,
     scan::COMMANDS,
     object::COMMANDS,
     server::COMMANDS,

@@ -255,6 +255,8 @@ pub struct CommandSpec {
     pub keys: &'static [KeySpec],
     /// What is done with the keys of a given call, where its first key spec is variable.
     pub key_flags: Option<fn(&[bytes::Bytes]) -> KeyFlags>,
+    /// Where the key of the last key spec stands in a call, where that spec is unknown.
+    pub last_key: Option<fn(&[bytes::Bytes]) -> Option<usize>>,
     /// Its arguments.
     pub args: &'static [Arg],
     /// Its subcommands.
@@ -282,6 +284,7 @@ impl CommandSpec {
             acl: &[],
             keys: &[],
             key_flags: None,
+            last_key: None,
             args: &[],
             subcommands: &[],
         }
@@ -389,6 +392,13 @@ impl CommandSpec {
     #[must_use]
     pub const fn key_flags(mut self, flags: fn(&[bytes::Bytes]) -> KeyFlags) -> Self {
         self.key_flags = Some(flags);
+        self
+    }
+
+    /// Where the key of the last key spec stands in a call, which the spec does not tell.
+    #[must_use]
+    pub const fn last_key(mut self, place: fn(&[bytes::Bytes]) -> Option<usize>) -> Self {
+        self.last_key = Some(place);
         self
     }
 

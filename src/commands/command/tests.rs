@@ -42,6 +42,16 @@ fn keys_of_a_call() {
     let mut server = TestServer::new();
     assert_eq!(names(server.ok("command getkeys mset a 1 b 2")), ["a", "b"]);
     assert_eq!(names(server.ok("command getkeys memory usage k")), ["k"]);
+    for (call, keys) in [
+        ("sort k", &["k"][..]),
+        ("sort k store t", &["k", "t"]),
+        ("sort k store no store neither store t", &["k", "t"]),
+        ("sort k by store get store limit store 1 alpha", &["k"]),
+        ("sort k get # store", &["k"]),
+        ("sort_ro k", &["k"]),
+    ] {
+        assert_eq!(names(server.ok(&format!("command getkeys {call}"))), keys, "{call}");
+    }
     for (call, text) in [
         ("nosuch a", "ERR Invalid command specified"),
         ("ping a", "ERR The command has no key arguments"),

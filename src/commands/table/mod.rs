@@ -147,6 +147,8 @@ impl Command {
             let flags = self.spec.key_flags.map_or(spec.flags, |flags| flags(words));
             spec.find(words, &mut |index| keys.push((index, flags))).ok()?;
         }
+        let last = self.spec.last_key.and_then(|place| place(words)).zip(self.spec.keys.last());
+        keys.extend(last.map(|(index, spec)| (index, spec.flags)));
         Some(keys)
     }
 

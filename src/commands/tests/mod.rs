@@ -15,6 +15,7 @@ mod lists;
 mod model;
 mod scan;
 mod sets;
+mod sort;
 mod store;
 mod stream_groups;
 mod stream_model;
@@ -203,7 +204,7 @@ impl Harness {
     #[track_caller]
     fn script(&mut self, lines: &str) {
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let (command, expected) = line.split_once("->").unwrap_or((line, "+OK"));
+            let (command, expected) = line.split_once(" -> ").unwrap_or((line, "+OK"));
             assert_eq!(self.run(command), expected.trim(), "{command}");
             self.store.check();
         }

@@ -72,6 +72,19 @@ impl<'a> Edit<'a> {
         ListEdit { edit: self, key, old, kept, changes: 0, has_shrunk: false }
     }
 
+    /// Replaces whatever is at `key`, for which [`Edit::find`] has answered `old`, by a list of these
+    /// elements; deletes it where there are none.
+    pub fn store_list(&mut self, key: &[u8], old: Option<&Meta>, elements: &[Bytes]) -> Result<()> {
+        let mut list = self.change_list(key, None);
+        list.push(End::Tail, elements.iter())?;
+        let changes = list.changes.max(1);
+        let new = meta_of(list.kept, None);
+        if old.is_some() || new.is_some() {
+            self.replace_collection(key, old, new.as_ref(), changes);
+        }
+        Ok(())
+    }
+
     /// Copies the element records of a list, if it has any, to database `db`, which is selected from
     /// then on. The records pass through memory.
     pub(in crate::data) fn copy_list(&mut self, of: &ListBody, db: u16) -> Result<ListBody> {
@@ -315,17 +328,8 @@ impl ListEdit<'_, '_> {
         }
         self.take_back()?;
         let old = self.old.take();
-        let body = match self.kept {
-            Kept::Packed { count, list } => ListBody::Packed { count, list: list.into() },
-            Kept::Dense(dense) => ListBody::Dense(dense),
-            Kept::Indexed(indexed) => ListBody::Indexed(indexed),
-        };
-        let new = (count > 0).then(|| Meta {
-            kind: KeyType::List,
-            expires_ms: old.as_ref().and_then(|meta| meta.expires_ms),
-            form: StringForm::Natural,
-            body: Body::List(body),
-        });
+        let expires_ms = old.as_ref().and_then(|meta| meta.expires_ms);
+        let new = meta_of(self.kept, expires_ms);
         self.edit.replace_collection(self.key, old.as_ref(), new.as_ref(), self.changes);
         Ok(count)
     }
@@ -524,6 +528,21 @@ fn put_packed(list: &mut Vec<u8>, range: Range<usize>, element: &[u8]) {
     let mut entry = Vec::with_capacity(element.len() + 5);
     put_slice(&mut entry, element);
     list.splice(range, entry);
+}
+
+/// The metadata record of a list; `None` without elements.
+fn meta_of(kept: Kept, expires_ms: Option<u64>) -> Option<Meta> {
+    let body = match kept {
+        Kept::Packed { count, list } => ListBody::Packed { count, list: list.into() },
+        Kept::Dense(dense) => ListBody::Dense(dense),
+        Kept::Indexed(indexed) => ListBody::Indexed(indexed),
+    };
+    (body.count() > 0).then_some(Meta {
+        kind: KeyType::List,
+        expires_ms,
+        form: StringForm::Natural,
+        body: Body::List(body),
+    })
 }
 
 impl std::fmt::Debug for ListEdit<'_, '_> {
