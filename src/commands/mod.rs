@@ -62,7 +62,7 @@ pub(crate) use memory::budget as memory_budget;
 pub use pause::{Pause, PauseKind};
 pub use session::{ReplyMode, Session};
 pub use spec::{
-    Arity, BlockingHandler, CommandSpec, Flags, Group, ReadHandler, Run, ServerFuture,
+    Arity, BlockingHandler, CommandSpec, Flags, Group, KeyPlace, ReadHandler, Run, ServerFuture,
     ServerHandler, SessionHandler,
 };
 pub use state::{Change, ChangeFn, Control, Done, ServerState};

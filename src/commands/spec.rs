@@ -27,6 +27,9 @@ pub type BlockingHandler = fn(&mut Edit<'_>, &mut Args<'_>) -> Result<Attempt, E
 /// The read of a command that may wait for keys; [`Error::NothingYet`] where it would.
 pub type ReadHandler = fn(&View<'_>, &mut Args<'_>) -> CommandResult;
 
+/// Where a key stands in a call, all words of which it gets; `None` where the call has none.
+pub type KeyPlace = fn(&[bytes::Bytes]) -> Option<usize>;
+
 /// What a handler may touch, so that the type system keeps the promise.
 #[derive(Clone, Copy)]
 pub enum Run {
@@ -256,7 +259,7 @@ pub struct CommandSpec {
     /// What is done with the keys of a given call, where its first key spec is variable.
     pub key_flags: Option<fn(&[bytes::Bytes]) -> KeyFlags>,
     /// Where the key of the last key spec stands in a call, where that spec is unknown.
-    pub last_key: Option<fn(&[bytes::Bytes]) -> Option<usize>>,
+    pub last_key: Option<KeyPlace>,
     /// Its arguments.
     pub args: &'static [Arg],
     /// Its subcommands.
@@ -397,7 +400,7 @@ impl CommandSpec {
 
     /// Where the key of the last key spec stands in a call, which the spec does not tell.
     #[must_use]
-    pub const fn last_key(mut self, place: fn(&[bytes::Bytes]) -> Option<usize>) -> Self {
+    pub const fn last_key(mut self, place: KeyPlace) -> Self {
         self.last_key = Some(place);
         self
     }
