@@ -525,3 +525,20 @@ fn to_pop_is_no_hit_and_no_miss() {
     let stats = other.call(&["INFO", "stats"]);
     assert!(stats.contains("keyspace_hits:0\r\nkeyspace_misses:0\r\n"), "{stats}");
 }
+
+#[test]
+fn one_large_element_moves_through_many_waits() {
+    let server = Server::start(&["--maxmemory", "256mb"]);
+    let waiting: Vec<Client> = (1..=40)
+        .map(|count| blocked(&server, &["BLMOVE", "l", "l", "LEFT", "RIGHT", "0"], count))
+        .collect();
+    let mut other = server.connect();
+    let element = "x".repeat(1 << 20);
+    assert_eq!(other.call(&["RPUSH", "l", &element]), ":1");
+    for mut client in waiting {
+        assert_eq!(client.reply(), element);
+    }
+    assert_eq!(other.call(&["LLEN", "l"]), ":1");
+    assert_eq!(other.call(&["SET", "k", "v"]), "+OK");
+    await_blocked(&server, 0);
+}

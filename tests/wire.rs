@@ -431,3 +431,34 @@ fn a_web_page_cannot_make_a_browser_send_commands() {
     assert!(client.is_closed());
     assert_eq!(server.connect().call(&["EXISTS", "pwned"]), ":0");
 }
+
+#[test]
+fn the_replies_of_a_pipeline_are_sent_before_they_are_many() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let value = "x".repeat(1 << 20);
+    assert_eq!(client.call(&["SET", "large", &value]), "+OK");
+    let mut pipeline = encode(&[b"SET", b"x", b"1"]);
+    (0..400).for_each(|_| pipeline.extend(encode(&[b"GET", b"large"])));
+    client.send(&pipeline);
+    let mut other = server.connect();
+    for _ in 0..20 {
+        assert_eq!(other.call(&["INCR", "n"]).as_bytes()[0], b':');
+        support::pause();
+    }
+    assert!(server.resident_bytes() < 250 << 20, "{}", server.resident_bytes());
+    assert_eq!(client.reply(), "+OK");
+    (0..400).for_each(|_| assert_eq!(client.reply().len(), value.len()));
+}
+
+#[test]
+fn a_rank_counts_matches_wherever_the_read_goes_on() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let mut push = vec!["RPUSH", "l"];
+    push.resize(5_000, "a");
+    push.extend(["b", "b"]);
+    assert_eq!(client.call(&push), ":5000");
+    assert_eq!(client.call(&["LPOS", "l", "b", "RANK", "2"]), ":4999");
+    assert_eq!(client.call(&["LPOS", "l", "a", "RANK", "-3"]), ":4995");
+}

@@ -393,7 +393,11 @@ impl Sought {
             Ok(found) => (found == element).then(|| Ok(looked_at(step))),
             Err(error) => Some(Err(Error::from(error))),
         });
-        matches.skip(self.skip).take(count).collect()
+        // An error is no match.
+        let wanted = matches
+            .enumerate()
+            .filter_map(|(number, found)| (number >= self.skip || found.is_err()).then_some(found));
+        wanted.take(count).collect()
     }
 }
 

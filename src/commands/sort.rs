@@ -36,6 +36,9 @@ const fn sorting(name: &'static str, run: Run) -> CommandSpec {
         .acl(&[Category::Set, Category::SortedSet, Category::List, Category::Dangerous])
 }
 
+/// Values that `GET` answers at most: they are made in memory.
+const VALUES_MAX: usize = 1 << 22;
+
 /// The family's table.
 pub(super) const COMMANDS: &[CommandSpec] = &[
     sorting("sort", Run::Write(sort))
@@ -59,7 +62,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     sorting("sort_ro", Run::Read(sort_ro))
         .since("7.0.0")
         .summary("Answers the elements of a list, a set or a sorted set in an order.")
-        .differs("ALPHA compares bytes whatever the locale. The elements are gathered in memory.")
+        .differs("ALPHA compares bytes whatever the locale. The elements are gathered in memory; GET answers at most 4194304 values.")
         .keys(READ_KEYS)
         .args(&[Arg::key("key"), BY, LIMIT, GET, ORDER, ALPHA]),
 ];
@@ -311,7 +314,13 @@ impl<'a> Options<'a> {
         if self.gets.is_empty() {
             return Ok(elements.into_iter().map(Some).collect());
         }
-        let mut answers = Vec::with_capacity(elements.len().saturating_mul(self.gets.len()));
+        let count = elements.len().saturating_mul(self.gets.len());
+        if count > VALUES_MAX {
+            return Err(Error::Text(format!(
+                "ERR value is out of range, at most {VALUES_MAX} values are answered"
+            )));
+        }
+        let mut answers = Vec::with_capacity(count);
         for element in &elements {
             for get in &self.gets {
                 answers.push(get.value(view, element)?);

@@ -78,13 +78,10 @@ impl Dispatcher {
                         // What was answered so far must not wait with it.
                         output.flush().await.map_err(|full| self.dropped(full))?;
                     }
-                    self.admitted(command, request, pipeline, output).await;
+                    self.admitted(command, request, pipeline, output).await?;
                 }
             }
-            if output.is_large() {
-                self.last_ended_ns = None;
-                output.flush().await.map_err(|full| self.dropped(full))?;
-            }
+            self.flush_large(output).await?;
             if self.session.close_after_reply {
                 pipeline.clear();
             }
@@ -121,6 +118,15 @@ impl Dispatcher {
         requests
     }
 
+    /// Sends replies that have become many; waits for the peer to take them.
+    async fn flush_large(&mut self, output: &mut Output) -> std::io::Result<()> {
+        if output.is_large() {
+            self.last_ended_ns = None;
+            output.flush().await.map_err(|full| self.dropped(full))?;
+        }
+        Ok(())
+    }
+
     /// Why the connection ends where its replies cannot be sent.
     pub(crate) fn dropped(&self, full: Full) -> std::io::Error {
         match full {
@@ -140,7 +146,7 @@ impl Dispatcher {
         request: Request,
         pipeline: &mut VecDeque<Request>,
         output: &mut Output,
-    ) {
+    ) -> std::io::Result<()> {
         if self.state.pause.is_set() && !command.flags.has(Flags::ADMIN) {
             let (pause, clock) = (&self.state.pause, &*self.state.clock);
             let may_write = may_write(command);
@@ -158,7 +164,7 @@ impl Dispatcher {
         match command.spec.run {
             Run::Write(_) => {
                 let group = self.gather(call, pipeline);
-                self.write(group, output).await;
+                self.write(group, output).await?;
             }
             Run::Read(_) | Run::ReadOrBlock(..) => self.read(call, output).await,
             Run::Blocking(_) => self.block(call, output).await,
@@ -177,6 +183,7 @@ impl Dispatcher {
             }
         }
         self.session.client.argv_bytes.store(0, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Takes the writes and cheap reads that follow `first` off the pipeline.
@@ -206,7 +213,7 @@ impl Dispatcher {
     }
 
     /// Sends a group to the writer until all of it has run, warming what it would wait for.
-    async fn write(&mut self, mut group: Box<Group>, output: &mut Output) {
+    async fn write(&mut self, mut group: Box<Group>, output: &mut Output) -> std::io::Result<()> {
         let mut warmings = 0;
         self.last_ended_ns = None;
         self.state.access.settle();
@@ -214,7 +221,7 @@ impl Dispatcher {
             let Some(returned) = self.send(group).await else {
                 // The server is ending, and so does the conversation.
                 self.session.close();
-                return;
+                return Ok(());
             };
             group = returned;
             let done = std::mem::take(&mut group.done);
@@ -222,6 +229,7 @@ impl Dispatcher {
             for (call, Done { result, elapsed_ns }) in group.calls.iter().zip(done) {
                 self.finished(call, result, elapsed_ns, output);
             }
+            self.flush_large(output).await?;
             group.calls.drain(..ran);
             if ran > 0 {
                 warmings = 0;
@@ -235,6 +243,7 @@ impl Dispatcher {
                 // What it was to see is published by now.
                 let call = group.calls.remove(0);
                 self.read(call, output).await;
+                self.flush_large(output).await?;
                 continue;
             }
             warmings += 1;
@@ -244,6 +253,7 @@ impl Dispatcher {
                 group = self.warm(group).await;
             }
         }
+        Ok(())
     }
 
     /// Sends a group to the writer and waits for its return; `None` when there is no writer any more.

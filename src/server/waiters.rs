@@ -101,12 +101,21 @@ impl Waiters {
     }
 }
 
+/// How far the calls of a line were served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Served {
+    /// All for whom there was something.
+    All,
+    /// The open batch is so large that the others come behind it.
+    Laden,
+}
+
 /// How an attempt went.
 enum Tried {
     /// The call is done, and has made these places ready.
     Done(CommandResult, Vec<Ready>),
-    /// There is nothing yet.
-    Nothing(Wait),
+    /// There is nothing yet; these places were found to have expired.
+    Nothing(Wait, Vec<Ready>),
     /// It would have had to wait on the disk.
     WouldBlock,
     /// Nobody asks any more.
@@ -128,11 +137,12 @@ impl WriterTask {
                 self.serve(ready);
                 self.done(result, started_ns, done);
             }
-            Tried::Nothing(Wait { keys, kind, timeout_ms, on_timeout, again }) => {
+            Tried::Nothing(Wait { keys, kind, timeout_ms, on_timeout, again }, ready) => {
                 if waits.send(Waits { timeout_ms, on_timeout }).is_ok() {
                     self.waiters.add(Waiter { asked, keys, kind, words: again, done });
                     self.tell_awaited();
                 }
+                self.serve(ready);
             }
             Tried::WouldBlock => {
                 let result = Err(Error::Engine(engine::Error::WouldBlock));
@@ -148,19 +158,48 @@ impl WriterTask {
         if ready.is_empty() {
             return;
         }
+        if !self.deferred.is_empty() {
+            return self.deferred.extend(ready);
+        }
         let mut ready = VecDeque::from(ready);
         while let Some(Ready { db, key, kind }) = ready.pop_front() {
             match key {
                 Some(key) => {
                     let place = (db, key);
                     let kind = kind.unwrap_or_else(|| self.kind_at(&place));
-                    self.serve_line(&place, kind, &mut ready);
+                    if self.serve_line(&place, kind, &mut ready) == Served::Laden {
+                        ready.push_front(Ready { db, key: Some(place.1), kind: Some(kind) });
+                        self.deferred = ready;
+                        break;
+                    }
                 }
                 None => {
                     let keys = self.waiters.keys_of(db).into_iter();
                     ready.extend(keys.map(|key| Ready { db, key: Some(key), kind: None }));
                 }
             }
+        }
+        self.tell_awaited();
+    }
+
+    /// Goes on where the open batch was laden, if it is not any more; whether there was something to
+    /// go on with.
+    pub(super) fn serve_deferred(&mut self) -> bool {
+        if self.deferred.is_empty() || self.is_batch_laden() || self.writer.must_wait() {
+            return false;
+        }
+        let ready = std::mem::take(&mut self.deferred);
+        self.serve(ready.into());
+        true
+    }
+
+    /// Tells all who wait that nothing will come: writes are refused from now on.
+    pub(super) fn fail_waiters(&mut self, error: &engine::Error) {
+        let waiters = std::mem::take(&mut self.waiters.by_number);
+        self.waiters.lines.clear();
+        for waiter in waiters.into_values().filter(|waiter| waiter.asked.ticket.serve()) {
+            let result = Err(Error::Engine(error.clone()));
+            drop(waiter.done.send(Done { result, elapsed_ns: 0 }));
         }
         self.tell_awaited();
     }
@@ -186,12 +225,16 @@ impl WriterTask {
         kind.filter(|kind| kind.is_awaited()).unwrap_or(KeyType::Stream)
     }
 
-    fn serve_line(&mut self, place: &Place, kind: KeyType, ready: &mut VecDeque<Ready>) {
+    fn serve_line(&mut self, place: &Place, kind: KeyType, ready: &mut VecDeque<Ready>) -> Served {
         let mut from = 0;
         while let Some((number, waiter)) = self.waiters.next(place, from) {
             from = number + 1;
             if kind != waiter.kind {
                 continue;
+            }
+            // Each call that moves an element writes it once more.
+            if self.is_batch_laden() {
+                return Served::Laden;
             }
             let started_ns = self.state.clock.monotonic_ns();
             let (asked, words) = (Arc::clone(&waiter.asked), waiter.words.clone());
@@ -203,8 +246,13 @@ impl WriterTask {
             };
             match tried {
                 // A stream is read by all; of any other type there is nothing left.
-                Tried::Nothing(_) if kind != KeyType::Stream => return,
-                Tried::Nothing(_) | Tried::WouldBlock => {}
+                Tried::Nothing(_, made) => {
+                    ready.extend(made);
+                    if kind != KeyType::Stream {
+                        return Served::All;
+                    }
+                }
+                Tried::WouldBlock => {}
                 Tried::Withdrawn => drop(self.waiters.remove(number)),
                 Tried::Done(result, made) => {
                     ready.extend(made);
@@ -214,6 +262,7 @@ impl WriterTask {
                 }
             }
         }
+        Served::All
     }
 
     fn done(&mut self, result: CommandResult, started_ns: u64, to: oneshot::Sender<Done>) {
@@ -261,7 +310,7 @@ impl WriterTask {
         Ok(match answer {
             Attempt::Done(reply) => Tried::Done(Ok(reply), ready),
             // That an expired key was deleted is all that can have happened.
-            Attempt::Wait(wait) => Tried::Nothing(wait),
+            Attempt::Wait(wait) => Tried::Nothing(wait, ready),
         })
     }
 }

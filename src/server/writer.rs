@@ -10,6 +10,7 @@
 //! Nothing is answered before its promise holds. After a failed write or sync every waiting and
 //! later write gets the error; reads go on.
 
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,6 +100,8 @@ pub(crate) struct WriterTask {
     delay: Duration,
     resume_at: Option<Instant>,
     marks: ExpiryMarks,
+    /// Places that are ready, whose calls come behind the open batch because it is large.
+    pub(super) deferred: VecDeque<Ready>,
 }
 
 impl WriterTask {
@@ -127,6 +130,7 @@ impl WriterTask {
             delay: Duration::ZERO,
             resume_at: None,
             marks: ExpiryMarks::default(),
+            deferred: VecDeque::new(),
         })
     }
 
@@ -165,6 +169,9 @@ impl WriterTask {
             }
             self.gather().await;
             self.start_batch();
+            while self.serve_deferred() {
+                self.start_batch();
+            }
         }
         self.drain().await;
     }
@@ -205,8 +212,14 @@ impl WriterTask {
     /// under way takes so long that more than the promised second would be lost with it.
     fn is_laden(&self) -> bool {
         let late = |started: Instant| started.elapsed() > SYNC_LATE;
-        self.writer.open_bytes() >= OPEN_BATCH_MAX
+        self.is_batch_laden()
+            || !self.deferred.is_empty()
             || self.sync_under_way.as_ref().is_some_and(|sync| late(sync.started))
+    }
+
+    /// Whether the open batch is large.
+    pub(super) fn is_batch_laden(&self) -> bool {
+        self.writer.open_bytes() >= OPEN_BATCH_MAX
     }
 
     /// Runs one message; its answer waits for the open batch.
@@ -248,8 +261,9 @@ impl WriterTask {
         let mut reply_bytes = 0;
         group.blocked = false;
         while let Some(call) = group.calls.get(group.done.len()) {
-            let laden =
-                reply_bytes >= REPLY_BYTES_MAX || self.writer.open_bytes() >= OPEN_BATCH_MAX;
+            let laden = reply_bytes >= REPLY_BYTES_MAX
+                || self.is_batch_laden()
+                || !self.deferred.is_empty();
             if laden && !group.done.is_empty() {
                 return;
             }
@@ -302,9 +316,17 @@ impl WriterTask {
     /// active expiry.
     fn reap(&mut self, db: u16, outcome: &ReadOutcome) {
         let mode = ReadMode::Resident;
-        let reaped = transact(&mut self.writer, &self.state, (db, mode), |edit| edit.reap(outcome));
-        if let Err(error) = reaped {
-            tracing::debug!(%error, "expired keys could not be deleted");
+        let notes = !self.waiters.is_empty();
+        let reaped = transact(&mut self.writer, &self.state, (db, mode), |edit| {
+            if notes {
+                edit.note_ready();
+            }
+            edit.reap(outcome)?;
+            Ok(edit.take_ready())
+        });
+        match reaped {
+            Ok(ready) => self.serve(ready),
+            Err(error) => tracing::debug!(%error, "expired keys could not be deleted"),
         }
     }
 }
@@ -420,6 +442,7 @@ impl WriterTask {
         for waiting in self.open.drain(..) {
             waiting.answer(&failed);
         }
+        self.fail_waiters(error);
     }
 
     /// Slows down smoothly when flush and compaction fall behind.
@@ -550,6 +573,8 @@ impl WriterTask {
         self.sync_wanted.push(to);
         self.start_sync();
         self.settle_syncs().await;
+        // Where the log threads are gone nobody answers.
+        drop(self);
         if let Ok(Err(error)) = synced.await {
             tracing::error!(%error, "the last sync of the log failed");
         }

@@ -123,6 +123,9 @@ fn start(dir: &Path, args: &[String]) -> (Child, u16) {
         if answers(&mut child, port) {
             return (child, port);
         }
+        // What has answered may have been somebody else: a server of this one holds the directory.
+        drop(child.kill());
+        drop(child.wait());
     }
     panic!("the server did not start");
 }

@@ -36,7 +36,10 @@ impl StreamEdit<'_, '_> {
         let stream = &self.stream;
         let mut count = match trim.to {
             TrimTo::Length(length) => stream.length.saturating_sub(length),
-            TrimTo::Id(id) => self.count_below(id)?,
+            TrimTo::Id(id) if trim.approximate && trim.limit > 0 => {
+                self.count_below(id, trim.limit)?
+            }
+            TrimTo::Id(id) => self.count_below(id, u64::MAX)?,
         };
         if trim.approximate {
             count = self.whole_nodes(count, trim.limit);
@@ -68,14 +71,15 @@ impl StreamEdit<'_, '_> {
         }
     }
 
-    /// How many entries are older than `id`: walks those or the others, whichever are fewer.
-    fn count_below(&self, id: StreamId) -> Result<u64> {
+    /// How many entries are older than `id`, or `most` where there are no fewer: walks those or the
+    /// others, whichever are fewer.
+    fn count_below(&self, id: StreamId, most: u64) -> Result<u64> {
         let length = self.stream.length;
         let entries = self.entries();
         let Some(before) = id.previous() else { return Ok(0) };
         let mut older = entries.ids(StreamId::MIN, before, Direction::Forward);
         let mut newer = entries.ids(id, StreamId::MAX, Direction::Forward);
-        for passed in 0.. {
+        for passed in 0..most {
             if older.next().transpose()?.is_none() {
                 return Ok(passed);
             }
@@ -83,7 +87,7 @@ impl StreamEdit<'_, '_> {
                 return Ok(length.saturating_sub(passed));
             }
         }
-        Ok(length)
+        Ok(most)
     }
 
     /// Takes the first `count` entries off.
