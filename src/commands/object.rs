@@ -121,3 +121,13 @@ fn refcount(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let found = view.inspect(args.next_bytes()?)?;
     Ok(found.map_or(Reply::Null, |_| Reply::Integer(1)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_pack_as_the_settings_say() {
+        assert_eq!(packing(&Settings::default()), Packing::DEFAULT);
+    }
+}

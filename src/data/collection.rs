@@ -60,22 +60,21 @@ pub struct Packing {
     pub zset_value: u64,
 }
 
-impl Default for Packing {
-    /// The settings that a server has by itself.
-    fn default() -> Self {
-        Self {
-            hash_entries: 512,
-            hash_value: 64,
-            set_integers: 512,
-            set_entries: 128,
-            set_value: 64,
-            stream_entries: 100,
-            stream_bytes: 4096,
-            list_size: -2,
-            zset_entries: 128,
-            zset_value: 64,
-        }
-    }
+#[cfg(test)]
+impl Packing {
+    /// What the settings say by themselves.
+    pub(crate) const DEFAULT: Self = Self {
+        hash_entries: 512,
+        hash_value: 64,
+        set_integers: 512,
+        set_entries: 128,
+        set_value: 64,
+        stream_entries: 100,
+        stream_bytes: 4096,
+        list_size: -2,
+        zset_entries: 128,
+        zset_value: 64,
+    };
 }
 
 /// How the elements are kept.

@@ -335,7 +335,7 @@ fn packing() -> impl Strategy<Value = Packing> {
             set_integers,
             set_entries,
             set_value,
-            ..Packing::default()
+            ..Packing::DEFAULT
         },
     )
 }

@@ -293,7 +293,7 @@ impl Pair {
 /// Thresholds that random lists cross all the time.
 fn packing() -> impl Strategy<Value = Packing> {
     let list_size = prop_oneof![Just(-1), Just(-2), 0..12_i32, Just(1)];
-    list_size.prop_map(|list_size| Packing { list_size, ..Packing::default() })
+    list_size.prop_map(|list_size| Packing { list_size, ..Packing::DEFAULT })
 }
 
 fn run(store: Store, packing: Packing, ops: Vec<Op>) -> Pair {

@@ -274,7 +274,7 @@ fn other_types_are_refused() {
 #[test]
 fn lists_are_kept_as_redis_keeps_them() {
     let mut server = Harness::new();
-    server.packing = Packing { list_size: 4, ..Packing::default() };
+    server.packing = Packing { list_size: 4, ..Packing::DEFAULT };
     server.script(
         "rpush l a b c -> 3
          object encoding l -> \"listpack\"
@@ -293,7 +293,7 @@ fn lists_are_kept_as_redis_keeps_them() {
          object encoding l -> \"listpack\"
          lrange l 0 -1 -> [\"e\" \"1\"]",
     );
-    server.packing = Packing::default();
+    server.packing = Packing::DEFAULT;
     let text = |len: usize| "x".repeat(len);
     server.run(&format!("rpush k {} b", text(4096)));
     assert_eq!(server.run("object encoding k"), "\"listpack\"");

@@ -73,7 +73,7 @@ impl Harness {
             db: 0,
             string_bytes_max: 512 * 1024 * 1024,
             hll_sparse_bytes_max: 3000,
-            packing: Packing::default(),
+            packing: Packing::DEFAULT,
             expired: 0,
             last_write_bytes: 0,
             blocked: 0,

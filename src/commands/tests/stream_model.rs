@@ -464,7 +464,7 @@ fn packing() -> impl Strategy<Value = Packing> {
     (entries, bytes).prop_map(|(stream_entries, stream_bytes)| Packing {
         stream_entries,
         stream_bytes,
-        ..Packing::default()
+        ..Packing::DEFAULT
     })
 }
 

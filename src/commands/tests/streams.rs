@@ -1,6 +1,6 @@
 use super::Harness;
-use super::collections::both;
-use crate::data::{Packing, View};
+use super::collections::{both, every_record_is_missed};
+use crate::data::Packing;
 
 #[test]
 fn entries_are_added_read_and_deleted() {
@@ -111,7 +111,7 @@ fn trims() {
 #[test]
 fn approximate_trims_take_whole_nodes() {
     let mut server = Harness::new();
-    server.packing = Packing { stream_entries: 10, ..Packing::default() };
+    server.packing = Packing { stream_entries: 10, ..Packing::DEFAULT };
     for n in 1..=105 {
         server.run(&format!("xadd s {n}-0 a 1"));
     }
@@ -281,27 +281,8 @@ fn checks_find_what_is_wrong() {
          xreadgroup group g c count 2 streams s > -> {\"s\" => [[\"1-1\" [\"a\" \"1\"]] [\"2-1\" \
              [\"a\" \"1\"]]]}",
     );
-    let find = |server: &Harness| {
-        server.store.with_read(|read| {
-            let view = View::new(read, server.context()).unwrap();
-            let meta = view.find(b"s").unwrap().unwrap();
-            view.check_elements(&meta)
-        })
-    };
-    assert!(find(&server).is_ok());
-    let records = server.store.with_read(crate::data::model::elements);
-    assert_eq!(records.len(), 9, "three entries, a group, a consumer, two pending entries twice");
-    for record in records {
-        let mut changes = crate::engine::Changes::default();
-        let value = server.store.with_read(|read| read.get(&record)).unwrap();
-        changes.writes.set(record.clone(), None);
-        server.store.commit(changes);
-        assert!(find(&server).is_err(), "{record:?} is missing");
-        let mut changes = crate::engine::Changes::default();
-        changes.writes.set(record, value);
-        server.store.commit(changes);
-    }
-    assert!(find(&server).is_ok());
+    let records = every_record_is_missed(&mut server, b"s");
+    assert_eq!(records, 9, "three entries, a group, a consumer, two pending entries twice");
 }
 
 #[test]

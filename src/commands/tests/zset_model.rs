@@ -249,7 +249,7 @@ impl Pair {
 
 fn packing() -> impl Strategy<Value = Packing> {
     let entries = prop_oneof![Just(0_u64), 1..8_u64, Just(128)];
-    entries.prop_map(|zset_entries| Packing { zset_entries, ..Packing::default() })
+    entries.prop_map(|zset_entries| Packing { zset_entries, ..Packing::DEFAULT })
 }
 
 fn run(store: Store, packing: Packing, ops: &[Op], each: bool) -> Pair {
@@ -298,7 +298,7 @@ proptest! {
 fn a_queue_stays_as_fast_as_it_was() {
     for (add, pop) in [(1, "zpopmin"), (-1, "zpopmax"), (1, "zremrangebyrank")] {
         let mut server = Harness::over(Store::disk());
-        server.packing = Packing { zset_entries: 0, ..Packing::default() };
+        server.packing = Packing { zset_entries: 0, ..Packing::DEFAULT };
         let add_one = |server: &mut Harness, at: i64| {
             server.run(&format!("zadd q {} m{at}", at * add));
         };
