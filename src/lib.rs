@@ -8,6 +8,7 @@
 //! - [`engine`]: the LSM tree. Byte keys, byte values, transactions, snapshots. Knows no Redis type.
 //! - [`data`]: Redis keys and values as engine records. Knows no reply.
 //! - [`protocol`]: bytes to requests and replies to bytes (RESP2, RESP3, inline). Knows no command.
+//! - [`script`]: Lua for scripts and functions. Knows no command.
 //! - [`config`]: the one table of settings.
 //! - [`observe`]: counters, slow log, latency monitor. Only counts and formats.
 //! - [`commands`]: the one table of commands, beside their handlers.
@@ -22,4 +23,5 @@ pub mod engine;
 pub mod env;
 pub mod observe;
 pub mod protocol;
+pub mod script;
 pub mod server;

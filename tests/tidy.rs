@@ -12,10 +12,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("env", &[]),
     ("protocol", &[]),
     ("observe", &["env"]),
+    ("script", &["protocol"]),
     ("config", &["env", "protocol"]),
     ("engine", &["env"]),
     ("data", &["engine", "env"]),
-    ("commands", &["config", "data", "engine", "env", "observe", "protocol"]),
+    ("commands", &["config", "data", "engine", "env", "observe", "protocol", "script"]),
     ("server", &["commands", "config", "data", "engine", "env", "observe", "protocol"]),
 ];
 
