@@ -14,6 +14,7 @@ mod debug;
 mod error;
 mod expire;
 mod expiry_option;
+pub(crate) mod gates;
 mod geo;
 mod geo_search;
 mod hash;
@@ -31,6 +32,7 @@ mod memory;
 mod object;
 mod pause;
 mod persistence;
+pub(crate) mod program;
 mod random;
 mod scan;
 mod server;
@@ -60,10 +62,11 @@ pub use error::{CommandResult, Error};
 pub use keyspec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub(crate) use memory::budget as memory_budget;
 pub use pause::{Pause, PauseKind};
+pub use program::{Calls, Program, Published};
 pub use session::{ReplyMode, Session};
 pub use spec::{
-    Arity, BlockingHandler, CommandSpec, Flags, Group, KeyPlace, ReadHandler, Run, ServerFuture,
-    ServerHandler, SessionHandler,
+    Arity, BlockingHandler, CommandSpec, Flags, Group, KeyPlace, ProgramHandler, ReadHandler, Run,
+    ServerFuture, ServerHandler, SessionHandler,
 };
 pub use state::{Change, ChangeFn, Control, Done, ServerState};
 pub use stopping::{Shutdown, ShutdownPhase, ShutdownRequest};

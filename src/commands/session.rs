@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Client, ClientFlag};
+use super::{Client, ClientFlag, Published};
 use crate::protocol::Version;
 
 /// What `CLIENT REPLY` asked for.
@@ -38,6 +38,8 @@ pub struct Session {
     pub no_touch: bool,
     /// Close after the reply (`QUIT`).
     pub close_after_reply: bool,
+    /// Inside a program: what was published, which is sent once its transaction is.
+    pub published: Option<Vec<Published>>,
 }
 
 impl Session {
@@ -52,7 +54,21 @@ impl Session {
             reply_mode: ReplyMode::On,
             no_touch: false,
             close_after_reply: false,
+            published: None,
         }
+    }
+
+    /// The same connection for the calls of a program, with nothing published.
+    #[must_use]
+    pub fn for_program(&self) -> Self {
+        Self { client: Arc::clone(&self.client), published: Some(Vec::new()), ..*self }
+    }
+
+    /// Lets others see the database and the protocol version again that the calls of a program have
+    /// changed on the client, where these do not stay.
+    pub fn restore(&mut self) {
+        self.select(self.db);
+        self.speak(self.version);
     }
 
     /// Selects a database; the caller has checked that it exists.

@@ -177,6 +177,13 @@ impl ServerState {
         answer.await.map_err(closed)?
     }
 
+    /// Whether a call that took so long belongs into the slow log.
+    #[must_use]
+    pub fn is_slow(&self, elapsed_ns: u64) -> bool {
+        let slower_than_us = self.config.load().slowlog_log_slower_than;
+        u64::try_from(slower_than_us).is_ok_and(|limit_us| elapsed_ns / 1000 >= limit_us)
+    }
+
     /// Whether active expiry is allowed now: not switched off, nothing paused.
     #[must_use]
     pub fn expires_actively(&self) -> bool {

@@ -36,7 +36,7 @@ pub type Scan<'a> = Box<dyn Iterator<Item = Result<Pair>> + 'a>;
 
 /// A consistent view of the store: a snapshot, or a transaction on the writer (which also sees
 /// its own uncommitted changes).
-pub trait Read {
+pub trait Read: Sync {
     /// The value of `key` in this view.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
 

@@ -83,6 +83,20 @@ impl<'a> Txn<'a> {
         self.changes.root = Some(root);
     }
 
+    /// Takes over what an inner transaction, one on top of this, has changed.
+    pub fn absorb(&mut self, changes: Changes) {
+        if self.changes.writes.is_empty() {
+            self.changes.writes = changes.writes;
+        } else {
+            for (key, value) in changes.writes {
+                self.changes.writes.set(key, value);
+            }
+        }
+        if changes.root.is_some() {
+            self.changes.root = changes.root;
+        }
+    }
+
     /// Whether nothing was changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {

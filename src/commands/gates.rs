@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::commands::table::{self, Command, Lookup};
-use crate::commands::{Error, Flags, Run, ServerState, Session};
-use crate::protocol::Request;
+use super::table::{self, Command, Lookup};
+use super::{Error, Flags, Run, ServerState, Session};
 
 /// Bytes of a word that an error text repeats, and of all arguments together, as in Redis.
 const SHOWN_BYTES_MAX: usize = 128;
@@ -16,34 +15,58 @@ pub(crate) struct Refusal {
     pub(crate) command: Option<&'static Command>,
 }
 
-/// Passes `request` through all gates, in Redis's order: known, arity, authenticated, writable.
+/// Passes the call of these words through all gates, in Redis's order: known, arity, authenticated,
+/// writable.
 pub(crate) fn pass(
     state: &ServerState,
     session: &Session,
-    request: &Request,
+    words: &[Bytes],
 ) -> Result<&'static Command, Refusal> {
-    let command = known(request).map_err(|error| Refusal { error, command: None })?;
+    let command = known(words).map_err(|error| Refusal { error, command: None })?;
     let refuse = |error| Refusal { error, command: Some(command) };
-    arity(command, request).map_err(refuse)?;
+    arity(command, words).map_err(refuse)?;
     authenticated(session, command).map_err(refuse)?;
     writable(state, command).map_err(refuse)?;
     Ok(command)
 }
 
-/// The command that `request` names.
-pub(crate) fn known(request: &Request) -> Result<&'static Command, Error> {
-    let mut words = request.args.iter();
-    let name: &[u8] = words.next().map(AsRef::as_ref).unwrap_or_default();
-    match table::lookup(name, words.next().map(AsRef::as_ref)) {
+/// Passes a call that a script makes: known, arity, allowed in scripts, allowed in this one
+/// (`may_write`), writable.
+pub(crate) fn pass_in_script(
+    state: &ServerState,
+    words: &[Bytes],
+    may_write: bool,
+) -> Result<&'static Command, Refusal> {
+    let text = |text: &str| Error::Text(format!("ERR {text}"));
+    let unknown =
+        |_| Refusal { error: text("Unknown Redis command called from script"), command: None };
+    let command = known(words).map_err(unknown)?;
+    let refuse = |error| Refusal { error, command: Some(command) };
+    arity(command, words)
+        .map_err(|_| refuse(text("Wrong number of args calling Redis command from script")))?;
+    if command.flags.has(Flags::NOSCRIPT) || !command.spec.run.fits_programs() {
+        return Err(refuse(text("This Redis command is not allowed from script")));
+    }
+    if command.flags.has(Flags::WRITE) && !may_write {
+        return Err(refuse(text("Write commands are not allowed from read-only scripts.")));
+    }
+    writable(state, command).map_err(refuse)?;
+    Ok(command)
+}
+
+/// The command that these words name.
+pub(crate) fn known(words: &[Bytes]) -> Result<&'static Command, Error> {
+    let name: &[u8] = words.first().map(AsRef::as_ref).unwrap_or_default();
+    match table::lookup(name, words.get(1).map(AsRef::as_ref)) {
         Lookup::Found(command) => Ok(command),
-        Lookup::Unknown => Err(unknown_command(request)),
-        Lookup::UnknownSubcommand(parent) => Err(unknown_subcommand(parent, request)),
+        Lookup::Unknown => Err(unknown_command(words)),
+        Lookup::UnknownSubcommand(parent) => Err(unknown_subcommand(parent, words)),
     }
 }
 
-fn arity(command: &Command, request: &Request) -> Result<(), Error> {
+fn arity(command: &Command, words: &[Bytes]) -> Result<(), Error> {
     let has_handler = !matches!(command.spec.run, Run::Container);
-    if has_handler && command.accepts(request.args.len()) {
+    if has_handler && command.accepts(words.len()) {
         Ok(())
     } else {
         Err(Error::WrongArity(command.full_name))
@@ -69,8 +92,8 @@ fn writable(state: &ServerState, command: &Command) -> Result<(), Error> {
     engine.check_writable().map_err(Error::Engine)
 }
 
-fn unknown_command(request: &Request) -> Error {
-    let mut words = request.args.iter();
+fn unknown_command(words: &[Bytes]) -> Error {
+    let mut words = words.iter();
     let name = shown_name(words.next());
     let mut args = String::new();
     for word in words {
@@ -83,8 +106,8 @@ fn unknown_command(request: &Request) -> Error {
     Error::UnknownCommand { name, args }
 }
 
-fn unknown_subcommand(parent: &Command, request: &Request) -> Error {
-    let name = shown_name(request.args.get(1));
+fn unknown_subcommand(parent: &Command, words: &[Bytes]) -> Error {
+    let name = shown_name(words.get(1));
     Error::UnknownSubcommand { container: parent.spec.name.to_uppercase(), name }
 }
 
@@ -104,9 +127,8 @@ mod tests {
 
     #[test]
     fn unknown_names_are_repeated_up_to_a_nul_byte() {
-        let words = |words: &[&'static [u8]]| Request {
-            args: words.iter().map(|word| Bytes::from_static(word)).collect(),
-            wire_len: 0,
+        let words = |words: &[&'static [u8]]| -> Vec<Bytes> {
+            words.iter().map(|word| Bytes::from_static(word)).collect()
         };
         let refusal = known(&words(&[b"no\0such", b"a\0b", b"c"])).expect_err("unknown");
         let text = "ERR unknown command 'no', with args beginning with: 'a' 'c' ";
