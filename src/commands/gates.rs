@@ -16,7 +16,7 @@ pub(crate) struct Refusal {
 }
 
 /// Passes the call of these words through all gates, in Redis's order: known, arity, authenticated,
-/// writable.
+/// allowed in a transaction, writable.
 pub(crate) fn pass(
     state: &ServerState,
     session: &Session,
@@ -26,7 +26,8 @@ pub(crate) fn pass(
     let refuse = |error| Refusal { error, command: Some(command) };
     arity(command, words).map_err(refuse)?;
     authenticated(session, command).map_err(refuse)?;
-    writable(state, command).map_err(refuse)?;
+    queueable(session, command).map_err(refuse)?;
+    write_possible(state, command).map_err(refuse)?;
     Ok(command)
 }
 
@@ -50,7 +51,7 @@ pub(crate) fn pass_in_script(
     if command.flags.has(Flags::WRITE) && !may_write {
         return Err(refuse(text("Write commands are not allowed from read-only scripts.")));
     }
-    writable(state, command).map_err(refuse)?;
+    write_possible(state, command).map_err(refuse)?;
     Ok(command)
 }
 
@@ -81,12 +82,21 @@ fn authenticated(session: &Session, command: &Command) -> Result<(), Error> {
     }
 }
 
+fn queueable(session: &Session, command: &Command) -> Result<(), Error> {
+    if session.queue.is_some() && command.flags.has(Flags::NO_MULTI) {
+        return Err(Error::Text("ERR Command not allowed inside a transaction".to_owned()));
+    }
+    Ok(())
+}
+
 /// After a failed write of the log, or on a full disk, only reads go on; told here, so that no write
 /// waits for it.
-fn writable(state: &ServerState, command: &Command) -> Result<(), Error> {
-    if !command.flags.has(Flags::WRITE) {
-        return Ok(());
-    }
+fn write_possible(state: &ServerState, command: &Command) -> Result<(), Error> {
+    if command.flags.has(Flags::WRITE) { writable(state) } else { Ok(()) }
+}
+
+/// Whether writes are taken.
+pub(super) fn writable(state: &ServerState) -> Result<(), Error> {
     // While the directory is opened again the writer tells.
     let Ok(engine) = state.engine() else { return Ok(()) };
     engine.check_writable().map_err(Error::Engine)

@@ -47,6 +47,7 @@ mod stopping;
 mod stream;
 mod string;
 pub mod table;
+pub(crate) mod transaction;
 mod typed;
 mod zset;
 mod zset_algebra;
@@ -70,6 +71,7 @@ pub use spec::{
 };
 pub use state::{Change, ChangeFn, Control, Done, ServerState};
 pub use stopping::{Shutdown, ShutdownPhase, ShutdownRequest};
+pub use transaction::{Queue, Watched};
 
 /// The families; ids follow this order.
 const FAMILIES: &[&[CommandSpec]] = &[
@@ -105,6 +107,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     memory::COMMANDS,
     persistence::COMMANDS,
     debug::COMMANDS,
+    transaction::COMMANDS,
 ];
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ use bytes::Bytes;
 
 use super::gates::{self, Refusal};
 use super::table::Command;
-use super::{Args, Attempt, CommandResult, Error, Flags, Run, ServerState, Session};
+use super::{
+    Args, Attempt, CommandResult, Error, Flags, ProgramHandler, Run, ServerState, Session,
+};
 use crate::data::{Context, Edit, EditOutcome, ReadOutcome, Ready, View};
 use crate::engine::{self, Changes, Read, Txn, Writer};
 use crate::protocol::{Reply, Version};
@@ -28,6 +30,11 @@ pub trait Program: Send {
     /// Whether it may change data; what may not runs over a view and never goes to the writer.
     fn may_write(&self) -> bool;
 
+    /// Whether `CLIENT PAUSE WRITE` holds it back.
+    fn is_held_by_pause(&self) -> bool {
+        self.may_write()
+    }
+
     /// Whether it takes so long that others must not wait for it, where it only reads.
     fn is_heavy(&self) -> bool {
         false
@@ -40,13 +47,13 @@ pub trait Program: Send {
 
     /// A call that no transaction can make, because it is asynchronous. What ran so far is committed
     /// by then; the program runs on behind it, in a further transaction, once it has got the
-    /// result through [`Program::resume`].
+    /// reply through [`Program::resume`].
     fn outside(&mut self) -> Option<(&'static Command, Vec<Bytes>)> {
         None
     }
 
-    /// Takes the result of the call of [`Program::outside`].
-    fn resume(&mut self, _result: CommandResult) {}
+    /// Takes the reply of the call of [`Program::outside`].
+    fn resume(&mut self, _reply: Reply) {}
 }
 
 /// How a run may go about what it cannot take back.
@@ -322,10 +329,23 @@ impl<'a> Calls<'a> {
             }
             Run::Write(handler) => self.edit(|edit| handler(edit, &mut args)),
             Run::Blocking(handler) => self.try_once(|edit| handler(edit, &mut args)),
-            Run::Server(_) | Run::Program(_) | Run::Container => {
+            Run::Program(handler) => self.program(handler, words),
+            Run::Server(_) | Run::Container => {
                 Err(Error::Text("ERR this command cannot be part of a transaction".to_owned()))
             }
         }
+    }
+
+    /// Runs a program within this one.
+    fn program(&mut self, handler: ProgramHandler, words: &[Bytes]) -> CommandResult {
+        let mut program = handler(&mut self.session, &self.state, words)?;
+        let before = self.session.for_program();
+        let result = program.run(self);
+        if !program.keeps_session() {
+            let published = self.session.published.take();
+            self.session = Session { published, ..before };
+        }
+        result
     }
 
     /// A call whose effects reach further than the transaction waits for the run that is final.

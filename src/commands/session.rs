@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Client, ClientFlag, Published};
+use super::{Client, ClientFlag, Published, Queue, Watched};
 use crate::protocol::Version;
 
 /// What `CLIENT REPLY` asked for.
@@ -40,6 +40,10 @@ pub struct Session {
     pub close_after_reply: bool,
     /// Inside a program: what was published, which is sent once its transaction is.
     pub published: Option<Vec<Published>>,
+    /// What was queued since `MULTI`; [`Self::tell_queued`] follows a change.
+    pub queue: Option<Box<Queue>>,
+    /// What `EXEC` will look at; [`Self::tell_queued`] follows a change.
+    pub watched: Option<Box<Watched>>,
 }
 
 impl Session {
@@ -55,13 +59,21 @@ impl Session {
             no_touch: false,
             close_after_reply: false,
             published: None,
+            queue: None,
+            watched: None,
         }
     }
 
-    /// The same connection for the calls of a program, with nothing published.
+    /// The same connection for the calls of a program, with nothing published, queued or watched.
     #[must_use]
     pub fn for_program(&self) -> Self {
-        Self { client: Arc::clone(&self.client), published: Some(Vec::new()), ..*self }
+        Self {
+            client: Arc::clone(&self.client),
+            published: Some(Vec::new()),
+            queue: None,
+            watched: None,
+            ..*self
+        }
     }
 
     /// Lets others see the database and the protocol version again that the calls of a program have
@@ -75,6 +87,30 @@ impl Session {
     pub fn select(&mut self, db: u16) {
         self.db = db;
         self.client.db.store(db, Ordering::Relaxed);
+    }
+
+    /// Forgets what is queued and watched.
+    pub fn discard(&mut self) {
+        self.queue = None;
+        self.watched = None;
+        self.tell_queued();
+    }
+
+    /// What is queued and watched takes so many bytes.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.bytes())
+            + self.watched.as_ref().map_or(0, |watched| watched.bytes())
+    }
+
+    /// Lets others see how much is queued and watched.
+    pub fn tell_queued(&self) {
+        let (queue, client) = (self.queue.as_ref(), &self.client);
+        client.set(ClientFlag::QUEUES, queue.is_some());
+        client.queued_calls.store(queue.map_or(0, |queue| queue.len()), Ordering::Relaxed);
+        let watched = self.watched.as_ref().map_or(0, |watched| watched.len());
+        client.watched_keys.store(watched, Ordering::Relaxed);
+        client.queued_bytes.store(self.queued_bytes(), Ordering::Relaxed);
     }
 
     /// Changes the protocol version, from the reply of the running command on.

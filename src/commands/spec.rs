@@ -121,6 +121,8 @@ pub enum Group {
     HyperLogLog,
     /// Streams.
     Stream,
+    /// Several calls as one.
+    Transactions,
     /// The connection.
     Connection,
     /// The server.
@@ -142,6 +144,7 @@ impl Group {
             Self::Bitmap => "bitmap",
             Self::HyperLogLog => "hyperloglog",
             Self::Stream => "stream",
+            Self::Transactions => "transactions",
             Self::Connection => "connection",
             Self::Server => "server",
         }
@@ -201,6 +204,8 @@ impl Flags {
     pub const TOUCHES_ARBITRARY_KEYS: Self = Self(1 << 20);
     /// Known to Sentinel. Not shown by `COMMAND INFO`, as in Redis.
     pub const SENTINEL: Self = Self(1 << 21);
+    /// Runs at once inside `MULTI`. Ours; not shown.
+    pub const NOT_QUEUED: Self = Self(1 << 23);
     /// Walks much of the store: goes to the blocking pool at once. Ours; not shown.
     pub const HEAVY: Self = Self(1 << 22);
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +17,9 @@ use crate::observe::{LatencyMonitor, Metrics, SlowLog};
 
 /// Memory for access times and frequencies of keys, in bytes.
 const ACCESS_BYTES: usize = 4 << 20;
+
+/// Pace at which a command looks whether the data directory is open again.
+const REOPEN_POLL: Duration = Duration::from_millis(1);
 
 /// Answer to a [`Control`] request.
 pub type Done = oneshot::Sender<Result<(), crate::engine::Error>>;
@@ -167,6 +171,16 @@ impl ServerState {
     /// The store; `Closed` while it is being opened again. One reference, no lock.
     pub fn engine(&self) -> crate::engine::Result<Arc<Engine>> {
         self.engine.load_full().ok_or(crate::engine::Error::Closed)
+    }
+
+    /// The store; waits while it is being opened again.
+    pub async fn opened_engine(&self) -> Arc<Engine> {
+        loop {
+            if let Ok(engine) = self.engine() {
+                return engine;
+            }
+            tokio::time::sleep(REOPEN_POLL).await;
+        }
     }
 
     /// Asks a task of the server and waits for its answer; `Closed` while the server stops.

@@ -23,10 +23,11 @@ use super::message::Message;
 use super::output::{Full, Output};
 use crate::commands::gates::{self, Refusal};
 use crate::commands::table::Command;
+use crate::commands::transaction;
 use crate::commands::{CommandResult, Error, Flags, Run, ServerState, Session};
 use crate::data::{self, Edit, ReadOutcome, View};
-use crate::engine::{self, Engine, ReadMode, Snapshot};
-use crate::protocol::Request;
+use crate::engine::{self, ReadMode, Snapshot};
+use crate::protocol::{Reply, Request};
 
 /// Times that a group is warmed before the writer itself may wait on the disk for it.
 pub(super) const WARMINGS_MAX: u32 = 3;
@@ -37,8 +38,6 @@ const WORDS_LIGHT_MAX: usize = 4096;
 /// Keys from which on it is worth to prefetch them, and about how many at a time.
 const PREFETCHED_MIN: usize = 4;
 const PREFETCHED_MAX: usize = 64;
-/// Pace at which a command looks whether the data directory is open again.
-const REOPEN_POLL: Duration = Duration::from_millis(1);
 
 /// What the dispatcher needs of its connection.
 pub(crate) struct Dispatcher {
@@ -69,12 +68,9 @@ impl Dispatcher {
             let waiting = pipeline.len();
             let Some(request) = pipeline.pop_front() else { break };
             match gates::pass(&self.state, &self.session, &request.args) {
-                Err(Refusal { error, command }) => {
-                    account::rejected(&self.state, command);
-                    self.reply(output, Err(error));
-                }
+                Err(refusal) => self.refuse(refusal, output),
                 Ok(command) => {
-                    if command.flags.has(Flags::BLOCKING) {
+                    if command.flags.has(Flags::BLOCKING) && self.session.queue.is_none() {
                         // What was answered so far must not wait with it.
                         output.flush().await.map_err(|full| self.dropped(full))?;
                     }
@@ -150,6 +146,10 @@ impl Dispatcher {
         if !command.flags.has(Flags::ADMIN) {
             self.await_pause(may_write(command)).await;
         }
+        if self.session.queue.is_some() && !command.flags.has(Flags::NOT_QUEUED) {
+            self.queue(command, &request, output);
+            return Ok(());
+        }
         let client = &self.session.client;
         client.last_command.store(command.id, Ordering::Relaxed);
         client
@@ -180,6 +180,33 @@ impl Dispatcher {
         }
         self.session.client.argv_bytes.store(0, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Answers a request that did not pass the gates.
+    fn refuse(&mut self, Refusal { error, command }: Refusal, output: &mut Output) {
+        account::rejected(&self.state, command);
+        let ends_queue = |command: &Command| {
+            command.flags.has(Flags::NOT_QUEUED) && matches!(command.spec.run, Run::Program(_))
+        };
+        let result = if command.is_some_and(ends_queue) {
+            self.session.discard();
+            Err(transaction::aborted(&error))
+        } else {
+            if let Some(queue) = &mut self.session.queue {
+                queue.fail();
+            }
+            Err(error)
+        };
+        self.reply(output, result);
+    }
+
+    /// Puts a call off until `EXEC`.
+    fn queue(&mut self, command: &'static Command, request: &Request, output: &mut Output) {
+        if let Some(queue) = &mut self.session.queue {
+            queue.push(command, &request.args);
+        }
+        self.session.tell_queued();
+        self.reply(output, Ok(Reply::Simple("QUEUED".into())));
     }
 
     /// Waits while `CLIENT PAUSE` holds back what is to run.
@@ -300,7 +327,7 @@ impl Dispatcher {
         let last_ended_ns = self.last_ended_ns.take();
         let started_ns = last_ended_ns.unwrap_or_else(|| self.state.clock.monotonic_ns());
         let (db, no_touch) = (self.session.db, self.session.no_touch);
-        let snapshot = self.engine().await.snapshot(ReadMode::Resident);
+        let snapshot = self.state.opened_engine().await.snapshot(ReadMode::Resident);
         let mut ran = None;
         if !is_heavy(call.command, &call.request) {
             let (result, outcome) = run_read(&self.state, &snapshot, db, no_touch, &call);
@@ -335,16 +362,6 @@ impl Dispatcher {
             return self.block(call, output).await;
         }
         self.done(&call, result, started_ns, output);
-    }
-
-    /// The engine; waits while `DEBUG RELOAD` opens it again.
-    pub(super) async fn engine(&self) -> Arc<Engine> {
-        loop {
-            if let Ok(engine) = self.state.engine() {
-                return engine;
-            }
-            tokio::time::sleep(REOPEN_POLL).await;
-        }
     }
 
     /// Has the expired keys that a read has met deleted, as Redis does on access. Waits a moment, so

@@ -93,7 +93,7 @@ impl Dispatcher {
                 return Ok(());
             }
         };
-        self.await_pause(program.may_write()).await;
+        self.await_pause(program.is_held_by_pause()).await;
         let started_ns = self.state.clock.monotonic_ns();
         self.state.access.settle();
         let result = loop {
@@ -109,14 +109,16 @@ impl Dispatcher {
             };
             program = returned;
             let result = self.settle_program(program.keeps_session(), done).await;
-            let Some((command, words)) = program.outside() else { break result };
+            let outside = if result.is_ok() { program.outside() } else { None };
+            let Some((command, words)) = outside else { break result };
             let Run::Server(handler) = command.spec.run else { break result };
             let started_ns = self.state.clock.monotonic_ns();
             let result = handler(&mut self.session, &self.state, &words).await;
             let elapsed_ns = self.state.clock.monotonic_ns() - started_ns;
             let failed = account::has_failed(&result);
             account::ran(&self.state, &self.session, command, &words, failed, elapsed_ns);
-            program.resume(result);
+            let reply = result.unwrap_or_else(|error| account::error_reply(&self.state, &error));
+            program.resume(reply);
         };
         self.done(&call, result, started_ns, output);
         Ok(())
@@ -127,7 +129,10 @@ impl Dispatcher {
         let Done { result, gathered, session } = done;
         if keeps_session {
             let close = self.session.close_after_reply || session.close_after_reply;
-            self.session = Session { published: None, close_after_reply: close, ..session };
+            let Session { queue, watched, .. } = &mut self.session;
+            let (queue, watched) = (queue.take(), watched.take());
+            self.session =
+                Session { published: None, close_after_reply: close, queue, watched, ..session };
         }
         self.session.restore();
         account::gathered(&self.state, &self.session, &gathered);
@@ -183,7 +188,7 @@ impl Dispatcher {
     /// heavy or would wait.
     async fn over_view(&mut self, mut program: Box<dyn Program>) -> (Box<dyn Program>, Done) {
         let session = self.session.for_program();
-        let snapshot = self.engine().await.snapshot(ReadMode::Resident);
+        let snapshot = self.state.opened_engine().await.snapshot(ReadMode::Resident);
         if !program.is_heavy() {
             let end = read_program(&self.state, &snapshot, &session, Pace::Resident, &mut *program);
             if let End::Done(done) = end {

@@ -8,7 +8,7 @@ mod writes;
 
 use self::writes::Write;
 use super::snapshot::{Head, range_is_empty};
-use super::{Direction, KeyRange, Pair, Read, Result, Scan, SeqNo};
+use super::{Direction, Found, KeyRange, Pair, Read, Result, Scan, SeqNo};
 
 /// What a transaction does when it is committed.
 #[derive(Debug, Default)]
@@ -117,10 +117,10 @@ impl std::fmt::Debug for Txn<'_> {
 }
 
 impl Read for Txn<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+    fn newest(&self, key: &[u8]) -> Result<Option<Found>> {
         match self.changes.writes.get(key) {
-            Some(change) => Ok(change.cloned()),
-            None => self.base.view().get(key),
+            Some(value) => Ok(Some(Found { seq: self.seq, value: value.cloned() })),
+            None => self.base.view().newest(key),
         }
     }
 
