@@ -16,7 +16,7 @@ pub(crate) struct Refusal {
 }
 
 /// Passes the call of these words through all gates, in Redis's order: known, arity, authenticated,
-/// allowed in a transaction, writable.
+/// allowed in a transaction, writable, not kept off by a script.
 pub(crate) fn pass(
     state: &ServerState,
     session: &Session,
@@ -28,7 +28,17 @@ pub(crate) fn pass(
     authenticated(session, command).map_err(refuse)?;
     queueable(session, command).map_err(refuse)?;
     write_possible(state, command).map_err(refuse)?;
+    not_busy(state, command).map_err(refuse)?;
     Ok(command)
+}
+
+/// While a script keeps the server busy only what ends it goes on.
+fn not_busy(state: &ServerState, command: &Command) -> Result<(), Error> {
+    if command.flags.has(Flags::ALLOW_BUSY) {
+        return Ok(());
+    }
+    let threshold_ms = || state.config.load().busy_reply_threshold;
+    state.scripts.runs.busy(&*state.clock, threshold_ms).map_or(Ok(()), Err)
 }
 
 /// Passes a call that a script makes: known, arity, allowed in scripts, allowed in this one

@@ -194,7 +194,7 @@ fn stats(_: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandResul
         ("clients.normal", number(memory.clients)),
         ("cluster.links", number(0)),
         ("aof.buffer", number(0)),
-        ("lua.caches", number(0)),
+        ("lua.caches", number(state.scripts.memory().texts)),
         ("functions.caches", number(0)),
         ("memtables", number(memory.memtables)),
         ("block.cache", number(memory.cache)),

@@ -35,6 +35,7 @@ mod persistence;
 pub(crate) mod program;
 mod random;
 mod scan;
+mod script;
 mod server;
 mod session;
 mod set;
@@ -64,6 +65,7 @@ pub use keyspec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub(crate) use memory::budget as memory_budget;
 pub use pause::{Pause, PauseKind};
 pub use program::{Calls, Program, Published};
+pub use script::Scripts;
 pub use session::{ReplyMode, Session};
 pub use spec::{
     Arity, BlockingHandler, CommandSpec, Flags, Group, KeyPlace, ProgramHandler, ReadHandler, Run,
@@ -108,6 +110,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     persistence::COMMANDS,
     debug::COMMANDS,
     transaction::COMMANDS,
+    script::COMMANDS,
 ];
 
 #[cfg(test)]

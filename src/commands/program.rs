@@ -9,6 +9,7 @@
 //! its `Calls` before its end; what cannot be taken back waits for the run that cannot be stopped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -74,6 +75,8 @@ pub(crate) enum Stopped {
     WouldBlock,
     /// A call cannot be taken back: it waits for the run that is final.
     NeedsFinal,
+    /// It takes longer than it may here.
+    Time,
 }
 
 /// A message that a call has published.
@@ -109,6 +112,8 @@ pub(crate) struct Gathered {
     pub(crate) ran: Vec<Ran>,
     /// Refused calls; they are counted as rejected.
     pub(crate) rejected: Vec<&'static Command>,
+    /// The texts of the refusals.
+    pub(crate) refusals: Vec<Box<str>>,
     /// What was published, in order.
     pub(crate) published: Vec<Published>,
     /// What a view has found out, by database.
@@ -142,6 +147,10 @@ pub struct Calls<'a> {
     now_ms: u64,
     /// Whether to note what others may wait for.
     notes_ready: bool,
+    /// When a script has to be at its end here, in monotonic nanoseconds.
+    deadline_ns: Option<u64>,
+    /// Whether the changes are dropped in the end.
+    undone: bool,
     stopped: Option<Stopped>,
     gathered: Gathered,
 }
@@ -183,9 +192,42 @@ impl<'a> Calls<'a> {
             pace,
             session,
             notes_ready,
+            deadline_ns: None,
+            undone: false,
             stopped: None,
             gathered: Gathered::default(),
         }
+    }
+
+    /// Scripts end the run where they take longer than `limit` from now.
+    pub(crate) fn limit_time(&mut self, limit: Duration) {
+        let limit_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        self.deadline_ns = Some(self.state.clock.monotonic_ns().saturating_add(limit_ns));
+    }
+
+    /// When a script has to be at its end here, in monotonic nanoseconds.
+    pub(crate) fn deadline_ns(&self) -> Option<u64> {
+        self.deadline_ns
+    }
+
+    /// Ends the run because a script is not at its end in time.
+    pub(crate) fn stop_for_time(&mut self) {
+        self.stopped.get_or_insert(Stopped::Time);
+    }
+
+    /// Whether these are the calls of a transaction that will be committed.
+    pub(crate) fn is_on_writer(&self) -> bool {
+        matches!(self.ground, Ground::Txn(_)) && self.pace != Pace::Dry
+    }
+
+    /// Whether nothing else is written until the end of the run, however long that takes.
+    pub(crate) fn holds_writer(&self) -> bool {
+        self.is_on_writer() && self.deadline_ns.is_none()
+    }
+
+    /// Nothing of what is changed holds.
+    pub(crate) fn undo(&mut self) {
+        self.undone = true;
     }
 
     /// The server.
@@ -270,6 +312,7 @@ impl<'a> Calls<'a> {
         gates::pass_in_script(&self.state, words, may_write).map_err(|refusal| {
             let Refusal { error, command } = refusal;
             self.gathered.rejected.extend(command);
+            self.gathered.refusals.push(error.to_string().into());
             error
         })
     }
@@ -295,8 +338,8 @@ impl<'a> Calls<'a> {
     /// Ends the run.
     pub(crate) fn finish(self) -> Ended {
         let changes = match self.ground {
-            Ground::Txn(txn) => txn.into_changes(),
-            Ground::View(_) => Changes::default(),
+            Ground::Txn(txn) if !self.undone => txn.into_changes(),
+            _ => Changes::default(),
         };
         let Self { mut gathered, mut session, stopped, .. } = self;
         gathered.published = session.published.take().unwrap_or_default();

@@ -123,6 +123,8 @@ pub enum Group {
     Stream,
     /// Several calls as one.
     Transactions,
+    /// Scripts and functions.
+    Scripting,
     /// The connection.
     Connection,
     /// The server.
@@ -145,6 +147,7 @@ impl Group {
             Self::HyperLogLog => "hyperloglog",
             Self::Stream => "stream",
             Self::Transactions => "transactions",
+            Self::Scripting => "scripting",
             Self::Connection => "connection",
             Self::Server => "server",
         }

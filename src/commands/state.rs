@@ -8,7 +8,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
 
 use super::object::packing;
-use super::{Clients, Pause, Shutdown, table};
+use super::{Clients, Pause, Scripts, Shutdown, table};
 use crate::config::{Config, Settings};
 use crate::data::{Access, Context, Cursors, Edit};
 use crate::engine::{Engine, ReadMode};
@@ -99,6 +99,8 @@ pub struct ServerState {
     pub last_save_s: AtomicU64,
     /// Whether a `BGSAVE` runs.
     pub saving: AtomicBool,
+    /// `EVAL` and `SCRIPT`.
+    pub scripts: Scripts,
     /// Keys that calls wait for.
     pub awaited_keys: AtomicUsize,
     /// `DEBUG SET-ACTIVE-EXPIRE`: whether the expiry task removes keys.
@@ -154,6 +156,7 @@ impl ServerState {
             started_ms,
             last_save_s: AtomicU64::new(started_ms / 1000),
             saving: AtomicBool::new(false),
+            scripts: Scripts::default(),
             awaited_keys: AtomicUsize::new(0),
             active_expire: AtomicBool::new(true),
             changes: AtomicU64::new(0),

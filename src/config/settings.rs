@@ -190,6 +190,8 @@ pub struct Settings {
     pub enable_debug_command: Protection,
     /// Seconds that a shutdown waits for replies on their way.
     pub shutdown_timeout: u64,
+    /// Milliseconds from which on a script that may write has other clients answered `BUSY`.
+    pub busy_reply_threshold: u64,
     /// File that receives the process id; empty for none.
     pub pidfile: String,
     /// Settings that only round-trip, by name.
@@ -246,6 +248,7 @@ impl Settings {
             notify_keyspace_events: Default::default(),
             enable_debug_command: Default::default(),
             shutdown_timeout: Default::default(),
+            busy_reply_threshold: Default::default(),
             pidfile: Default::default(),
             kept: Default::default(),
         }

@@ -58,6 +58,9 @@ pub(crate) fn gathered(state: &ServerState, session: &Session, gathered: &Gather
     for command in &gathered.rejected {
         rejected(state, Some(command));
     }
+    for text in &gathered.refusals {
+        state.metrics.error(text);
+    }
     for (_, outcome) in &gathered.reads {
         read(state, outcome);
     }

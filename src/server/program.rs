@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -18,9 +19,15 @@ use crate::commands::{
 use crate::data::{KeyType, Ready};
 use crate::engine::{self, Read, ReadMode, Snapshot, Txn, Writer};
 
+/// Stack of the thread of a script.
+const STACK_BYTES: usize = 16 << 20;
 /// Times that a program is warmed before the writer itself may wait on the disk for it: what
 /// warming does not help with is that its reads are many.
 const WARMINGS_MAX: u32 = 1;
+/// Time of a script in place: on the writer, which others wait for, or beside other connections.
+const IN_PLACE: Duration = Duration::from_millis(2);
+/// Time of a script in a run that only warms.
+const WARMING: Duration = Duration::from_millis(100);
 
 /// A program on its way to the writer and back.
 pub(crate) struct Running {
@@ -31,6 +38,9 @@ pub(crate) struct Running {
     /// How it ended; `None` before it ran.
     end: Option<End>,
 }
+
+/// Who waits for a program.
+type Answer = oneshot::Sender<Box<Running>>;
 
 /// How a program ended.
 enum End {
@@ -224,6 +234,9 @@ fn read_program(
 ) -> End {
     let view: &dyn Read = snapshot;
     let mut calls = Calls::over_view(state, view, session.for_program(), pace);
+    if pace == Pace::Resident {
+        calls.limit_time(IN_PLACE);
+    }
     let result = program.run(&mut calls);
     let Ended { gathered, session, stopped, .. } = calls.finish();
     match stopped {
@@ -237,17 +250,29 @@ fn dry_run(state: &Arc<ServerState>, running: &mut Running) -> Result<(), Error>
     let txn = Txn::new(&snapshot, snapshot.seq() + 1);
     let session = running.session.for_program();
     let mut calls = Calls::over_txn(state, txn, session, Pace::Dry, false);
+    calls.limit_time(WARMING);
     running.program.run(&mut calls).map(drop)
 }
 
 impl WriterTask {
     /// Runs a program as one transaction, and commits it; the answer waits for the open batch.
-    pub(super) fn run_program(
+    pub(super) fn run_program(&mut self, mut running: Box<Running>, answer: Answer) {
+        let ended = self.try_program(&mut running);
+        if let Ok((_, Ended { stopped: Some(Stopped::Time), .. })) = ended {
+            self.long = Some(Long::Waits(running, answer));
+        } else {
+            self.end_program(running, ended, answer);
+        }
+    }
+
+    /// Commits what a program has come to, and answers it.
+    fn end_program(
         &mut self,
         mut running: Box<Running>,
-        answer: oneshot::Sender<Box<Running>>,
+        ended: Result<(CommandResult, Ended), Error>,
+        answer: Answer,
     ) {
-        match self.try_program(&mut running) {
+        match ended.and_then(|(result, ended)| self.commit_program(result, ended)) {
             Ok((end, ready)) => {
                 running.end = Some(end);
                 self.serve(ready);
@@ -258,7 +283,7 @@ impl WriterTask {
         self.answer_later(Waiting::Program(running, answer));
     }
 
-    fn try_program(&mut self, running: &mut Running) -> Result<(End, Vec<Ready>), Error> {
+    fn try_program(&mut self, running: &mut Running) -> Result<(CommandResult, Ended), Error> {
         let mode = match running.pace {
             Pace::Resident => ReadMode::Resident,
             Pace::Final | Pace::Dry => ReadMode::Blocking,
@@ -267,8 +292,17 @@ impl WriterTask {
         let session = running.session.for_program();
         let notes = !self.waiters.is_empty();
         let mut calls = Calls::over_txn(&self.state, txn, session, running.pace, notes);
+        calls.limit_time(IN_PLACE);
         let result = running.program.run(&mut calls);
-        let Ended { changes, mut gathered, session, stopped } = calls.finish();
+        Ok((result, calls.finish()))
+    }
+
+    fn commit_program(
+        &mut self,
+        result: CommandResult,
+        ended: Ended,
+    ) -> Result<(End, Vec<Ready>), Error> {
+        let Ended { changes, mut gathered, session, stopped } = ended;
         if let Some(why) = stopped {
             return Ok((End::Stopped(why), Vec::new()));
         }
@@ -281,6 +315,81 @@ impl WriterTask {
         let ready = in_the_end(std::mem::take(&mut gathered.ready));
         Ok((End::done(result, gathered, session), ready))
     }
+}
+
+/// A program that takes long, which runs on a thread of its own; nothing else is written meanwhile.
+pub(super) enum Long {
+    /// It begins as soon as everything before it is published.
+    Waits(Box<Running>, Answer),
+    /// It runs.
+    Runs(oneshot::Receiver<LongRun>, Answer),
+}
+
+/// A program that has come to its end on its thread.
+pub(super) struct LongRun {
+    running: Box<Running>,
+    ended: Result<(CommandResult, Ended), Error>,
+}
+
+impl WriterTask {
+    /// Starts the program that waits for what was written before it, if that is published.
+    pub(super) fn start_long(&mut self) {
+        if !self.is_idle() {
+            return;
+        }
+        match self.long.take() {
+            Some(Long::Waits(running, answer)) => {
+                let (end, ended) = oneshot::channel();
+                let state = Arc::clone(&self.state);
+                let notes = !self.waiters.is_empty();
+                let thread = std::thread::Builder::new()
+                    .name("siltdb-script".to_owned())
+                    .stack_size(STACK_BYTES);
+                // Where there is no thread the channel is closed, which tells.
+                drop(thread.spawn(move || drop(end.send(run_long(&state, running, notes)))));
+                self.long = Some(Long::Runs(ended, answer));
+            }
+            other => self.long = other,
+        }
+    }
+
+    /// Takes over what the program has come to that ran on a thread.
+    pub(super) fn end_long(&mut self, ran: Result<LongRun, oneshot::error::RecvError>) {
+        let Some(Long::Runs(_, answer)) = self.long.take() else { return };
+        // Without a thread, or with one that has failed, nobody answers: the connection ends.
+        let Ok(LongRun { running, mut ended }) = ran else {
+            tracing::error!("the thread of a script has failed");
+            return;
+        };
+        if let Err(error) = self.writer.begin(ReadMode::Resident) {
+            ended = Err(error.into());
+        }
+        self.end_program(running, ended, answer);
+    }
+}
+
+/// Waits for the program that runs on a thread; for ever where none does.
+pub(super) async fn long_ended(
+    long: &mut Option<Long>,
+) -> Result<LongRun, oneshot::error::RecvError> {
+    match long {
+        Some(Long::Runs(ended, _)) => ended.await,
+        _ => std::future::pending().await,
+    }
+}
+
+/// Runs a program for as long as it takes, over what is published.
+fn run_long(state: &Arc<ServerState>, mut running: Box<Running>, notes: bool) -> LongRun {
+    let ended = state.engine().map_err(Error::Engine).map(|engine| {
+        let snapshot = engine.snapshot(ReadMode::Blocking);
+        let txn = Txn::new(&snapshot, snapshot.seq() + 1);
+        let session = running.session.for_program();
+        let mut calls = Calls::over_txn(state, txn, session, Pace::Final, notes);
+        let result = running.program.run(&mut calls);
+        (result, calls.finish())
+    });
+    state.access.settle();
+    LongRun { running, ended }
 }
 
 /// The places that a program has made ready, each once: what they hold in the end counts, and who

@@ -22,6 +22,8 @@ use crate::env::{Clock, RealFs, SystemClock};
 
 /// "File size limit exceeded", see signal(7).
 const SIGXFSZ: i32 = 25;
+/// Stack of a thread: scripts, and the texts that they take apart, nest deeply.
+const STACK_BYTES: usize = 8 << 20;
 /// Threads that may wait on the disk for reads at the same time.
 const BLOCKING_THREADS_MAX: usize = 64;
 /// Requests of administrative commands that may wait for the writer.
@@ -98,6 +100,7 @@ fn runtime(io_threads: usize) -> io::Result<tokio::runtime::Runtime> {
     builder
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_stack_size(STACK_BYTES)
         .thread_name("siltdb-worker")
         .build()
 }

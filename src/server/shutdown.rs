@@ -31,6 +31,7 @@ pub(crate) async fn requested(state: &Arc<ServerState>) -> ShutdownRequest {
         request = asked(state) => request,
     };
     state.shutdown.begin_closing();
+    state.scripts.runs.end();
     tokio::spawn(async move {
         signals.any().await;
         tracing::warn!("second signal, exiting at once; everything acknowledged is in the log");

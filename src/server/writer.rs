@@ -22,6 +22,7 @@ use super::account;
 use super::group::{self, Group};
 use super::log_thread::{Completion, Kind, LogThreads, Operation};
 use super::message::{Expired, Message, Waiting};
+use super::program::{Long, long_ended};
 use super::waiters::Waiters;
 use crate::commands::{Change, Control, Done, Error, Run, ServerState};
 use crate::config::AppendFsync;
@@ -100,6 +101,8 @@ pub(crate) struct WriterTask {
     delay: Duration,
     resume_at: Option<Instant>,
     marks: ExpiryMarks,
+    /// A program that takes long.
+    pub(super) long: Option<Long>,
     /// Places that are ready, whose calls come behind the open batch because it is large.
     pub(super) deferred: VecDeque<Ready>,
 }
@@ -130,6 +133,7 @@ impl WriterTask {
             delay: Duration::ZERO,
             resume_at: None,
             marks: ExpiryMarks::default(),
+            long: None,
             deferred: VecDeque::new(),
         })
     }
@@ -149,7 +153,8 @@ impl WriterTask {
                 () = sleep_until(resume_at.unwrap_or_else(Instant::now)), if resume_at.is_some() => {
                     self.resume_at = None;
                 }
-                Some(request) = self.control.recv() => {
+                ran = long_ended(&mut self.long) => self.end_long(ran),
+                Some(request) = self.control.recv(), if self.long.is_none() => {
                     // A reopen needs the last handle.
                     drop(engine);
                     self.carry_out(request).await;
@@ -172,6 +177,7 @@ impl WriterTask {
             while self.serve_deferred() {
                 self.start_batch();
             }
+            self.start_long();
         }
         self.drain().await;
     }
@@ -213,8 +219,15 @@ impl WriterTask {
     fn is_laden(&self) -> bool {
         let late = |started: Instant| started.elapsed() > SYNC_LATE;
         self.is_batch_laden()
+            || self.long.is_some()
             || !self.deferred.is_empty()
             || self.sync_under_way.as_ref().is_some_and(|sync| late(sync.started))
+    }
+
+    /// Whether everything that was run is published.
+    pub(super) fn is_idle(&self) -> bool {
+        let nothing_open = self.open.is_empty() && self.writer.open_bytes() == 0;
+        nothing_open && self.under_way.is_none() && self.deferred.is_empty()
     }
 
     /// Whether the open batch is large.

@@ -40,6 +40,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         "A HyperLogLog that would become longer gets dense registers, 12304 bytes",
     ),
     Setting::new(
+        "busy-reply-threshold",
+        integer!(busy_reply_threshold, 0, i64::MAX),
+        "5000",
+        "Milliseconds from which on a script that may write has other clients answered BUSY",
+    )
+    .alias("lua-time-limit"),
+    Setting::new(
         "active-expire-effort",
         integer!(active_expire_effort, 1, 10),
         "1",

@@ -70,7 +70,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("bgsave-cpulist", Text, "", CPU).alias("bgsave_cpulist"),
     kept("bind-source-addr", Text, "", REPLICATION),
     kept("bio-cpulist", Text, "", CPU).alias("bio_cpulist"),
-    kept("busy-reply-threshold", Integer(0, I64), "5000", SCRIPTS).alias("lua-time-limit"),
     kept("close-on-replica-write", Switch, "yes", REPLICATION).hidden(),
     kept("cluster-allow-pubsubshard-when-down", Switch, "yes", CLUSTER),
     kept("cluster-allow-reads-when-down", Switch, "no", CLUSTER),

@@ -1,0 +1,160 @@
+//! `EVAL`, `EVALSHA` and their read-only forms: a script as a program.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::host::Server;
+use crate::commands::{Calls, CommandResult, Error, Program, ServerState, Session};
+use crate::data::parse_int;
+use crate::engine;
+use crate::protocol::Reply;
+use crate::script::{Failed, Outcome, ScriptId, Shebang, Stop, Vm};
+
+const NO_SCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
+const KILLED: &str = "ERR Error running script: Script killed by user with SCRIPT KILL.";
+
+type Made = Result<Box<dyn Program>, Error>;
+
+pub(super) fn eval(_: &mut Session, state: &Arc<ServerState>, words: &[Bytes]) -> Made {
+    by_text(state, words, false)
+}
+
+pub(super) fn eval_ro(_: &mut Session, state: &Arc<ServerState>, words: &[Bytes]) -> Made {
+    by_text(state, words, true)
+}
+
+pub(super) fn evalsha(_: &mut Session, state: &Arc<ServerState>, words: &[Bytes]) -> Made {
+    by_id(state, words, false)
+}
+
+pub(super) fn evalsha_ro(_: &mut Session, state: &Arc<ServerState>, words: &[Bytes]) -> Made {
+    by_id(state, words, true)
+}
+
+fn by_text(state: &ServerState, words: &[Bytes], read_only: bool) -> Made {
+    let [_, text, numkeys, rest @ ..] = words else { return Err(Error::Syntax) };
+    let (keys, arguments) = split(numkeys, rest)?;
+    let id = ScriptId::of(text);
+    let known = state.scripts.cache.lock().call(id);
+    let text = known.unwrap_or_else(|| Bytes::copy_from_slice(text));
+    Script::make(id, text, keys, arguments, read_only)
+}
+
+fn by_id(state: &ServerState, words: &[Bytes], read_only: bool) -> Made {
+    let [_, digits, numkeys, rest @ ..] = words else { return Err(Error::Syntax) };
+    let unknown = || Error::Text(NO_SCRIPT.to_owned());
+    if digits.len() != 40 {
+        return Err(unknown());
+    }
+    let (keys, arguments) = split(numkeys, rest)?;
+    let id = ScriptId::parse(digits).ok_or_else(unknown)?;
+    let text = state.scripts.cache.lock().call(id).ok_or_else(unknown)?;
+    Script::make(id, text, keys, arguments, read_only)
+}
+
+/// The keys and the arguments of a call.
+fn split(numkeys: &[u8], rest: &[Bytes]) -> Result<(Vec<Bytes>, Vec<Bytes>), Error> {
+    let number = parse_int(numkeys).ok_or(Error::NotAnInteger)?;
+    let wrong = |text: &str| Error::Text(text.to_owned());
+    if number < 0 {
+        return Err(wrong("ERR Number of keys can't be negative"));
+    }
+    let split = usize::try_from(number).ok().and_then(|number| rest.split_at_checked(number));
+    let (keys, arguments) =
+        split.ok_or_else(|| wrong("ERR Number of keys can't be greater than number of args"))?;
+    Ok((keys.to_vec(), arguments.to_vec()))
+}
+
+/// The first line of a script.
+pub(super) fn shebang(text: &[u8]) -> Result<Shebang, Error> {
+    Shebang::of_script(text).map_err(Error::Text)
+}
+
+/// Has a machine know the script.
+pub(super) fn compile(
+    vm: &mut Vm,
+    id: ScriptId,
+    text: &[u8],
+    shebang: &Shebang,
+) -> Result<(), Error> {
+    vm.compile(id, text, shebang.length)
+        .map_err(|error| Error::Text(format!("ERR Error compiling script (new function): {error}")))
+}
+
+/// A script that is called.
+struct Script {
+    id: ScriptId,
+    text: Bytes,
+    shebang: Shebang,
+    keys: Vec<Bytes>,
+    arguments: Vec<Bytes>,
+    may_write: bool,
+}
+
+impl Script {
+    fn make(
+        id: ScriptId,
+        text: Bytes,
+        keys: Vec<Bytes>,
+        arguments: Vec<Bytes>,
+        read_only: bool,
+    ) -> Made {
+        let shebang = shebang(&text)?;
+        let may_write = !read_only && !shebang.flags.no_writes;
+        Ok(Box::new(Self { id, text, shebang, keys, arguments, may_write }))
+    }
+
+    fn run_on(&self, vm: &mut Vm, calls: &mut Calls<'_>) -> CommandResult {
+        compile(vm, self.id, &self.text, &self.shebang)?;
+        let state = Arc::clone(calls.state());
+        if !calls.is_dry() {
+            state.scripts.cache.lock().evaluate(self.id, &self.text);
+        }
+        let (deadline_ns, exclusive) = (calls.deadline_ns(), calls.holds_writer());
+        let entry = state.scripts.runs.begin(&state.clock, deadline_ns, exclusive);
+        let run = Arc::clone(&entry.run);
+        let watch = Arc::clone(&entry.run);
+        let mut server = Server { calls, may_write: self.may_write, run };
+        let ended = vm.run(self.id, &self.keys, &self.arguments, &mut server, watch);
+        finish(ended, calls)
+    }
+}
+
+/// What a script answers.
+fn finish(ended: Result<Outcome, Stop>, calls: &mut Calls<'_>) -> CommandResult {
+    match ended {
+        Ok(Ok(reply)) => Ok(reply),
+        Ok(Err(Failed { text, counted: true })) => Ok(Reply::Error(text.into())),
+        Ok(Err(Failed { text, .. })) => Err(Error::Text(text)),
+        Err(Stop::Killed) => {
+            if calls.has_written() {
+                // Only the end of the server ends a script that has written.
+                calls.undo();
+            }
+            Err(Error::Text(KILLED.to_owned()))
+        }
+        Err(why) => {
+            if why == Stop::Time {
+                calls.stop_for_time();
+            }
+            Err(Error::Engine(engine::Error::WouldBlock))
+        }
+    }
+}
+
+impl Program for Script {
+    fn run(&mut self, calls: &mut Calls<'_>) -> CommandResult {
+        let state = Arc::clone(calls.state());
+        let machines = &state.scripts.machines;
+        if calls.is_on_writer() {
+            machines.writer(&state, |vm| self.run_on(vm, calls))?
+        } else {
+            machines.reader(&state, |vm| self.run_on(vm, calls))?
+        }
+    }
+
+    fn may_write(&self) -> bool {
+        self.may_write
+    }
+}
