@@ -169,7 +169,8 @@ pub(super) fn element(keyspace: u32, generation: u64, order: u64, name: &[u8]) -
 pub(super) fn elements(keyspace: u32, generation: u64, from: u64, to: Option<u64>) -> KeyRange {
     let end = match to {
         Some(to) => element(keyspace, generation, to, b""),
-        None => element(keyspace, generation.saturating_add(1), 0, b""),
+        // Before everything of the next one: the chunks of a string have shorter keys than elements.
+        None => part(keyspace, generation.saturating_add(1), b"", b""),
     };
     let start = element(keyspace, generation, from, b"");
     (Bound::Included(Bytes::copy_from_slice(&start)), Bound::Excluded(Bytes::copy_from_slice(&end)))
@@ -370,6 +371,19 @@ mod tests {
         assert_eq!(parse_element(&element), Some((3, Bytes::from("n"))));
         for bad in [&b""[..], b"abc", &[0, 0, 0, 0], &[0, 0, 0, 0, 0, 0], &[0, 0, 0, 0, 9, 0, 0]] {
             assert_eq!(parse(bad), None);
+        }
+    }
+
+    #[test]
+    fn the_elements_of_a_generation_end_before_the_next_one() {
+        use std::ops::RangeBounds as _;
+
+        let all = elements(7, 9, 0, None);
+        for inside in [element(7, 9, 0, b""), element(7, 9, u64::MAX, b"\xff\xff")] {
+            assert!(all.contains(&Bytes::copy_from_slice(&inside)));
+        }
+        for next in [&chunk(7, 10, 0)[..], &chunk(7, 10, 1), &element(7, 10, 0, b"")] {
+            assert!(!all.contains(&Bytes::copy_from_slice(next)), "{next:?}");
         }
     }
 

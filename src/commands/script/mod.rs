@@ -14,7 +14,8 @@ use super::{
 use crate::protocol::Reply;
 use crate::script::ScriptId;
 
-pub use machines::{Memory, Scripts};
+pub(super) use machines::Memory;
+pub use machines::Scripts;
 
 const EVALUATE: Flags =
     Flags::NOSCRIPT.or(Flags::SKIP_MONITOR).or(Flags::NO_MANDATORY_KEYS).or(Flags::STALE);
