@@ -15,6 +15,7 @@ mod dump;
 mod error;
 mod expire;
 mod expiry_option;
+mod function;
 pub(crate) mod gates;
 mod geo;
 mod geo_search;
@@ -113,6 +114,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     debug::COMMANDS,
     transaction::COMMANDS,
     script::COMMANDS,
+    function::COMMANDS,
 ];
 
 #[cfg(test)]

@@ -335,6 +335,17 @@ impl<'a> Calls<'a> {
         result
     }
 
+    /// Changes the store as part of the program; nothing of it stays where it fails.
+    ///
+    /// # Errors
+    /// As the change; where that would wait on the disk the run ends.
+    pub(crate) fn change<T>(
+        &mut self,
+        run: impl FnOnce(&mut Edit<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.edit(run).map_err(|error| self.noted(error))
+    }
+
     /// Ends the run.
     pub(crate) fn finish(self) -> Ended {
         let changes = match self.ground {

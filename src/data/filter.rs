@@ -112,13 +112,18 @@ impl Judge for RecordJudge {
         let (Some(live), Some((keyspace, kind))) = (&self.live, key::parse(key)) else {
             return Ok(false);
         };
+        if kind == Kind::Library {
+            return Ok(false);
+        }
         if !live.contains(keyspace) {
             return Ok(true);
         }
         match kind {
             Kind::Element { generation } => self.is_dead_element(keyspace, generation, key),
             Kind::Generation => self.is_orphan(keyspace, value),
-            Kind::Meta | Kind::Expiry { .. } | Kind::FieldExpiry { .. } => Ok(false),
+            Kind::Meta | Kind::Expiry { .. } | Kind::FieldExpiry { .. } | Kind::Library => {
+                Ok(false)
+            }
         }
     }
 }
@@ -155,6 +160,8 @@ mod tests {
         assert!(!is_dead(judge, 2), "the default of database 2");
         assert!(!is_dead(judge, fresh), "database 1 has it");
         assert!(is_dead(judge, fresh + 1), "not given out yet");
+        let library = Bytes::copy_from_slice(&key::library(b"name"));
+        assert!(!judge.is_dead(&library, b"").unwrap(), "no database has libraries");
     }
 
     #[test]

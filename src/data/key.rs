@@ -29,6 +29,7 @@
 //!   record to delete a key.
 //! - A field expiry record (its value is empty) leads active expiry to a hash some fields of which
 //!   expire. There is one for each such hash.
+//! - Libraries of functions have records beside all databases, see `libraries.rs`.
 
 use std::ops::{Bound, Range};
 
@@ -52,6 +53,11 @@ const EXPIRY: u8 = 2;
 const GENERATION: u8 = 3;
 const FIELD_EXPIRY: u8 = 4;
 const BEHIND_FIELD_EXPIRY: u8 = 5;
+const LIBRARY: u8 = 6;
+const BEHIND_LIBRARY: u8 = 7;
+
+/// The keyspace of libraries, which no database has.
+const LIBRARIES: [u8; 4] = [0xff; 4];
 
 /// First byte of the value of a generation record.
 const STARTS: u8 = 1;
@@ -82,6 +88,8 @@ pub(super) enum Kind {
         /// When the first field of the key expires, in Unix milliseconds.
         at_ms: u64,
     },
+    /// A library of functions.
+    Library,
 }
 
 /// Keyspace id and kind of a record; `None` for a key that is not of this layout.
@@ -96,6 +104,7 @@ pub(super) fn parse(key: &[u8]) -> Option<(u32, Kind)> {
         EXPIRY => Kind::Expiry { at_ms: number(rest)? },
         GENERATION => number(rest.get(2..)?).map(|_| Kind::Generation)?,
         FIELD_EXPIRY => Kind::FieldExpiry { at_ms: number(rest)? },
+        LIBRARY if *keyspace == LIBRARIES => Kind::Library,
         _ => return None,
     };
     Some((u32::from_be_bytes(*keyspace), kind))
@@ -111,6 +120,23 @@ fn prefix(keyspace: u32, kind: u8) -> [u8; META_PREFIX_LEN] {
 pub(super) fn meta(keyspace: u32, user_key: &[u8]) -> KeyBuf {
     let mut key = KeyBuf::from_slice(&prefix(keyspace, META));
     key.extend_from_slice(user_key);
+    key
+}
+
+/// Key of the record of a library; with an empty name, of the digest of all.
+#[must_use]
+pub(super) fn library(name: &[u8]) -> KeyBuf {
+    let mut key = KeyBuf::from_slice(&LIBRARIES);
+    key.push(LIBRARY);
+    key.extend_from_slice(name);
+    key
+}
+
+/// The first key behind the records of libraries.
+#[must_use]
+pub(super) fn behind_libraries() -> KeyBuf {
+    let mut key = KeyBuf::from_slice(&LIBRARIES);
+    key.push(BEHIND_LIBRARY);
     key
 }
 

@@ -42,6 +42,7 @@ mod hash_expiry;
 mod hyperloglog;
 mod integers;
 mod key;
+mod libraries;
 mod list;
 mod meta;
 #[cfg(test)]
@@ -83,13 +84,14 @@ pub use hyperloglog::{
     Corrupted, HYPERLOGLOG_BYTES_MAX, HyperLogLog, REGISTERS, Registers, Run as RegisterRun,
 };
 pub use key::KIND_AT;
+pub use libraries::{StoredLibrary, library_digest, stored_libraries};
 pub use list::{End, List, ListBody, ListEdit, ListWalk};
 pub use meta::{Body, KeyType, Meta, StringForm};
 pub use number::{parse_double, parse_int};
 pub use prefetch::prefetch;
 #[cfg(test)]
 pub(crate) use rdb::payload;
-pub use rdb::{DumpPayload, RestoreError};
+pub use rdb::{DumpPayload, RestoreError, dump_libraries};
 pub use ready::Ready;
 pub use root::{Database, RootRef};
 pub use set::SetEdit;

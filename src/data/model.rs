@@ -125,6 +125,7 @@ pub(crate) fn check(view: &dyn Read) {
             continue;
         }
         match kind {
+            Kind::Library => {}
             Kind::Meta => {
                 let meta = Meta::decode(value).unwrap();
                 let user_key = key::meta_user_key(record);

@@ -11,6 +11,7 @@ mod bits;
 mod compiled;
 mod host;
 mod json;
+mod library;
 mod msgpack;
 mod number;
 mod random;
@@ -22,6 +23,7 @@ mod vm;
 
 pub use compiled::{ScriptId, sha1_hex};
 pub use host::{Failed, Host, Stop, Watch};
+pub use library::{Libraries, Library, LibraryHeader, LoadError, Registered};
 pub use shebang::{ScriptFlags, Shebang};
 pub use vm::{Language, Outcome, Vm};
 

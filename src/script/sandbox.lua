@@ -13,6 +13,8 @@ local loadstring, find = loadstring, string.find
 local READONLY = "Attempt to modify a readonly table"
 -- Patterns longer than this may not repeat anything: each repetition takes some of the C stack.
 local PATTERN_MAX = 2000
+-- Bytes of a text that is put together for load: its reader may never end.
+local LOAD_MAX = 4 * 1024 * 1024
 
 -- Front of a table that scripts must not change -> the table.
 local behind = setmetatable({}, { __mode = "k" })
@@ -198,7 +200,7 @@ function base.load(...)
   if name ~= nil and type(name) ~= "string" and type(name) ~= "number" then
     expected(2, "load", "string", ...)
   end
-  local pieces = {}
+  local pieces, length = {}, 0
   while true do
     local piece = reader()
     if piece == nil or piece == "" then
@@ -208,6 +210,10 @@ function base.load(...)
       return nil, "reader function must return a string"
     end
     pieces[#pieces + 1] = piece
+    length = length + #tostring(piece)
+    if length > LOAD_MAX then
+      return nil, "chunk too long"
+    end
   end
   name = (tostring(name or "=(load)"):match("^%Z*"))
   return compile(table.concat(pieces), name)
@@ -303,6 +309,9 @@ base.cjson = protect(new_cjson())
 
 -- Gets `call`, `pcall` and `acl_check_cmd` for each run.
 local redis = native.redis
+-- What a library sees while it is loaded.
+local load_redis = { register_function = redis.register_function, log = redis.log }
+redis.register_function = nil
 local constants = {
   LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3,
   REPL_NONE = 0, REPL_AOF = 1, REPL_REPLICA = 2, REPL_SLAVE = 2, REPL_ALL = 3,
@@ -310,6 +319,9 @@ local constants = {
 }
 for name, value in pairs(constants) do
   redis[name] = value
+  if not name:match("^REPL") then
+    load_redis[name] = value
+  end
 end
 
 local function reply_with(field)
@@ -351,6 +363,9 @@ base.redis = protect(redis)
 local globals = setmetatable(base, { __index = missing })
 local front = protect(globals, protect({ __index = missing }))
 rawset(globals, "_G", front)
+local load_globals = setmetatable({
+  redis = protect(setmetatable(load_redis, { __index = missing })),
+}, { __index = missing })
 
 -- Where an error was raised goes with it, as long as nobody has caught it.
 local function handler(caught)
@@ -376,4 +391,7 @@ local function run(f, ...)
   end, handler)
 end
 
-return { globals = globals, front = front, redis = redis, run = run }
+return {
+  globals = globals, front = front, metatable = getmetatable(front), redis = redis, run = run,
+  load_globals = load_globals,
+}

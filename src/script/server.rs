@@ -8,8 +8,8 @@ use mlua::{Lua, MultiValue, Table, Value};
 use super::arguments::{number_of, truncate};
 use super::host::{Failed, Host};
 use super::reply::{bytes_of, lossy, to_lua};
-use super::sha1_hex;
 use super::vm::{Raised, Shared, halt};
+use super::{library, sha1_hex};
 use crate::protocol::{Version, format_double};
 
 const BAD_ARGUMENT: &str = "Lua redis lib command arguments must be strings or integers";
@@ -28,9 +28,13 @@ pub(super) fn natives(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     functions.raw_set("sha1hex", lua.create_function(|_, words| sha1hex(&words))?)?;
     functions.raw_set("log", lua.create_function(|_, words| log(&words))?)?;
     functions.raw_set("set_repl", lua.create_function(|_, words| set_repl(&words))?)?;
+    let registering = Arc::clone(shared);
+    let register =
+        lua.create_function(move |lua, values| library::register(lua, &registering, values))?;
     let shared = Arc::clone(shared);
     let setresp = lua.create_function(move |_, words| setresp(&shared, &words))?;
     functions.raw_set("setresp", setresp)?;
+    functions.raw_set("register_function", register)?;
     Ok(functions)
 }
 
@@ -39,7 +43,7 @@ fn failed(text: &str) -> Failed {
 }
 
 /// An error that scripts catch as a table.
-fn raise<T>(text: &str) -> mlua::Result<T> {
+pub(super) fn raise<T>(text: &str) -> mlua::Result<T> {
     Err(mlua::Error::external(Raised(failed(text))))
 }
 
@@ -105,7 +109,7 @@ pub(super) fn may_call(host: &mut dyn Host, values: &MultiValue) -> mlua::Result
 }
 
 /// The bytes of a string or the digits of a number.
-fn text_of(value: &Value) -> Option<Bytes> {
+pub(super) fn text_of(value: &Value) -> Option<Bytes> {
     match value {
         Value::String(text) => Some(bytes_of(text)),
         value => number_of(value).map(|number| Bytes::from(format_double(number))),

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::arguments::{number_of, truncate};
 use super::host::{Failed, Host, Stop, Watch};
+use super::library::{Callable, Libraries};
 use super::reply::{bytes_of, lossy, text_field, to_reply};
 use super::{ScriptId, bits, json, msgpack, random, server, structs};
 use crate::protocol::{Reply, Version};
@@ -36,6 +37,8 @@ pub type Outcome = Result<Reply, Failed>;
 /// What the closures of a state share with its machine.
 #[derive(Default)]
 pub(super) struct Shared {
+    /// The functions that a library has registered so far; `None` where none is loaded.
+    pub(super) registered: Mutex<Option<Vec<Callable>>>,
     watch: Mutex<Option<Arc<dyn Watch>>>,
     stopped: Mutex<Option<Stop>>,
     resp3: AtomicBool,
@@ -67,8 +70,14 @@ impl Shared {
 
 /// A machine.
 pub struct Vm {
-    lua: Lua,
-    shared: Arc<Shared>,
+    pub(super) lua: Lua,
+    pub(super) shared: Arc<Shared>,
+    pub(super) libraries: Libraries,
+    digest: Bytes,
+    /// The metatable behind which the globals stand.
+    front: Table,
+    /// The globals that a library sees while it is loaded.
+    load_globals: Table,
     globals: Table,
     redis: Table,
     run: Function,
@@ -112,6 +121,10 @@ impl Vm {
         let vm = Self {
             globals: parts.raw_get("globals")?,
             redis: parts.raw_get("redis")?,
+            front: parts.raw_get("metatable")?,
+            load_globals: parts.raw_get("load_globals")?,
+            libraries: Libraries::new(),
+            digest: Bytes::new(),
             run: parts.raw_get("run")?,
             lua,
             shared,
@@ -126,6 +139,17 @@ impl Vm {
     #[must_use]
     pub fn used_memory(&self) -> usize {
         self.lua.used_memory()
+    }
+
+    /// What the owner has noted of the libraries that it knows; empty at first.
+    #[must_use]
+    pub fn digest(&self) -> &Bytes {
+        &self.digest
+    }
+
+    /// Notes which libraries it knows.
+    pub fn set_digest(&mut self, digest: Bytes) {
+        self.digest = digest;
     }
 
     /// Compiles the script `text`, which runs by its id from then on; `skipped` bytes at its start
@@ -176,7 +200,8 @@ impl Vm {
         self.finish(ran, &id.to_string())
     }
 
-    fn words(&self, words: &[Bytes]) -> mlua::Result<Table> {
+    /// A table of these words.
+    pub(super) fn words(&self, words: &[Bytes]) -> mlua::Result<Table> {
         let table = self.lua.create_table_with_capacity(words.len(), 0)?;
         for (at, word) in words.iter().enumerate() {
             table.raw_set(at + 1, self.lua.create_string(word)?)?;
@@ -185,7 +210,7 @@ impl Vm {
     }
 
     /// Runs `body` with the functions that lead to the host, and makes a reply of what it answers.
-    fn guarded(
+    pub(super) fn guarded(
         &mut self,
         host: &mut dyn Host,
         watch: Arc<dyn Watch>,
@@ -217,14 +242,38 @@ impl Vm {
         })
     }
 
-    fn finish(&mut self, ran: mlua::Result<(bool, Value)>, name: &str) -> Result<Outcome, Stop> {
+    /// Runs the code of a library, with what it sees then of the server.
+    pub(super) fn loading(
+        &self,
+        watch: Arc<dyn Watch>,
+        chunk: Function,
+    ) -> mlua::Result<(bool, Value)> {
+        *self.shared.watch.lock() = Some(watch);
+        *self.shared.stopped.lock() = None;
+        self.front.raw_set("__index", &self.load_globals)?;
+        let ran = self.run.call(chunk);
+        self.front.raw_set("__index", &self.globals)?;
+        ran
+    }
+
+    /// Why the script that just ended was stopped, if it was; the next one is not.
+    pub(super) fn take_stop(&self) -> Option<Stop> {
         *self.shared.watch.lock() = None;
-        let stopped = self.shared.stopped.lock().take();
-        if stopped.is_some()
-            && let Err(error) = self.watch_instructions()
-        {
-            return Ok(Err(failed(format!("ERR {error}"))));
+        let stopped = self.shared.stopped.lock().take()?;
+        if let Err(error) = self.watch_instructions() {
+            // Every further script is stopped at once.
+            tracing::error!(%error, "a machine for scripts has failed");
         }
+        Some(stopped)
+    }
+
+    /// What a run has come to; `name` is what error texts call the script.
+    pub(super) fn finish(
+        &mut self,
+        ran: mlua::Result<(bool, Value)>,
+        name: &str,
+    ) -> Result<Outcome, Stop> {
+        let stopped = self.take_stop();
         self.runs = (self.runs + 1) % COLLECT_EVERY;
         if self.runs == 0 {
             // What fails here fails with the next allocation too, which tells.
@@ -295,6 +344,18 @@ fn is_counted(error: &Value) -> bool {
             matches!(table.raw_get("ignore_error_stats_update"), Ok(Value::Boolean(true)))
         }
         _ => false,
+    }
+}
+
+/// The text of an uncaught error, without the place.
+pub(super) fn error_text(error: &Value) -> String {
+    match error {
+        Value::Table(table) => match text_field(table, "err") {
+            Ok(Some(text)) => lossy(&text),
+            _ => "ERR unknown error".to_owned(),
+        },
+        Value::String(text) => lossy(&bytes_of(text)),
+        _ => "ERR execution failure".to_owned(),
     }
 }
 

@@ -89,16 +89,18 @@ pub(super) fn memory(picture: &Picture<'_>, out: &mut Fields) {
     out.add("allocator_active", active);
     out.add("allocator_resident", resident);
     out.bytes("total_system_memory", system_memory_bytes());
-    let Memory { writer, readers, texts } = picture.state.scripts.memory();
+    let (libraries, functions) = picture.state.scripts.known.load().counts();
+    let Memory { writer, readers, texts, functions: function_machines } =
+        picture.state.scripts.memory();
     let machines = writer + readers;
     out.add("used_memory_vm_eval", machines);
     out.bytes("used_memory_lua", writer);
     out.add("used_memory_scripts_eval", texts);
     out.add("number_of_cached_scripts", picture.state.scripts.cache.lock().len());
-    out.add("number_of_functions", 0);
-    out.add("number_of_libraries", 0);
-    out.add("used_memory_vm_functions", 0);
-    out.bytes("used_memory_vm_total", machines);
+    out.add("number_of_functions", functions);
+    out.add("number_of_libraries", libraries);
+    out.add("used_memory_vm_functions", function_machines);
+    out.bytes("used_memory_vm_total", machines + function_machines);
     out.add("used_memory_functions", 0);
     out.bytes("used_memory_scripts", machines + texts);
     out.bytes("maxmemory", memory::budget(settings));

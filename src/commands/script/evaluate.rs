@@ -12,7 +12,8 @@ use crate::protocol::Reply;
 use crate::script::{Failed, Outcome, ScriptId, Shebang, Stop, Vm};
 
 const NO_SCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
-const KILLED: &str = "ERR Error running script: Script killed by user with SCRIPT KILL.";
+const KILLED: &str = "ERR Script killed by user with SCRIPT KILL.";
+const FUNCTION_KILLED: &str = "ERR Script killed by user with FUNCTION KILL.";
 
 type Made = Result<Box<dyn Program>, Error>;
 
@@ -34,11 +35,11 @@ pub(super) fn evalsha_ro(_: &mut Session, state: &Arc<ServerState>, words: &[Byt
 
 fn by_text(state: &ServerState, words: &[Bytes], read_only: bool) -> Made {
     let [_, text, numkeys, rest @ ..] = words else { return Err(Error::Syntax) };
-    let (keys, arguments) = split(numkeys, rest)?;
+    let split = split(numkeys, rest, || Error::NotAnInteger)?;
     let id = ScriptId::of(text);
     let known = state.scripts.cache.lock().call(id);
     let text = known.unwrap_or_else(|| Bytes::copy_from_slice(text));
-    Script::make(id, text, keys, arguments, read_only)
+    Script::make(id, text, words, split, read_only)
 }
 
 fn by_id(state: &ServerState, words: &[Bytes], read_only: bool) -> Made {
@@ -47,15 +48,19 @@ fn by_id(state: &ServerState, words: &[Bytes], read_only: bool) -> Made {
     if digits.len() != 40 {
         return Err(unknown());
     }
-    let (keys, arguments) = split(numkeys, rest)?;
+    let split = split(numkeys, rest, || Error::NotAnInteger)?;
     let id = ScriptId::parse(digits).ok_or_else(unknown)?;
     let text = state.scripts.cache.lock().call(id).ok_or_else(unknown)?;
-    Script::make(id, text, keys, arguments, read_only)
+    Script::make(id, text, words, split, read_only)
 }
 
-/// The keys and the arguments of a call.
-fn split(numkeys: &[u8], rest: &[Bytes]) -> Result<(Vec<Bytes>, Vec<Bytes>), Error> {
-    let number = parse_int(numkeys).ok_or(Error::NotAnInteger)?;
+/// The keys and the arguments of a call; `no_number` says that `numkeys` is none.
+pub(in crate::commands) fn split(
+    numkeys: &[u8],
+    rest: &[Bytes],
+    no_number: impl FnOnce() -> Error,
+) -> Result<(Vec<Bytes>, Vec<Bytes>), Error> {
+    let number = parse_int(numkeys).ok_or_else(no_number)?;
     let wrong = |text: &str| Error::Text(text.to_owned());
     if number < 0 {
         return Err(wrong("ERR Number of keys can't be negative"));
@@ -87,6 +92,7 @@ struct Script {
     id: ScriptId,
     text: Bytes,
     shebang: Shebang,
+    words: Vec<Bytes>,
     keys: Vec<Bytes>,
     arguments: Vec<Bytes>,
     may_write: bool,
@@ -96,13 +102,13 @@ impl Script {
     fn make(
         id: ScriptId,
         text: Bytes,
-        keys: Vec<Bytes>,
-        arguments: Vec<Bytes>,
+        words: &[Bytes],
+        (keys, arguments): (Vec<Bytes>, Vec<Bytes>),
         read_only: bool,
     ) -> Made {
         let shebang = shebang(&text)?;
         let may_write = !read_only && !shebang.flags.no_writes;
-        Ok(Box::new(Self { id, text, shebang, keys, arguments, may_write }))
+        Ok(Box::new(Self { id, text, shebang, words: words.to_vec(), keys, arguments, may_write }))
     }
 
     fn run_on(&self, vm: &mut Vm, calls: &mut Calls<'_>) -> CommandResult {
@@ -111,18 +117,22 @@ impl Script {
         if !calls.is_dry() {
             state.scripts.cache.lock().evaluate(self.id, &self.text);
         }
-        let (deadline_ns, exclusive) = (calls.deadline_ns(), calls.holds_writer());
-        let entry = state.scripts.runs.begin(&state.clock, deadline_ns, exclusive);
+        let runs = &state.scripts.runs;
+        let entry = runs.begin(&state.clock, calls, self.id.to_string(), false, &self.words);
         let run = Arc::clone(&entry.run);
         let watch = Arc::clone(&entry.run);
         let mut server = Server { calls, may_write: self.may_write, run };
         let ended = vm.run(self.id, &self.keys, &self.arguments, &mut server, watch);
-        finish(ended, calls)
+        finish(ended, calls, false)
     }
 }
 
-/// What a script answers.
-fn finish(ended: Result<Outcome, Stop>, calls: &mut Calls<'_>) -> CommandResult {
+/// What a script or a function answers.
+pub(in crate::commands) fn finish(
+    ended: Result<Outcome, Stop>,
+    calls: &mut Calls<'_>,
+    is_function: bool,
+) -> CommandResult {
     match ended {
         Ok(Ok(reply)) => Ok(reply),
         Ok(Err(Failed { text, counted: true })) => Ok(Reply::Error(text.into())),
@@ -132,7 +142,8 @@ fn finish(ended: Result<Outcome, Stop>, calls: &mut Calls<'_>) -> CommandResult 
                 // Only the end of the server ends a script that has written.
                 calls.undo();
             }
-            Err(Error::Text(KILLED.to_owned()))
+            let text = if is_function { FUNCTION_KILLED } else { KILLED };
+            Err(Error::Text(text.to_owned()))
         }
         Err(why) => {
             if why == Stop::Time {

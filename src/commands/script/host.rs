@@ -12,10 +12,10 @@ use crate::protocol::{Reply, Version};
 use crate::script::{Failed, Host, Stop};
 
 /// The server, for one run of a script.
-pub(super) struct Server<'c, 'a> {
-    pub(super) calls: &'c mut Calls<'a>,
-    pub(super) may_write: bool,
-    pub(super) run: Arc<OneRun>,
+pub(in crate::commands) struct Server<'c, 'a> {
+    pub(in crate::commands) calls: &'c mut Calls<'a>,
+    pub(in crate::commands) may_write: bool,
+    pub(in crate::commands) run: Arc<OneRun>,
 }
 
 impl Host for Server<'_, '_> {

@@ -2,11 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::cache::Cache;
 use super::runs::Runs;
 use crate::commands::connection::REDIS_VERSION;
+use crate::commands::function::Known;
 use crate::commands::{Error, ServerState, memory_budget};
 use crate::script::{Language, Vm};
 
@@ -27,6 +29,10 @@ pub struct Scripts {
     pub runs: Runs,
     /// What they run on.
     pub machines: Machines,
+    /// What functions run on.
+    pub functions: Machines,
+    /// The libraries as they were last seen.
+    pub known: ArcSwap<Known>,
 }
 
 impl Scripts {
@@ -38,6 +44,7 @@ impl Scripts {
             writer: bytes(self.machines.writer_bytes()),
             readers: bytes(self.machines.reader_bytes()),
             texts: bytes(self.cache.lock().bytes()),
+            functions: bytes(self.functions.writer_bytes() + self.functions.reader_bytes()),
         }
     }
 
@@ -57,6 +64,8 @@ pub struct Memory {
     pub readers: u64,
     /// What the server knows.
     pub texts: u64,
+    /// The machines for functions.
+    pub functions: u64,
 }
 
 /// A machine, and the number of the flush behind which it was made.

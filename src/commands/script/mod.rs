@@ -14,6 +14,8 @@ use super::{
 use crate::protocol::Reply;
 use crate::script::ScriptId;
 
+pub(super) use evaluate::{finish, split};
+pub(super) use host::Server;
 pub(super) use machines::Memory;
 pub use machines::Scripts;
 
@@ -152,7 +154,7 @@ fn flush(_: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandRe
 }
 
 fn kill(_: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandResult {
-    state.scripts.runs.kill().map(|()| Reply::OK)
+    state.scripts.runs.kill(false).map(|()| Reply::OK)
 }
 
 fn load(_: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResult {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::commands::Error;
+use crate::commands::{Calls, Error};
 use crate::env::Clock;
 use crate::script::{Stop, Watch};
 
@@ -16,20 +17,39 @@ const NOT_BUSY: &str = "NOTBUSY No scripts in execution right now.";
 /// What other clients are told while a script keeps the server busy.
 const BUSY: &str = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN \
      NOSAVE.";
+const BUSY_FUNCTION: &str = "BUSY Redis is busy running a script. You can only call FUNCTION KILL or \
+     SHUTDOWN NOSAVE.";
 
 /// A script that runs.
 #[derive(Debug)]
-pub struct OneRun {
+pub(in crate::commands) struct OneRun {
     /// When it ends for now, in monotonic nanoseconds; `None` where it may take as long as it likes.
     deadline_ns: Option<u64>,
     clock: Arc<dyn Clock>,
+    /// Its id, or the name of the function.
+    name: String,
+    is_function: bool,
+    /// The call.
+    words: Vec<Bytes>,
+    started_ns: u64,
     wrote: AtomicBool,
     killed: AtomicBool,
 }
 
+/// What is told of a script that runs.
+#[derive(Debug)]
+pub(in crate::commands) struct Running {
+    /// Its id, or the name of the function.
+    pub name: String,
+    /// The words of the call.
+    pub words: Vec<Bytes>,
+    /// For how long it runs, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
 impl OneRun {
     /// Notes that it has changed something.
-    pub fn note_wrote(&self) {
+    pub(super) fn note_wrote(&self) {
         self.wrote.store(true, Ordering::Relaxed);
     }
 }
@@ -56,7 +76,7 @@ pub struct Runs {
 
 /// A script that runs as long as this lives.
 #[derive(Debug)]
-pub struct Entry<'r> {
+pub(in crate::commands) struct Entry<'r> {
     runs: &'r Runs,
     /// The script.
     pub run: Arc<OneRun>,
@@ -73,16 +93,23 @@ impl Drop for Entry<'_> {
 }
 
 impl Runs {
-    /// A script begins. `exclusive` says that it keeps the writer for as long as it takes.
-    pub fn begin(
+    /// A script, or a function, begins to make `calls`.
+    pub(in crate::commands) fn begin(
         &self,
         clock: &Arc<dyn Clock>,
-        deadline_ns: Option<u64>,
-        exclusive: bool,
+        calls: &Calls<'_>,
+        name: String,
+        is_function: bool,
+        words: &[Bytes],
     ) -> Entry<'_> {
+        let exclusive = calls.holds_writer();
         let run = Arc::new(OneRun {
-            deadline_ns,
+            deadline_ns: calls.deadline_ns(),
             clock: Arc::clone(clock),
+            name,
+            is_function,
+            words: words.to_vec(),
+            started_ns: clock.monotonic_ns(),
             wrote: AtomicBool::new(false),
             killed: AtomicBool::new(self.ending.load(Ordering::Relaxed)),
         });
@@ -101,14 +128,27 @@ impl Runs {
             return None;
         }
         let elapsed_ms = clock.monotonic_ns().saturating_sub(since_ns) / 1_000_000;
-        (elapsed_ms >= threshold_ms()).then(|| Error::Text(BUSY.to_owned()))
+        (elapsed_ms >= threshold_ms()).then(|| {
+            // The one that runs the longest is the one that keeps the writer, as a rule.
+            let is_function = self.all.lock().first().is_some_and(|run| run.is_function);
+            busy(is_function)
+        })
     }
 
-    /// Ends the scripts that run, unless one has written.
+    /// What runs the longest.
+    pub(in crate::commands) fn running(&self, clock: &dyn Clock) -> Option<Running> {
+        let all = self.all.lock();
+        let run = all.first()?;
+        let elapsed_ns = clock.monotonic_ns().saturating_sub(run.started_ns);
+        let (name, words) = (run.name.clone(), run.words.clone());
+        Some(Running { name, words, elapsed_ms: elapsed_ns / 1_000_000 })
+    }
+
+    /// Ends the functions that run, or the scripts that are none, unless one has written.
     ///
     /// # Errors
     /// Where none runs, or one has written.
-    pub fn kill(&self) -> Result<(), Error> {
+    pub fn kill(&self, functions: bool) -> Result<(), Error> {
         let all = self.all.lock();
         if all.is_empty() {
             return Err(Error::Text(NOT_BUSY.to_owned()));
@@ -116,7 +156,11 @@ impl Runs {
         if all.iter().any(|run| run.wrote.load(Ordering::Relaxed)) {
             return Err(Error::Text(UNKILLABLE.to_owned()));
         }
-        all.iter().for_each(|run| run.killed.store(true, Ordering::Relaxed));
+        let mut asked = all.iter().filter(|run| run.is_function == functions).peekable();
+        if asked.peek().is_none() {
+            return Err(busy(!functions));
+        }
+        asked.for_each(|run| run.killed.store(true, Ordering::Relaxed));
         Ok(())
     }
 
@@ -125,4 +169,8 @@ impl Runs {
         self.ending.store(true, Ordering::Relaxed);
         self.all.lock().iter().for_each(|run| run.killed.store(true, Ordering::Relaxed));
     }
+}
+
+fn busy(is_function: bool) -> Error {
+    Error::Text(if is_function { BUSY_FUNCTION } else { BUSY }.to_owned())
 }

@@ -23,6 +23,7 @@ use crate::engine::{self, Changes, Result};
 
 mod hash;
 mod intset;
+mod libraries;
 mod list;
 mod listpack;
 mod lzf;
@@ -38,6 +39,7 @@ mod ziplist;
 mod zipmap;
 mod zset;
 
+pub use self::libraries::dump_libraries;
 use self::sink::Sink;
 use self::source::Source;
 

@@ -51,6 +51,11 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
+    /// Whether nothing is left.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.reader.is_empty()
+    }
+
     /// One byte.
     pub(super) fn u8(&mut self) -> Loaded<u8> {
         wanted(self.reader.u8())
