@@ -12,7 +12,7 @@ skipped_names() {
     if [ -f "$file" ]; then grep -v -e '^reason: ' -e '^$' "$file"; fi
 }
 
-# Fits the unpacked copy to a server that has no functions and that the suite has not started.
+# Fits the unpacked copy to a server that the suite has not started.
 suite_patch() {
     local tests="$CACHE/suite/redis/tests"
     # A transaction that only saves round trips.
@@ -21,8 +21,6 @@ suite_patch() {
     # Since Redis 7.2 a small list is a listpack.
     sed -i '/assert_encoding/d' "$tests/unit/sort.tcl"
     [ -f "$CACHE/suite/.patched-2" ] && return 0
-    # Every start of a server sends FUNCTION FLUSH; there are no functions here.
-    sed -i 's/^    r function flush$/    catch {r function flush}/' "$tests/support/server.tcl"
     # These say that they are not for external servers, because they count since the start or
     # change limits; the server that they get here is a fresh one of their own.
     sed -i 's/"info" "external:skip"/"info"/' "$tests/unit/info.tcl"

@@ -1,5 +1,7 @@
 //! What a request must pass before it runs: one ordered list, each gate reading a flag.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 
 use super::table::{self, Command, Lookup};
@@ -55,10 +57,14 @@ pub(crate) fn pass_in_script(
     let refuse = |error| Refusal { error, command: Some(command) };
     arity(command, words)
         .map_err(|_| refuse(text("Wrong number of args calling Redis command from script")))?;
-    if command.flags.has(Flags::NOSCRIPT) || !command.spec.run.fits_programs() {
+    let allows_all = state.scripts.allows_all.load(Ordering::Relaxed);
+    let is_possible = command.spec.run.fits_programs()
+        || (allows_all && matches!(command.spec.run, Run::Server(_)));
+    if (command.flags.has(Flags::NOSCRIPT) && !allows_all) || !is_possible {
         return Err(refuse(text("This Redis command is not allowed from script")));
     }
-    if command.flags.has(Flags::WRITE) && !may_write {
+    let writes = command.flags.has(Flags::WRITE) || command.flags.has(Flags::MAY_REPLICATE);
+    if writes && !may_write {
         return Err(refuse(text("Write commands are not allowed from read-only scripts.")));
     }
     write_possible(state, command).map_err(refuse)?;

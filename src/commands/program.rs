@@ -9,6 +9,7 @@
 //! its `Calls` before its end; what cannot be taken back waits for the run that cannot be stopped.
 
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -151,6 +152,8 @@ pub struct Calls<'a> {
     deadline_ns: Option<u64>,
     /// Whether the changes are dropped in the end.
     undone: bool,
+    /// Whether a script makes the calls.
+    in_script: bool,
     stopped: Option<Stopped>,
     gathered: Gathered,
 }
@@ -194,6 +197,7 @@ impl<'a> Calls<'a> {
             notes_ready,
             deadline_ns: None,
             undone: false,
+            in_script: false,
             stopped: None,
             gathered: Gathered::default(),
         }
@@ -203,6 +207,11 @@ impl<'a> Calls<'a> {
     pub(crate) fn limit_time(&mut self, limit: Duration) {
         let limit_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
         self.deadline_ns = Some(self.state.clock.monotonic_ns().saturating_add(limit_ns));
+    }
+
+    /// Says that a script makes the calls from now on, or that it is at its end.
+    pub(crate) fn set_in_script(&mut self, in_script: bool) {
+        self.in_script = in_script;
     }
 
     /// When a script has to be at its end here, in monotonic nanoseconds.
@@ -384,6 +393,14 @@ impl<'a> Calls<'a> {
             Run::Write(handler) => self.edit(|edit| handler(edit, &mut args)),
             Run::Blocking(handler) => self.try_once(|edit| handler(edit, &mut args)),
             Run::Program(handler) => self.program(handler, words),
+            Run::Server(handler) if self.in_script => {
+                // Only `DEBUG SET-DISABLE-DENY-SCRIPTS` lets a script come here.
+                let mut answer = handler(&mut self.session, &self.state, words);
+                match answer.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())) {
+                    Poll::Ready(result) => result,
+                    Poll::Pending => Err(Error::Text("ERR a script cannot wait".to_owned())),
+                }
+            }
             Run::Server(_) | Run::Container => {
                 Err(Error::Text("ERR this command cannot be part of a transaction".to_owned()))
             }
@@ -424,7 +441,7 @@ impl<'a> Calls<'a> {
     /// Runs a change as an inner transaction; what it has changed stays if it succeeds. Over a view
     /// nothing stays.
     fn edit<T>(&mut self, run: impl FnOnce(&mut Edit<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        let context = context(&self.state, &self.session, self.now_ms);
+        let context = context(&self.state, &self.session, self.now_ms, self.in_script);
         let inner = match &self.ground {
             Ground::Txn(outer) => Txn::new(outer, outer.seq()),
             Ground::View(view) => Txn::new(*view, 0),
@@ -447,7 +464,8 @@ impl<'a> Calls<'a> {
 
     fn view(&mut self, read: impl FnOnce(&View<'_>) -> CommandResult) -> CommandResult {
         let Ground::View(ground) = self.ground else { return Err(Error::Syntax) };
-        let view = View::new(ground, context(&self.state, &self.session, self.now_ms))?;
+        let view =
+            View::new(ground, context(&self.state, &self.session, self.now_ms, self.in_script))?;
         let result = read(&view);
         let outcome = view.outcome();
         match self.gathered.reads.last_mut().filter(|(db, _)| *db == self.session.db) {
@@ -482,8 +500,14 @@ impl<'a> Calls<'a> {
     }
 }
 
-fn context<'s>(state: &'s ServerState, session: &Session, now_ms: u64) -> Context<'s> {
-    Context { now_ms, ..state.context(session.db, !session.no_touch) }
+fn context<'s>(
+    state: &'s ServerState,
+    session: &Session,
+    now_ms: u64,
+    in_script: bool,
+) -> Context<'s> {
+    let context = state.context(session.db, !session.no_touch);
+    Context { now_ms, in_script, ..context }
 }
 
 impl std::fmt::Debug for Calls<'_> {

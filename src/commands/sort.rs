@@ -201,11 +201,14 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
-    /// By what the elements of a value of this type are sorted. A set that is stored is never left
+    /// By what the elements of a value of this type are sorted. A set that is stored, or that a
+    /// script asks for, is never left
     /// as it is kept: the outcome must not depend on that.
-    fn criterion(&self, kind: KeyType) -> Criterion<'a> {
+    fn criterion(&self, kind: KeyType, in_script: bool) -> Criterion<'a> {
         match (self.is_native, self.is_text) {
-            (true, _) if kind == KeyType::Set && self.target.is_some() => Criterion::Text(None),
+            (true, _) if kind == KeyType::Set && (self.target.is_some() || in_script) => {
+                Criterion::Text(None)
+            }
             (true, _) => Criterion::Native,
             (false, true) => Criterion::Text(self.by),
             (false, false) => Criterion::Number(self.by),
@@ -270,7 +273,7 @@ impl<'a> Options<'a> {
     /// The elements of the value at `key` that are answered, in their order.
     fn elements(&self, view: &View<'_>, key: &[u8]) -> Result<Vec<Bytes>, Error> {
         let Some(meta) = view.find(key)? else { return Ok(Vec::new()) };
-        let criterion = self.criterion(meta.kind);
+        let criterion = self.criterion(meta.kind, view.context().in_script);
         if matches!(criterion, Criterion::Native) && meta.kind != KeyType::Set {
             return self.kept_elements(view, key, &meta);
         }

@@ -124,6 +124,7 @@ impl ServerState {
             packing: packing(&settings),
             access: &self.access,
             touch,
+            in_script: false,
             cursors: &self.cursors,
         }
     }

@@ -21,6 +21,8 @@ pub struct Context<'a> {
     pub access: &'a Access,
     /// Whether reads change access times (`CLIENT NO-TOUCH`).
     pub touch: bool,
+    /// Whether a script calls: what has no order of its own is sorted then where Redis sorts it.
+    pub in_script: bool,
     /// Where running scans continue.
     pub cursors: &'a Cursors,
 }

@@ -104,6 +104,7 @@ mod tests {
                 packing: Packing::DEFAULT,
                 access: &self.access,
                 touch: true,
+                in_script: false,
                 cursors: &self.cursors,
             };
             let mut edit = Edit::new(self.store.txn(), context).unwrap();

@@ -165,6 +165,10 @@ function base.xpcall(...)
     error("bad argument #2 to 'xpcall' (value expected)", 2)
   end
   return xpcall(f, function(caught)
+    -- Of a script that is stopped nothing more runs: the handler could not be stopped.
+    if native.stopped() then
+      return caught
+    end
     return handle(plain(caught))
   end)
 end

@@ -26,6 +26,8 @@ const SANDBOX_NAME: &str = "=sandbox";
 const LOOK_EVERY: u32 = 10_000;
 /// Runs between two steps of the garbage collector beside its own.
 const COLLECT_EVERY: u32 = 50;
+/// Below this all garbage is collected then: that takes about as long as a step.
+const SMALL_BYTES: usize = 1 << 20;
 /// Compiled scripts that a machine keeps; beyond it all are compiled again when they are called.
 const COMPILED_MAX: usize = 2000;
 /// Levels of the stack that are searched for the place of an error.
@@ -74,6 +76,7 @@ pub struct Vm {
     pub(super) shared: Arc<Shared>,
     pub(super) libraries: Libraries,
     digest: Bytes,
+    memory_max: usize,
     /// The metatable behind which the globals stand.
     front: Table,
     /// The globals that a library sees while it is loaded.
@@ -125,6 +128,7 @@ impl Vm {
             load_globals: parts.raw_get("load_globals")?,
             libraries: Libraries::new(),
             digest: Bytes::new(),
+            memory_max,
             run: parts.raw_get("run")?,
             lua,
             shared,
@@ -132,6 +136,7 @@ impl Vm {
             runs: 0,
         };
         vm.watch_instructions()?;
+        vm.lua.gc_collect()?;
         Ok(vm)
     }
 
@@ -277,7 +282,15 @@ impl Vm {
         self.runs = (self.runs + 1) % COLLECT_EVERY;
         if self.runs == 0 {
             // What fails here fails with the next allocation too, which tells.
-            drop(self.lua.gc_step());
+            if self.used_memory() < SMALL_BYTES {
+                drop(self.lua.gc_collect());
+            } else {
+                drop(self.lua.gc_step());
+            }
+        }
+        if self.used_memory() > self.memory_max / 2 {
+            // The machine collects nothing when an allocation fails.
+            drop(self.lua.gc_collect());
         }
         if let Some(stop) = stopped {
             return Err(stop);
@@ -398,6 +411,9 @@ fn natives(lua: &Lua, shared: &Arc<Shared>, language: Language) -> mlua::Result<
     natives.raw_set("redis", server::natives(lua, shared)?)?;
     natives.raw_set("position", lua.create_function(|lua, ()| Ok(position(lua)))?)?;
     natives.raw_set("plain", lua.create_function(plain)?)?;
+    let stopping = Arc::clone(shared);
+    let stopped = lua.create_function(move |_, ()| Ok(stopping.stopped.lock().is_some()))?;
+    natives.raw_set("stopped", stopped)?;
     Ok(natives)
 }
 

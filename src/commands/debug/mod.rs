@@ -80,7 +80,7 @@ const HELP: &[&str] = &[
     "SET-ACTIVE-EXPIRE 0|1",
     "    Whether expired keys are removed before somebody asks for them.",
     "SET-DISABLE-DENY-SCRIPTS 0|1",
-    "    Accepted; there are no scripts yet.",
+    "    Whether scripts may call commands that are not for them.",
     "SLEEP seconds",
     "    Let this connection wait.",
     "STRINGMATCH-LEN length pattern",
@@ -102,6 +102,11 @@ fn debug<'a>(
             (b"SET-ACTIVE-EXPIRE", [on]) => {
                 let on = crate::data::parse_int(on).is_some_and(|number| number != 0);
                 state.active_expire.store(on, Ordering::Relaxed);
+                Ok(Reply::OK)
+            }
+            (b"SET-DISABLE-DENY-SCRIPTS", [on]) => {
+                let on = crate::data::parse_int(on).is_some_and(|number| number != 0);
+                state.scripts.allows_all.store(on, Ordering::Relaxed);
                 Ok(Reply::OK)
             }
             (b"DIGEST", []) => on_snapshot(state, digest::all).await,
@@ -157,9 +162,9 @@ fn debug<'a>(
                 Ok(Reply::OK)
             }
             (b"QUICKLIST-PACKED-THRESHOLD", [size]) => check_threshold(size),
-            (b"CHANGE-REPL-ID", [])
-            | (b"REPLICATE", [_, ..])
-            | (b"DICT-RESIZING" | b"SET-DISABLE-DENY-SCRIPTS", [_]) => Ok(Reply::OK),
+            (b"CHANGE-REPL-ID", []) | (b"REPLICATE", [_, ..]) | (b"DICT-RESIZING", [_]) => {
+                Ok(Reply::OK)
+            }
             _ => Err(Error::subcommand_syntax(words)),
         }
     })

@@ -57,6 +57,7 @@ impl FunctionCall {
         let run = Arc::clone(&entry.run);
         let watch = Arc::clone(&entry.run);
         let mut server = Server { calls, may_write: !writes_nothing, run };
+        server.calls.set_in_script(true);
         let ended = vm.call_function(name, &keys, &arguments, &mut server, watch);
         finish(ended.ok_or_else(|| text(NOT_FOUND))?, calls, true)
     }

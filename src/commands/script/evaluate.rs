@@ -122,6 +122,7 @@ impl Script {
         let run = Arc::clone(&entry.run);
         let watch = Arc::clone(&entry.run);
         let mut server = Server { calls, may_write: self.may_write, run };
+        server.calls.set_in_script(true);
         let ended = vm.run(self.id, &self.keys, &self.arguments, &mut server, watch);
         finish(ended, calls, false)
     }
@@ -133,6 +134,7 @@ pub(in crate::commands) fn finish(
     calls: &mut Calls<'_>,
     is_function: bool,
 ) -> CommandResult {
+    calls.set_in_script(false);
     match ended {
         Ok(Ok(reply)) => Ok(reply),
         Ok(Err(Failed { text, counted: true })) => Ok(Reply::Error(text.into())),

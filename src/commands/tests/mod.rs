@@ -93,6 +93,7 @@ impl Harness {
             hll_sparse_bytes_max: self.hll_sparse_bytes_max,
             packing: self.packing,
             access: &self.access,
+            in_script: false,
             touch: true,
             cursors: &self.cursors,
         }

@@ -1,0 +1,187 @@
+//! Scripts and functions over sockets: that they are one transaction, that a long one holds up nobody who
+//! reads, and how it is ended.
+
+mod support;
+
+use support::{Client, Server, encode, eventually};
+
+/// A connection that runs an endless call by now, and another one that is told so.
+fn endless(server: &Server, words: &[&str]) -> (Client, Client) {
+    let mut other = server.connect();
+    other.call(&["CONFIG", "SET", "busy-reply-threshold", "10"]);
+    let mut client = server.connect();
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    client.send(&encode(&words));
+    eventually("the server is busy", || other.call(&["PING"]).starts_with("-BUSY"));
+    (client, other)
+}
+
+#[test]
+fn a_busy_script_does_not_hold_up_reads() {
+    let server = Server::start(&[]);
+    let mut other = server.connect();
+    assert_eq!(other.call(&["SET", "k", "v"]), "+OK");
+    let mut client = server.connect();
+    // It goes on until it is killed, and the server is not busy for long after that.
+    client.send(&encode(&[b"EVAL", b"while true do redis.call('GET', 'k') end", b"0"]));
+    eventually("it runs on its thread", || {
+        !other.call(&["FUNCTION", "STATS"]).contains("running_script, (nil)")
+    });
+    for _ in 0..1000 {
+        assert_eq!(other.call(&["GET", "k"]), "v");
+    }
+    let stats = other.call(&["FUNCTION", "STATS"]);
+    assert!(stats.contains("while true"), "it still runs: {stats}");
+    assert_eq!(other.call(&["SCRIPT", "KILL"]), "+OK");
+    assert!(client.reply().contains("killed by user"));
+    assert_eq!(other.call(&["SET", "k", "w"]), "+OK");
+}
+
+#[test]
+fn a_reading_script_holds_up_nobody() {
+    let server = Server::start(&["--busy-reply-threshold", "1"]);
+    let mut other = server.connect();
+    let mut client = server.connect();
+    client.send(&encode(&[b"EVAL_RO", b"while true do redis.call('GET', 'k') end", b"0"]));
+    eventually("it runs", || !other.call(&["FUNCTION", "STATS"]).contains("running_script, (nil)"));
+    for number in 0..200 {
+        assert_eq!(other.call(&["SET", "k", &number.to_string()]), "+OK");
+        assert_eq!(other.call(&["EVAL", "return redis.call('GET', 'k')", "0"]), number.to_string());
+    }
+    assert_eq!(other.call(&["SCRIPT", "KILL"]), "+OK");
+    assert!(client.reply().contains("killed by user"));
+}
+
+#[test]
+fn a_busy_server_answers_what_ends_it() {
+    let server = Server::start(&[]);
+    let (mut client, mut other) = endless(&server, &["EVAL", "while true do end", "0"]);
+    assert_eq!(
+        other.call(&["GET", "k"]),
+        "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
+    );
+    assert!(other.call(&["FUNCTION", "KILL"]).starts_with("-BUSY"));
+    assert_eq!(other.call(&["SCRIPT", "KILL"]), "+OK");
+    assert_eq!(client.reply(), "-ERR Script killed by user with SCRIPT KILL.");
+    eventually("it is not busy", || other.call(&["PING"]) == "+PONG");
+    assert!(other.call(&["SCRIPT", "KILL"]).starts_with("-NOTBUSY"));
+
+    let library = "#!lua name=l\nredis.register_function('f', function() while true do end end)";
+    assert_eq!(other.call(&["FUNCTION", "LOAD", library]), "l");
+    let (mut client, mut other) = endless(&server, &["FCALL", "f", "0"]);
+    assert!(other.call(&["SCRIPT", "KILL"]).contains("FUNCTION KILL or SHUTDOWN"));
+    assert_eq!(other.call(&["FUNCTION", "KILL"]), "+OK");
+    assert_eq!(client.reply(), "-ERR Script killed by user with FUNCTION KILL.");
+}
+
+#[test]
+fn a_script_that_has_written_is_ended_by_the_server_only() {
+    let mut server = Server::start(&[]);
+    let script = "redis.call('SET', 'k', 'v') while true do end";
+    let (_client, mut other) = endless(&server, &["EVAL", script, "0"]);
+    assert!(other.call(&["SCRIPT", "KILL"]).starts_with("-UNKILLABLE"));
+    server.kill_and_restart();
+    assert_eq!(server.connect().call(&["GET", "k"]), "(nil)", "all of it or nothing");
+}
+
+#[test]
+fn all_that_a_script_writes_survives_a_kill_or_nothing() {
+    let mut server = Server::start(&[]);
+    let mut client = server.connect();
+    let script = "for i = 1, 100 do redis.call('SET', 'k' .. i, ARGV[1]) end return ARGV[1]";
+    for round in 1..=3 {
+        let mut acknowledged = 0;
+        for number in 0..20 {
+            let value = (round * 100 + number).to_string();
+            if number < 10 {
+                assert_eq!(client.call(&["EVAL", script, "0", &value]), value);
+                acknowledged = round * 100 + number;
+            } else {
+                client.send(&encode(&[b"EVAL", script.as_bytes(), b"0", value.as_bytes()]));
+            }
+        }
+        server.kill_and_restart();
+        client = server.connect();
+        let first = client.call(&["GET", "k1"]);
+        assert!(first.parse::<i32>().expect("a number") >= acknowledged);
+        for key in 2..=100 {
+            assert_eq!(client.call(&["GET", &format!("k{key}")]), first, "k{key}");
+        }
+    }
+}
+
+#[test]
+fn functions_survive_a_kill_and_a_flush() {
+    let mut server = Server::start(&[]);
+    let mut client = server.connect();
+    let library = |answer: u32| {
+        format!("#!lua name=l\nredis.register_function('f', function() return {answer} end)")
+    };
+    assert_eq!(client.call(&["FUNCTION", "LOAD", &library(1)]), "l");
+    assert_eq!(client.call(&["FCALL", "f", "0"]), ":1");
+    assert_eq!(client.call(&["FLUSHALL"]), "+OK");
+    server.kill_and_restart();
+    client = server.connect();
+    assert_eq!(client.call(&["FCALL", "f", "0"]), ":1");
+    assert_eq!(client.call(&["FUNCTION", "LOAD", "REPLACE", &library(2)]), "l");
+    assert_eq!(client.call(&["FCALL", "f", "0"]), ":2");
+    // Part of a transaction as any other change.
+    assert_eq!(client.call(&["MULTI"]), "+OK");
+    client.call(&["FUNCTION", "LOAD", "REPLACE", &library(3)]);
+    client.call(&["FCALL", "f", "0"]);
+    client.call(&["FUNCTION", "DELETE", "l"]);
+    client.call(&["FCALL", "f", "0"]);
+    assert_eq!(client.call(&["EXEC"]), "[l, :3, +OK, -ERR Function not found]");
+    server.kill_and_restart();
+    assert_eq!(server.connect().call(&["FUNCTION", "LIST"]), "[]");
+}
+
+#[test]
+fn scripts_are_part_of_a_transaction() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    assert_eq!(client.call(&["MULTI"]), "+OK");
+    client.call(&["SET", "k", "1"]);
+    client.call(&[
+        "EVAL",
+        "redis.call('SELECT', 3) return redis.call('INCRBY', KEYS[1], 5)",
+        "1",
+        "k",
+    ]);
+    client.call(&["EVAL", "return redis.call('INCRBY', KEYS[1], 5)", "1", "k"]);
+    client.call(&["EVAL", "redis.call('SET', 'k', 'x') return redis.call('INCR', 'k')", "0"]);
+    client.call(&["GET", "k"]);
+    let replies = client.call(&["EXEC"]);
+    assert!(replies.starts_with("[+OK, :5, :6, -ERR value is not an integer"), "{replies}");
+    assert!(replies.ends_with(", x]"), "what a script wrote before its error stays: {replies}");
+}
+
+#[test]
+fn what_a_script_pushes_is_served_behind_it() {
+    let server = Server::start(&[]);
+    let mut waiting = server.connect();
+    waiting.send(&encode(&[b"BLPOP", b"l", b"0"]));
+    let mut other = server.connect();
+    eventually("it waits", || other.call(&["INFO", "clients"]).contains("blocked_clients:1\r\n"));
+    let script = "redis.call('RPUSH', 'l', 'a') redis.call('RPUSH', 'l', 'b') \
+                  return redis.call('LLEN', 'l')";
+    assert_eq!(other.call(&["EVAL", script, "0"]), ":2");
+    assert_eq!(waiting.reply(), "[l, a]");
+}
+
+#[test]
+fn a_long_script_is_followed_by_what_waited() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let mut other = server.connect();
+    let script = "local n = 0 for i = 1, 300000 do n = n + #redis.call('GET', 'k') end \
+                  return redis.call('SET', 'k', n)";
+    assert_eq!(client.call(&["SET", "k", "x"]), "+OK");
+    client.send(&encode(&[b"EVAL", script.as_bytes(), b"0"]));
+    eventually("it runs on its thread", || {
+        !other.call(&["FUNCTION", "STATS"]).contains("running_script, (nil)")
+    });
+    assert_eq!(other.call(&["APPEND", "k", "y"]), ":7");
+    assert_eq!(client.reply(), "+OK");
+    assert_eq!(other.call(&["GET", "k"]), "300000y");
+}
