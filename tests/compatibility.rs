@@ -23,7 +23,7 @@ Everywhere:
 
 - Data lives on disk: values are not held in memory, so what Redis says about memory of a key is here its size on disk.
 - Writes are durable when they are acknowledged (`appendfsync always` is the default).
-- There are no modules, no replication, no cluster and no scripts in this version.
+- There are no modules, no replication and no cluster in this version.
 
 ";
 

@@ -171,6 +171,61 @@ def server(r):
           [PROTOCOL, "standalone", "master"])
 
 
+UNLOCK = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+
+RATE_LIMIT = """
+local now, window, limit = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+redis.call('zremrangebyscore', KEYS[1], 0, now - window)
+if redis.call('zcard', KEYS[1]) >= limit then
+  return {0, redis.call('zrange', KEYS[1], 0, 0, 'withscores')[2]}
+end
+redis.call('zadd', KEYS[1], now, now)
+redis.call('pexpire', KEYS[1], window)
+return {1, cjson.encode({left = limit - redis.call('zcard', KEYS[1])})}
+"""
+
+LIBRARY = """#!lua name=counters
+local function bump(keys, args)
+  return redis.call('hincrby', keys[1], args[1], 1)
+end
+redis.register_function('bump', bump)
+redis.register_function{function_name='peek', callback=function(keys, args)
+  return redis.call('hget', keys[1], args[1])
+end, flags={'no-writes'}}
+"""
+
+
+def scripts(r):
+    unlock, limit = r.register_script(UNLOCK), r.register_script(RATE_LIMIT)
+    check("lock", r.set("lock", "mine", nx=True, px=10_000))
+    check("lock is taken", r.set("lock", "other", nx=True, px=10_000), None)
+    check("only the owner unlocks", unlock(keys=["lock"], args=["other"]), 0)
+    check("unlock", [unlock(keys=["lock"], args=["mine"]), r.exists("lock")], [1, 0])
+    got = [limit(keys=["rate"], args=[now, 1000, 3]) for now in (5000, 5100, 5200, 5300, 6050)]
+    check("rate limiter", [answer[0] for answer in got], [1, 1, 1, 0, 1])
+    check("rate limiter says when", [got[0][1], got[3][1]], ['{"left":2}', "5000"])
+    r.script_flush()
+    check("a script is loaded again", unlock(keys=["lock"], args=["mine"]), 0)
+    check("script exists", r.script_exists(unlock.sha, "0" * 40), [True, False])
+    with r.pipeline() as pipe:
+        pipe.set("n", 1)
+        unlock(keys=["n"], args=["1"], client=pipe)
+        check("a script in a transaction", pipe.execute(), [True, 1])
+    check("eval_ro", r.eval_ro("return #ARGV", 0, "a", "b"), 2)
+    check_error("eval_ro writes nothing", redis.ResponseError, "read-only",
+                lambda: r.eval_ro("return redis.call('set', 'k', 'v')", 0))
+    r.function_flush()
+    check("function load", r.function_load(LIBRARY), "counters")
+    check("fcall", [r.fcall("bump", 1, "h", "f"), r.fcall("bump", 1, "h", "f")], [1, 2])
+    check("fcall_ro", r.fcall_ro("peek", 1, "h", "f"), "2")
+    check("functions outlive FLUSHALL", [r.flushall(), r.fcall("bump", 1, "h", "f")], [True, 1])
+    dump = redis.Redis(port=PORT, protocol=PROTOCOL).function_dump()
+    check("function delete", r.function_delete("counters"))
+    check("function restore", r.function_restore(dump))
+    check("restored", r.fcall("bump", 1, "h", "f"), 2)
+    r.function_flush()
+
+
 def databases(r):
     third = redis.Redis(port=PORT, db=3, protocol=PROTOCOL, decode_responses=True)
     third.flushdb()
@@ -190,7 +245,7 @@ def main():
     raw = redis.Redis(port=PORT, protocol=PROTOCOL)
     text.flushall()
     parts = [(strings, text), (keys, text), (bytes_and_size, raw), (pipelines, text),
-             (errors, text), (server, text), (databases, text)]
+             (errors, text), (scripts, text), (server, text), (databases, text)]
     for part, client in parts:
         try:
             part(client)

@@ -15,9 +15,12 @@ pub struct ScriptFlags {
     pub allow_cross_slot_keys: bool,
 }
 
+/// A flag with its word.
+type Word = (&'static str, fn(&mut ScriptFlags) -> &mut bool);
+
 impl ScriptFlags {
     /// The flags with their words, in the order in which they are listed.
-    const WORDS: [(&'static str, fn(&mut Self) -> &mut bool); 5] = [
+    const WORDS: [Word; 5] = [
         ("no-writes", |flags| &mut flags.no_writes),
         ("allow-oom", |flags| &mut flags.allow_oom),
         ("allow-stale", |flags| &mut flags.allow_stale),

@@ -263,6 +263,11 @@ fn shutdown<'a>(
                 false => Err(Error::Text("ERR No shutdown in progress.".to_owned())),
             };
         };
+        if request.save != Some(false) {
+            let threshold_ms = || state.config.load().busy_reply_threshold;
+            let busy = state.scripts.runs.busy(&*state.clock, threshold_ms);
+            busy.map_or(Ok(()), Err)?;
+        }
         let mut phase = state.shutdown.subscribe();
         state.shutdown.request(request);
         let requested = |phase: &ShutdownPhase| matches!(phase, ShutdownPhase::Requested(_));

@@ -54,14 +54,14 @@ fn put_number(packed: &mut Vec<u8>, number: f64) {
 fn put_integer(packed: &mut Vec<u8>, number: i64) {
     let bytes = number.to_be_bytes();
     let (mark, kept) = match number {
-        0..=127 | -32..=-1 => return packed.push(bytes[7]),
-        0..=0xff => (0xcc, 1),
-        0..=0xffff => (0xcd, 2),
-        0..=0xffff_ffff => (0xce, 4),
-        0.. => (0xcf, 8),
-        -128.. => (0xd0, 1),
-        -32_768.. => (0xd1, 2),
-        -2_147_483_648.. => (0xd2, 4),
+        -32..=0x7f => return packed.push(bytes[7]),
+        0x80..=0xff => (0xcc, 1),
+        0x100..=0xffff => (0xcd, 2),
+        0x1_0000..=0xffff_ffff => (0xce, 4),
+        0x1_0000_0000.. => (0xcf, 8),
+        -128..=-33 => (0xd0, 1),
+        -32_768..=-129 => (0xd1, 2),
+        -2_147_483_648..=-32_769 => (0xd2, 4),
         _ => (0xd3, 8),
     };
     packed.push(mark);
