@@ -84,7 +84,7 @@ fn sources(tree: &Tree) -> Result<Vec<Source<'_>>> {
     let active = std::iter::once(("the active memtable", &tree.active));
     let sealed = tree.sealed.iter().map(|sealed| ("a sealed memtable", &sealed.memtable));
     for (name, memtable) in active.chain(sealed) {
-        for records in memtable.walks(&all, direction, ReadMode::Blocking) {
+        for records in memtable.walks(&all, direction, SeqNo::MAX, ReadMode::Blocking) {
             sources.push(source(name.into(), records?));
         }
     }
