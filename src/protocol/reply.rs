@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// A reply. RESP3 types degrade for a RESP2 connection as Redis does it: map and set to array,
 /// double and verbatim to bulk string, boolean to integer, push to array, null to `$-1`.
@@ -48,6 +48,8 @@ pub enum Reply {
     AfterPush(Vec<Reply>, Box<Reply>),
     /// Nothing is sent.
     Silent,
+    /// What [`super::ReplyEncoder`] has made of a reply, for the version of the connection.
+    Encoded(BytesMut),
 }
 
 impl Reply {

@@ -197,7 +197,7 @@ async fn answer(
         if let Some(error) = failure {
             let text = error.to_string();
             dispatcher.state.metrics.error(&text);
-            output.push(&Reply::Error(text.into()), dispatcher.session.version);
+            output.push(Reply::Error(text.into()), dispatcher.session.version);
             return Ok(Outcome::Close);
         }
         if finished {

@@ -26,7 +26,7 @@ use crate::commands::table::Command;
 use crate::commands::{CommandResult, Error, Flags, Run, ServerState, Session};
 use crate::data::{self, Edit, ReadOutcome, View};
 use crate::engine::{self, Engine, ReadMode, Snapshot};
-use crate::protocol::Request;
+use crate::protocol::{Reply, ReplyEncoder, Request, Version};
 
 /// Times that a group is warmed before the writer itself may wait on the disk for it.
 pub(super) const WARMINGS_MAX: u32 = 3;
@@ -34,6 +34,8 @@ pub(super) const WARMINGS_MAX: u32 = 3;
 const REAP_PATIENCE: Duration = Duration::from_millis(50);
 /// A read of more words runs on the blocking pool at once: a look-up takes about a microsecond.
 const WORDS_LIGHT_MAX: usize = 4096;
+/// Replies of more items are encoded where they were made.
+const ITEMS_MAX: usize = 64;
 /// Keys from which on it is worth to prefetch them, and about how many at a time.
 const PREFETCHED_MIN: usize = 4;
 const PREFETCHED_MAX: usize = 64;
@@ -307,10 +309,11 @@ impl Dispatcher {
             None => {
                 let state = Arc::clone(&self.state);
                 let snapshot = snapshot.with_mode(ReadMode::Blocking);
+                let version = self.session.version;
                 self.state.metrics.reads_blocking.add(1);
                 let ran = tokio::task::spawn_blocking(move || {
                     let (result, outcome) = run_read(&state, &snapshot, db, no_touch, &call);
-                    (call, result, outcome)
+                    (call, result.map(|reply| encoded(reply, version)), outcome)
                 });
                 match ran.await {
                     Ok((returned, result, outcome)) => {
@@ -379,7 +382,7 @@ impl Dispatcher {
             Err(error) => account::error_reply(&self.state, &error),
         };
         if self.session.sends_reply() {
-            output.push(&reply, self.session.version);
+            output.push(reply, self.session.version);
         }
     }
 }
@@ -406,6 +409,20 @@ fn is_heavy(command: &Command, request: &Request) -> bool {
 /// Whether `CLIENT PAUSE WRITE` holds the command back.
 fn may_write(command: &Command) -> bool {
     command.flags.has(Flags::WRITE) || command.flags.has(Flags::MAY_REPLICATE)
+}
+
+/// The reply as it is sent, where it is large: to encode it, and to let go of its parts, would hold
+/// up the others.
+fn encoded(reply: Reply, version: Version) -> Reply {
+    match &reply {
+        Reply::Array(items) | Reply::Set(items) if items.len() > ITEMS_MAX => {}
+        Reply::Map(pairs) | Reply::Pairs(pairs) | Reply::Keyed(pairs)
+            if pairs.len() > ITEMS_MAX => {}
+        _ => return reply,
+    }
+    let mut bytes = BytesMut::new();
+    ReplyEncoder::new(version).write(&reply, &mut bytes);
+    Reply::Encoded(bytes)
 }
 
 fn run_read(

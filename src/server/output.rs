@@ -20,6 +20,9 @@ const FLUSH_BYTES: usize = 64 << 10;
 /// limit, but not beyond this size.
 const LIMITED_FLUSH_BYTES: usize = 1 << 20;
 
+/// Bytes that one connection hands to its socket before others get their turn.
+const TURN_BYTES: usize = 256 << 10;
+
 /// Why replies cannot be sent any more.
 #[derive(Debug)]
 pub(crate) enum Full {
@@ -52,7 +55,15 @@ impl Output {
     }
 
     /// Adds a reply.
-    pub(crate) fn push(&mut self, reply: &Reply, version: Version) {
+    pub(crate) fn push(&mut self, reply: Reply, version: Version) {
+        if let Reply::Encoded(bytes) = reply {
+            if self.buffer.is_empty() {
+                self.buffer = bytes;
+            } else {
+                self.buffer.unsplit(bytes);
+            }
+            return;
+        }
         let result = ReplyEncoder::new(version).encode(reply, &mut self.buffer);
         if let Err(error) = result {
             tracing::error!(%error, "a reply could not be encoded");
@@ -88,6 +99,7 @@ impl Output {
             let deadline = Instant::now().checked_add(patience);
             while !rest.is_empty() {
                 self.client.output_bytes.store(rest.len(), Ordering::Relaxed);
+                tokio::task::yield_now().await;
                 match deadline.filter(|_| exceeds(rest.len(), limit.soft_bytes)) {
                     None => self.stream.writable().await,
                     Some(deadline) => tokio::time::timeout_at(deadline, self.stream.writable())
@@ -104,12 +116,16 @@ impl Output {
         Ok(())
     }
 
-    /// Writes what the socket takes now; the rest.
+    /// Writes what the socket takes now, for one turn; the rest.
     fn take_up<'a>(&self, mut bytes: &'a [u8]) -> io::Result<&'a [u8]> {
-        while !bytes.is_empty() {
-            match self.stream.try_write(bytes) {
+        let mut left = TURN_BYTES;
+        while !bytes.is_empty() && left > 0 {
+            match self.stream.try_write(bytes.get(..left).unwrap_or(bytes)) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Ok(count) => {
+                    bytes = bytes.get(count..).unwrap_or_default();
+                    left -= count;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

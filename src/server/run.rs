@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +19,7 @@ use crate::commands::{ServerState, memory_budget};
 use crate::config::{Config, Parsed, Settings};
 use crate::data;
 use crate::engine::{self, Engine, Options, Read, ReadMode, Writer};
+use crate::env::process::{Standing, stand_back};
 use crate::env::{Clock, RealFs, SystemClock};
 
 /// "File size limit exceeded", see signal(7).
@@ -86,19 +88,27 @@ pub(crate) fn reclaim_dropped(engine: &Engine) {
     }
 }
 
-/// One thread runs everything where `io-threads` is 1, so that no wake-up crosses a core.
+/// One thread runs everything where `io-threads` is 1, so that no wake-up crosses a core. The threads
+/// of the blocking pool stand back behind those that run the connections.
 fn runtime(io_threads: usize) -> io::Result<tokio::runtime::Runtime> {
-    let mut builder = if io_threads <= 1 {
-        tokio::runtime::Builder::new_current_thread()
+    let (mut builder, workers) = if io_threads <= 1 {
+        (tokio::runtime::Builder::new_current_thread(), 0)
     } else {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder.worker_threads(io_threads);
-        builder
+        (builder, io_threads)
     };
+    // Workers are started together with the runtime, before any other thread.
+    let started = AtomicUsize::new(0);
     builder
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .thread_name("siltdb-worker")
+        .on_thread_start(move || {
+            if started.fetch_add(1, Ordering::Relaxed) >= workers {
+                stand_back(Standing::Heavy);
+            }
+        })
         .build()
 }
 

@@ -40,6 +40,7 @@ impl ReplyEncoder {
     pub fn write(self, reply: &Reply, dst: &mut BytesMut) {
         match (self.version, reply) {
             (_, Reply::Silent) => {}
+            (_, Reply::Encoded(bytes)) => dst.put_slice(bytes),
             (_, Reply::Integer(value)) => put_integer(dst, *value),
             (_, Reply::Bulk(bytes)) => put_bulk(dst, bytes),
             (_, Reply::Simple(text)) if text == "OK" => dst.put_slice(b"+OK\r\n"),
