@@ -25,15 +25,15 @@ build
 build_client
 cli() { redis-cli -p "$PORT" "$@"; }
 
-# Point commands of a type: KEY stands for the key, ITEM for a random element, INDEX for a random index.
+# Point commands of a type: KEY stands for the key, ITEM for a random element, MIDDLE for the index of the middle.
 commands() {
     case $1 in
     hash) set -- "HGET KEY ITEM" "HSET KEY ITEM x" "HEXISTS KEY ITEM" "HLEN KEY" "HRANDFIELD KEY" ;;
     set) set -- "SISMEMBER KEY ITEM" "SADD KEY ITEM" "SREM KEY ITEM" "SCARD KEY" "SRANDMEMBER KEY" ;;
-    zset) set -- "ZSCORE KEY ITEM" "ZRANK KEY ITEM" "ZINCRBY KEY 7 ITEM" "ZRANGE KEY INDEX INDEX" \
-        "ZRANGEBYSCORE KEY INDEX +inf LIMIT 0 1" "ZCARD KEY" ;;
-    list) set -- "LINDEX KEY INDEX" "LRANGE KEY INDEX INDEX" "LSET KEY INDEX x" "RPUSH KEY x" "LPOP KEY" ;;
-    stream) set -- "XRANGE KEY INDEX + COUNT 1" "XADD KEY * f x" "XLEN KEY" ;;
+    zset) set -- "ZSCORE KEY ITEM" "ZRANK KEY ITEM" "ZINCRBY KEY 7 ITEM" "ZRANGE KEY MIDDLE MIDDLE" \
+        "ZRANGEBYSCORE KEY MIDDLE +inf LIMIT 0 1" "ZCARD KEY" ;;
+    list) set -- "LMIDDLE KEY MIDDLE" "LRANGE KEY MIDDLE MIDDLE" "LSET KEY MIDDLE x" "RPUSH KEY x" "LPOP KEY" ;;
+    stream) set -- "XRANGE KEY MIDDLE + COUNT 1" "XADD KEY * f x" "XLEN KEY" ;;
     esac
     printf '%s\n' "$@"
 }
@@ -46,7 +46,7 @@ measure() {
     for i in "${!words[@]}"; do
         words[i]=${words[i]/#KEY/$key}
         words[i]=${words[i]/#ITEM/element:__rand_int__}
-        words[i]=${words[i]/#INDEX/__rand_int__}
+        words[i]=${words[i]/#MIDDLE/$((size / 2))}
     done
     before=$(cpu_us)
     redis-benchmark -p "$PORT" -q -r "$size" -n "$N" -c 8 -P 8 "${words[@]}" >"$WORK/out" 2>&1
