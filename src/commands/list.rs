@@ -7,7 +7,7 @@ use super::typed::of_type;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
 use crate::data::{Edit, End, KeyType, List, Meta, View, parse_int};
 use crate::engine::Direction;
-use crate::protocol::Reply;
+use crate::protocol::{ListKind, Reply, ReplyList};
 
 const SEEN: &[KeySpec] = &[KeySpec::one(1).ro()];
 const READ: &[KeySpec] = &[KeySpec::one(1).ro().access()];
@@ -234,9 +234,10 @@ fn lrange(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let elements = with_list(view, key, |list| {
         let part = part(start, stop, list.count());
         let elements = list.walk(part.start, part.end, Direction::Forward);
-        elements.map(|element| Ok(Reply::Bulk(element?))).collect::<Result<Vec<_>, Error>>()
+        let replies = elements.map(|element| Ok::<_, Error>(Reply::Bulk(element?)));
+        ReplyList::collect(ListKind::Array, replies)
     })?;
-    Ok(Reply::Array(elements.unwrap_or_default()))
+    Ok(elements.unwrap_or(Reply::EMPTY))
 }
 
 fn lindex(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {

@@ -5,7 +5,7 @@ use super::scan::{ScanOptions, Scanned, parse_cursor, scan_answer};
 use super::typed::{field_values, of_type};
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
 use crate::data::{Edit, Element, Elements, KeyType, Meta, View, parse_int};
-use crate::protocol::Reply;
+use crate::protocol::{ListKind, Reply, ReplyList};
 
 const KEY_MEMBERS: &[Arg] = &[Arg::key("key"), Arg::string("member").multiple()];
 const SEEN: &[KeySpec] = &[KeySpec::one(1).ro()];
@@ -162,12 +162,10 @@ fn smismember(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
 
 fn smembers(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let found = with_set(view, args.next_bytes()?, |members| {
-        members
-            .walk()
-            .map(|member| Ok(Reply::Bulk(member?.name)))
-            .collect::<Result<Vec<_>, Error>>()
+        let names = members.walk().map(|member| Ok::<_, Error>(Reply::Bulk(member?.name)));
+        ReplyList::collect(ListKind::Set, names)
     })?;
-    Ok(Reply::Set(found.unwrap_or_default()))
+    Ok(found.unwrap_or(Reply::Set(Vec::new())))
 }
 
 fn spop(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 
+use super::EncodedItems;
+
 /// A reply. RESP3 types degrade for a RESP2 connection as Redis does it: map and set to array,
 /// double and verbatim to bulk string, boolean to integer, push to array, null to `$-1`.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,8 +50,10 @@ pub enum Reply {
     AfterPush(Vec<Reply>, Box<Reply>),
     /// Nothing is sent.
     Silent,
-    /// What [`super::ReplyEncoder`] has made of a reply, for the version of the connection.
-    Encoded(BytesMut),
+    /// An array, a set or a map of many items; see [`super::ReplyList`].
+    Many(EncodedItems),
+    /// What [`super::ReplyEncoder`] has made of a reply, for the version of the connection; in pieces.
+    Encoded(Vec<BytesMut>),
 }
 
 impl Reply {

@@ -418,11 +418,15 @@ fn encoded(reply: Reply, version: Version) -> Reply {
         Reply::Array(items) | Reply::Set(items) if items.len() > ITEMS_MAX => {}
         Reply::Map(pairs) | Reply::Pairs(pairs) | Reply::Keyed(pairs)
             if pairs.len() > ITEMS_MAX => {}
+        Reply::Many(_) => {
+            let Reply::Many(many) = reply else { return reply };
+            return Reply::Encoded(many.into_pieces(version));
+        }
         _ => return reply,
     }
     let mut bytes = BytesMut::new();
     ReplyEncoder::new(version).write(&reply, &mut bytes);
-    Reply::Encoded(bytes)
+    Reply::Encoded(vec![bytes])
 }
 
 fn run_read(

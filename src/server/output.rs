@@ -1,5 +1,6 @@
 //! The replies of a connection on their way out: gathered, and sent with one write.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,11 +33,29 @@ pub(crate) enum Full {
     Io(io::Error),
 }
 
+/// How long what is gathered may wait for the socket.
+struct Patience {
+    limit: OutputLimit,
+    /// The end of the time of the soft limit, once something has waited.
+    until: Option<Option<Instant>>,
+}
+
+impl Patience {
+    /// Until when so many bytes may go on waiting; `None` is without an end.
+    fn deadline(&mut self, waiting: usize) -> Option<Instant> {
+        let time = Duration::from_secs(self.limit.soft_seconds.max(1));
+        let until = *self.until.get_or_insert_with(|| Instant::now().checked_add(time));
+        until.filter(|_| exceeds(waiting, self.limit.soft_bytes))
+    }
+}
+
 /// Encoded replies that were not sent yet.
 #[derive(Debug)]
 pub(crate) struct Output {
     stream: Arc<WriteHalf>,
     client: Arc<Client>,
+    /// What comes before the buffer.
+    pieces: VecDeque<BytesMut>,
     buffer: BytesMut,
     sent: u64,
     limit: OutputLimit,
@@ -51,18 +70,16 @@ impl Output {
         buffer: BytesMut,
         limit: OutputLimit,
     ) -> Self {
-        Self { stream, client, buffer, sent: 0, limit }
+        Self { stream, client, pieces: VecDeque::new(), buffer, sent: 0, limit }
     }
 
     /// Adds a reply.
     pub(crate) fn push(&mut self, reply: Reply, version: Version) {
-        if let Reply::Encoded(bytes) = reply {
-            if self.buffer.is_empty() {
-                self.buffer = bytes;
-            } else {
-                self.buffer.unsplit(bytes);
+        if let Reply::Encoded(pieces) = reply {
+            if !self.buffer.is_empty() {
+                self.pieces.push_back(std::mem::take(&mut self.buffer));
             }
-            return;
+            return self.pieces.extend(pieces);
         }
         let result = ReplyEncoder::new(version).encode(reply, &mut self.buffer);
         if let Err(error) = result {
@@ -79,7 +96,7 @@ impl Output {
             0 => FLUSH_BYTES,
             _ => hard_max.clamp(FLUSH_BYTES, LIMITED_FLUSH_BYTES),
         };
-        self.buffer.len() >= much || exceeds(self.buffer.len(), hard_bytes)
+        self.len() >= much || exceeds(self.len(), hard_bytes)
     }
 
     /// Sends what is gathered. Waits for the peer: this is the back-pressure on a client that does
@@ -89,31 +106,57 @@ impl Output {
     /// Where the peer is gone, where more is gathered than the hard limit allows, and where more than
     /// the soft limit allows has waited for the socket for its time. Then nothing more may be sent.
     pub(crate) async fn flush(&mut self) -> Result<(), Full> {
-        let limit = self.limit;
-        if exceeds(self.buffer.len(), limit.hard_bytes) {
+        let mut waiting = self.len();
+        if exceeds(waiting, self.limit.hard_bytes) {
             return Err(Full::Limit);
         }
-        let mut rest = self.take_up(&self.buffer).map_err(Full::Io)?;
-        if !rest.is_empty() {
-            let patience = Duration::from_secs(limit.soft_seconds.max(1));
-            let deadline = Instant::now().checked_add(patience);
-            while !rest.is_empty() {
-                self.client.output_bytes.store(rest.len(), Ordering::Relaxed);
-                tokio::task::yield_now().await;
-                match deadline.filter(|_| exceeds(rest.len(), limit.soft_bytes)) {
-                    None => self.stream.writable().await,
-                    Some(deadline) => tokio::time::timeout_at(deadline, self.stream.writable())
-                        .await
-                        .map_err(|_| Full::Limit)?,
-                }
-                .map_err(Full::Io)?;
-                rest = self.take_up(rest).map_err(Full::Io)?;
-            }
+        let mut patience = Patience { limit: self.limit, until: None };
+        while let Some(piece) = self.pieces.pop_front() {
+            self.send(&piece, &mut waiting, &mut patience).await?;
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.send(&buffer, &mut waiting, &mut patience).await?;
+        buffer.clear();
+        self.buffer = buffer;
+        if patience.until.is_some() {
             self.client.output_bytes.store(0, Ordering::Relaxed);
         }
-        self.sent += self.buffer.len() as u64;
-        self.buffer.clear();
         Ok(())
+    }
+
+    /// Sends these bytes, which are the first of those that are `waiting`.
+    async fn send(
+        &mut self,
+        bytes: &[u8],
+        waiting: &mut usize,
+        patience: &mut Patience,
+    ) -> Result<(), Full> {
+        let mut rest = bytes;
+        loop {
+            let left = self.take_up(rest).map_err(Full::Io)?;
+            *waiting -= rest.len() - left.len();
+            rest = left;
+            if rest.is_empty() {
+                break;
+            }
+            self.client.output_bytes.store(*waiting, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            let writable = self.stream.writable();
+            match patience.deadline(*waiting) {
+                None => writable.await,
+                Some(deadline) => {
+                    tokio::time::timeout_at(deadline, writable).await.map_err(|_| Full::Limit)?
+                }
+            }
+            .map_err(Full::Io)?;
+        }
+        self.sent += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes that are gathered.
+    fn len(&self) -> usize {
+        self.buffer.len() + self.pieces.iter().map(BytesMut::len).sum::<usize>()
     }
 
     /// Writes what the socket takes now, for one turn; the rest.

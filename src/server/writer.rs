@@ -585,6 +585,7 @@ impl WriterTask {
 fn reply_weight(reply: &Reply) -> usize {
     match reply {
         Reply::Bulk(bytes) => bytes.len(),
+        Reply::Many(many) => many.bytes(),
         Reply::Array(items) | Reply::Set(items) => items.iter().map(reply_weight).sum(),
         Reply::Map(pairs) | Reply::Pairs(pairs) | Reply::Keyed(pairs) => {
             pairs.iter().map(|(key, value)| reply_weight(key) + reply_weight(value)).sum()
