@@ -275,7 +275,7 @@ impl<'a> Calls<'a> {
     }
 
     /// Makes one call, whose words have the right number. What it has changed is dropped where it
-    /// fails. A command that may wait for keys answers what it answers when its time is up.
+    /// fails. A command that may wait for keys does not wait.
     ///
     /// # Errors
     /// As the command; with `WouldBlock` where the run has ended.
@@ -363,7 +363,7 @@ impl<'a> Calls<'a> {
     ) -> CommandResult {
         self.edit(run).map(|attempt| match attempt {
             Attempt::Done(reply) => reply,
-            Attempt::Wait(wait) => wait.on_timeout,
+            Attempt::Wait(wait) => wait.at_once,
         })
     }
 

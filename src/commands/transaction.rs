@@ -44,7 +44,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .differs(
             "After a crash all of a transaction is there, or nothing. CONFIG SET, CONFIG REWRITE, \
              DEBUG, BGSAVE, BGREWRITEAOF and PFSELFTEST are no part of it: it ends before them, and \
-             a new one begins behind. A transaction may change 1 GiB at most.",
+             a new one begins behind. A transaction may change 1 GiB at most. All replies are in \
+             the protocol version that holds at the end.",
         )
         .flags(CALLABLE_ANYTIME.or(Flags::SKIP_SLOWLOG).or(Flags::NOT_QUEUED)),
     command("discard", Arity::Exactly(1), Run::Session(discard))
@@ -56,6 +57,11 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .since("2.2.0")
         .complexity("O(1) for every key")
         .summary("Lets the next EXEC run nothing if one of these keys has changed by then.")
+        .differs(
+            "XGROUP CREATE, XGROUP DESTROY and XSETID change a stream, LTRIM that removes nothing \
+             changes no list, and a key that is what it was again after FLUSHDB or SWAPDB may count \
+             as unchanged.",
+        )
         .flags(USUAL.or(Flags::NOT_QUEUED))
         .keys(&[KeySpec::range(1, -1, 1).ro()])
         .args(&[Arg::key("key").multiple()]),
@@ -244,7 +250,7 @@ fn exec(
         flags,
         watched,
         settled: 0,
-        failed: false,
+        ended: false,
     }))
 }
 
@@ -264,8 +270,8 @@ struct Transaction {
     replies: Vec<Reply>,
     /// So many calls have run for good.
     settled: usize,
-    /// Whether a watched key has changed.
-    failed: bool,
+    /// Whether there is nothing more to run: a watched key has changed, or all has run.
+    ended: bool,
 }
 
 impl Transaction {
@@ -288,8 +294,8 @@ impl Transaction {
 impl Program for Transaction {
     fn run(&mut self, calls: &mut Calls<'_>) -> CommandResult {
         self.replies.truncate(self.settled);
-        self.failed = self.has_watched_change(calls)?;
-        if self.failed {
+        self.ended = self.has_watched_change(calls)?;
+        if self.ended {
             return Ok(Reply::NullArray);
         }
         for Queued { command, words } in self.calls.iter().skip(self.settled) {
@@ -307,6 +313,7 @@ impl Program for Transaction {
         if calls.is_dry() {
             return Ok(Reply::Silent);
         }
+        self.ended = true;
         Ok(Reply::Array(std::mem::take(&mut self.replies)))
     }
 
@@ -332,7 +339,7 @@ impl Program for Transaction {
 
     fn outside(&mut self) -> Option<(&'static Command, Vec<Bytes>)> {
         let Queued { command, words } = self.calls.get(self.replies.len())?;
-        if self.failed || !matches!(command.spec.run, Run::Server(_)) {
+        if self.ended || !matches!(command.spec.run, Run::Server(_)) {
             return None;
         }
         self.settled = self.replies.len();
