@@ -23,6 +23,8 @@ enum Operation {
     Delete(String),
     Increment(String),
     SetBoth(String, String, Vec<u8>),
+    /// The same, and one to the counter, by calls of their own in one transaction.
+    Together(String, String, Vec<u8>, String),
 }
 
 /// What a writer's keys hold.
@@ -44,6 +46,10 @@ impl Operation {
             0 => Self::Delete(key(random)),
             1 | 2 => Self::Increment(format!("{writer}:counter")),
             3 => Self::SetBoth(key(random), key(random), value(random)),
+            4 => {
+                let counter = format!("{writer}:counter");
+                Self::Together(key(random), key(random), value(random), counter)
+            }
             _ => Self::Set(key(random), value(random)),
         }
     }
@@ -56,7 +62,20 @@ impl Operation {
             Self::SetBoth(a, b, value) => {
                 encode(&[b"MSET", a.as_bytes(), value, b.as_bytes(), value])
             }
+            Self::Together(a, b, value, counter) => [
+                encode(&[b"MULTI"]),
+                encode(&[b"SET", a.as_bytes(), value]),
+                encode(&[b"INCR", counter.as_bytes()]),
+                encode(&[b"SET", b.as_bytes(), value]),
+                encode(&[b"EXEC"]),
+            ]
+            .concat(),
         }
+    }
+
+    /// How many replies come before the one that acknowledges it.
+    fn earlier_replies(&self) -> usize {
+        if matches!(self, Self::Together(..)) { 4 } else { 0 }
     }
 
     fn apply(&self, state: &mut State) -> Reply {
@@ -79,6 +98,11 @@ impl Operation {
                 state.insert(b.clone(), value.clone());
                 ok()
             }
+            Self::Together(a, b, value, counter) => Reply::Array(vec![
+                Self::Set(a.clone(), value.clone()).apply(state),
+                Self::Increment(counter.clone()).apply(state),
+                Self::Set(b.clone(), value.clone()).apply(state),
+            ]),
         }
     }
 }
@@ -109,6 +133,11 @@ impl Writer {
                 return;
             }
             while let Some(operation) = self.in_flight.front() {
+                for _ in 0..operation.earlier_replies() {
+                    if connection.receive().is_err() {
+                        return;
+                    }
+                }
                 let Ok(reply) = connection.receive() else { return };
                 assert_eq!(
                     reply,

@@ -15,9 +15,6 @@ skipped_names() {
 # Fits the unpacked copy to a server that has no functions and that the suite has not started.
 suite_patch() {
     local tests="$CACHE/suite/redis/tests"
-    # A transaction that only saves round trips.
-    sed -i '/proc insert_into_stream_key/,/^    }$/{/^        r \(multi\|exec\)$/d}' \
-        "$tests/unit/type/stream.tcl"
     # Since Redis 7.2 a small list is a listpack.
     sed -i '/assert_encoding/d' "$tests/unit/sort.tcl"
     [ -f "$CACHE/suite/.patched-2" ] && return 0

@@ -76,6 +76,20 @@ async function server(r) {
   await check('commandCount', r.commandCount().then((count) => count > 50), true);
 }
 
+async function transactions(r) {
+  await check('multi', r.multi().set('t', '1').incr('t').get('t').exec(), ['OK', 2, '2']);
+  const other = createClient({ socket: { port, host: '127.0.0.1' }, RESP: protocol });
+  other.on('error', () => {});
+  await other.connect();
+  await r.watch('t');
+  await other.set('t', '10');
+  const lost = await r.multi().set('t', '3').exec().then(() => 'ran', (e) => e.constructor.name);
+  await check('a watched key that changes', lost, 'WatchError');
+  await r.watch(['t', 'u']);
+  await check('watched and unchanged', r.multi().incr('t').exec(), [11]);
+  await other.close();
+}
+
 async function errors(r) {
   await r.set('word', 'x');
   await checkError('not an integer', r.incr('word'), 'ERR value is not an integer');
@@ -99,7 +113,7 @@ async function main() {
   r.on('error', (error) => console.log(`client: ${error}`));
   await r.connect();
   await r.flushAll();
-  await checks.parts([strings, keys, binary, server, errors, databases], r);
+  await checks.parts([strings, keys, binary, server, transactions, errors, databases], r);
   await r.close();
   checks.end();
 }

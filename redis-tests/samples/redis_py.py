@@ -113,6 +113,46 @@ def pipelines(r):
           [replies[0], isinstance(replies[1], redis.ResponseError), replies[2]], [True, True, "x"])
 
 
+def transactions(r):
+    r.delete("t", "l")
+    pipe = r.pipeline(transaction=True)
+    pipe.set("t", 1).incr("t").rpush("l", "a", "b").lrange("l", 0, -1).blpop("l", 0)
+    check("transaction", [list(x) if isinstance(x, (list, tuple)) else x for x in pipe.execute()],
+          [True, 2, 2, ["a", "b"], ["l", "a"]])
+    pipe = r.pipeline(transaction=True)
+    pipe.set("word", "x").incr("word").get("word")
+    replies = pipe.execute(raise_on_error=False)
+    check("an error within a transaction",
+          [replies[0], isinstance(replies[1], redis.ResponseError), replies[2]], [True, True, "x"])
+    pipe = r.pipeline(transaction=True)
+    pipe.set("t", "lost").execute_command("NOSUCH")
+    check_error("an aborted transaction", redis.RedisError, "",
+                pipe.execute)
+    check("nothing of it ran", r.get("t"), "2")
+    other = redis.Redis(port=PORT, protocol=PROTOCOL)
+    with r.pipeline() as pipe:
+        pipe.watch("t")
+        value = int(pipe.get("t"))
+        other.set("t", 10)
+        pipe.multi()
+        pipe.set("t", value + 1)
+        check_error("a watched key that changes", redis.WatchError, "Watched variable changed",
+                    pipe.execute)
+    check("the other's value stays", r.get("t"), "10")
+    attempts = []
+
+    def increment(pipe):
+        value = int(pipe.get("t"))
+        if not attempts:
+            other.incr("t")
+        attempts.append(value)
+        pipe.multi()
+        pipe.set("t", value + 1).get("t")
+
+    check("optimistic locking", [r.transaction(increment, "t"), attempts],
+          [[True, "12"], [10, 11]])
+
+
 def errors(r):
     r.set("word", "x")
     check_error("not an integer", redis.ResponseError, "not an integer", lambda: r.incr("word"))
@@ -190,7 +230,7 @@ def main():
     raw = redis.Redis(port=PORT, protocol=PROTOCOL)
     text.flushall()
     parts = [(strings, text), (keys, text), (bytes_and_size, raw), (pipelines, text),
-             (errors, text), (server, text), (databases, text)]
+             (transactions, text), (errors, text), (server, text), (databases, text)]
     for part, client in parts:
         try:
             part(client)

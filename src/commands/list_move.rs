@@ -165,7 +165,10 @@ fn move_or_wait(
     let timeout_ms = parse_seconds(args.next_bytes()?, edit.context().now_ms)?;
     Ok(match move_element(edit, from, to)? {
         Some(moved) => Attempt::Done(moved),
-        None => Attempt::Wait(Wait::new(vec![from.0.clone()], KeyType::List, timeout_ms)),
+        None => {
+            let wait = Wait::new(vec![from.0.clone()], KeyType::List, timeout_ms);
+            Attempt::Wait(Wait { at_once: Reply::Null, ..wait })
+        }
     })
 }
 

@@ -14,6 +14,7 @@ mod debug;
 mod error;
 mod expire;
 mod expiry_option;
+pub(crate) mod gates;
 mod geo;
 mod geo_search;
 mod hash;
@@ -31,6 +32,7 @@ mod memory;
 mod object;
 mod pause;
 mod persistence;
+pub(crate) mod program;
 mod random;
 mod scan;
 mod server;
@@ -45,6 +47,7 @@ mod stopping;
 mod stream;
 mod string;
 pub mod table;
+pub(crate) mod transaction;
 mod typed;
 mod zset;
 mod zset_algebra;
@@ -60,13 +63,15 @@ pub use error::{CommandResult, Error};
 pub use keyspec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub(crate) use memory::budget as memory_budget;
 pub use pause::{Pause, PauseKind};
+pub use program::{Calls, Program, Published};
 pub use session::{ReplyMode, Session};
 pub use spec::{
-    Arity, BlockingHandler, CommandSpec, Flags, Group, KeyPlace, ReadHandler, Run, ServerFuture,
-    ServerHandler, SessionHandler,
+    Arity, BlockingHandler, CommandSpec, Flags, Group, KeyPlace, ProgramHandler, ReadHandler, Run,
+    ServerFuture, ServerHandler, SessionHandler,
 };
 pub use state::{Change, ChangeFn, Control, Done, ServerState};
 pub use stopping::{Shutdown, ShutdownPhase, ShutdownRequest};
+pub use transaction::{Queue, Watched};
 
 /// The families; ids follow this order.
 const FAMILIES: &[&[CommandSpec]] = &[
@@ -102,6 +107,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     memory::COMMANDS,
     persistence::COMMANDS,
     debug::COMMANDS,
+    transaction::COMMANDS,
 ];
 
 #[cfg(test)]

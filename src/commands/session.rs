@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Client, ClientFlag};
+use super::{Client, ClientFlag, Published, Queue, Watched};
 use crate::protocol::Version;
 
 /// What `CLIENT REPLY` asked for.
@@ -38,6 +38,12 @@ pub struct Session {
     pub no_touch: bool,
     /// Close after the reply (`QUIT`).
     pub close_after_reply: bool,
+    /// Inside a program: what was published, which is sent once its transaction is.
+    pub published: Option<Vec<Published>>,
+    /// What was queued since `MULTI`; [`Self::tell_queued`] follows a change.
+    pub queue: Option<Box<Queue>>,
+    /// What `EXEC` will look at; [`Self::tell_queued`] follows a change.
+    pub watched: Option<Box<Watched>>,
 }
 
 impl Session {
@@ -52,13 +58,59 @@ impl Session {
             reply_mode: ReplyMode::On,
             no_touch: false,
             close_after_reply: false,
+            published: None,
+            queue: None,
+            watched: None,
         }
+    }
+
+    /// The same connection for the calls of a program, with nothing published, queued or watched.
+    #[must_use]
+    pub fn for_program(&self) -> Self {
+        Self {
+            client: Arc::clone(&self.client),
+            published: Some(Vec::new()),
+            queue: None,
+            watched: None,
+            ..*self
+        }
+    }
+
+    /// Lets others see the database and the protocol version again that the calls of a program have
+    /// changed on the client, where these do not stay.
+    pub fn restore(&mut self) {
+        self.select(self.db);
+        self.speak(self.version);
     }
 
     /// Selects a database; the caller has checked that it exists.
     pub fn select(&mut self, db: u16) {
         self.db = db;
         self.client.db.store(db, Ordering::Relaxed);
+    }
+
+    /// Forgets what is queued and watched.
+    pub fn discard(&mut self) {
+        self.queue = None;
+        self.watched = None;
+        self.tell_queued();
+    }
+
+    /// What is queued and watched takes so many bytes.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.bytes())
+            + self.watched.as_ref().map_or(0, |watched| watched.bytes())
+    }
+
+    /// Lets others see how much is queued and watched.
+    pub fn tell_queued(&self) {
+        let (queue, client) = (self.queue.as_ref(), &self.client);
+        client.set(ClientFlag::QUEUES, queue.is_some());
+        client.queued_calls.store(queue.map_or(0, |queue| queue.len()), Ordering::Relaxed);
+        let watched = self.watched.as_ref().map_or(0, |watched| watched.len());
+        client.watched_keys.store(watched, Ordering::Relaxed);
+        client.queued_bytes.store(self.queued_bytes(), Ordering::Relaxed);
     }
 
     /// Changes the protocol version, from the reply of the running command on.

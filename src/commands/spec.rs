@@ -8,7 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::acl::Category;
-use super::{Arg, Args, Attempt, CommandResult, Error, KeyFlags, KeySpec, ServerState, Session};
+use super::{
+    Arg, Args, Attempt, CommandResult, Error, KeyFlags, KeySpec, Program, ServerState, Session,
+};
 use crate::data::{Edit, View};
 
 /// The future of an admin command.
@@ -20,6 +22,10 @@ pub type SessionHandler = fn(&mut Session, &ServerState, &mut Args<'_>) -> Comma
 /// The handler of an asynchronous command; it gets all words of the call.
 pub type ServerHandler =
     for<'a> fn(&'a mut Session, &'a Arc<ServerState>, &'a [bytes::Bytes]) -> ServerFuture<'a>;
+
+/// Makes the program of a command that runs several calls as one; it gets all words of the call.
+pub type ProgramHandler =
+    fn(&mut Session, &Arc<ServerState>, &[bytes::Bytes]) -> Result<Box<dyn Program>, Error>;
 
 /// The handler of a command that may wait for keys.
 pub type BlockingHandler = fn(&mut Edit<'_>, &mut Args<'_>) -> Result<Attempt, Error>;
@@ -48,8 +54,19 @@ pub enum Run {
     ReadOrBlock(ReadHandler, BlockingHandler),
     /// Administration: asynchronous, sees the whole server.
     Server(ServerHandler),
+    /// Several calls as one: the handler makes the [`Program`], which runs them in one transaction on
+    /// the writer, or over one view where it only reads.
+    Program(ProgramHandler),
     /// Has subcommands only; alone it is an error.
     Container,
+}
+
+impl Run {
+    /// Whether a program may make such a call: all that is done at once, and no program itself.
+    #[must_use]
+    pub fn fits_programs(&self) -> bool {
+        !matches!(self, Self::Server(_) | Self::Program(_) | Self::Container)
+    }
 }
 
 /// How many words a call has, the name included (for a subcommand both names).
@@ -104,6 +121,8 @@ pub enum Group {
     HyperLogLog,
     /// Streams.
     Stream,
+    /// Several calls as one.
+    Transactions,
     /// The connection.
     Connection,
     /// The server.
@@ -125,6 +144,7 @@ impl Group {
             Self::Bitmap => "bitmap",
             Self::HyperLogLog => "hyperloglog",
             Self::Stream => "stream",
+            Self::Transactions => "transactions",
             Self::Connection => "connection",
             Self::Server => "server",
         }
@@ -184,6 +204,8 @@ impl Flags {
     pub const TOUCHES_ARBITRARY_KEYS: Self = Self(1 << 20);
     /// Known to Sentinel. Not shown by `COMMAND INFO`, as in Redis.
     pub const SENTINEL: Self = Self(1 << 21);
+    /// Runs at once inside `MULTI`. Ours; not shown.
+    pub const NOT_QUEUED: Self = Self(1 << 23);
     /// Walks much of the store: goes to the blocking pool at once. Ours; not shown.
     pub const HEAVY: Self = Self(1 << 22);
 
@@ -429,6 +451,7 @@ impl std::fmt::Debug for Run {
             Self::Blocking(_) => "Blocking",
             Self::ReadOrBlock(..) => "ReadOrBlock",
             Self::Server(_) => "Server",
+            Self::Program(_) => "Program",
             Self::Container => "Container",
         })
     }

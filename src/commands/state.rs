@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +17,9 @@ use crate::observe::{LatencyMonitor, Metrics, SlowLog};
 
 /// Memory for access times and frequencies of keys, in bytes.
 const ACCESS_BYTES: usize = 4 << 20;
+
+/// Pace at which a command looks whether the data directory is open again.
+const REOPEN_POLL: Duration = Duration::from_millis(1);
 
 /// Answer to a [`Control`] request.
 pub type Done = oneshot::Sender<Result<(), crate::engine::Error>>;
@@ -169,12 +173,29 @@ impl ServerState {
         self.engine.load_full().ok_or(crate::engine::Error::Closed)
     }
 
+    /// The store; waits while it is being opened again.
+    pub async fn opened_engine(&self) -> Arc<Engine> {
+        loop {
+            if let Ok(engine) = self.engine() {
+                return engine;
+            }
+            tokio::time::sleep(REOPEN_POLL).await;
+        }
+    }
+
     /// Asks a task of the server and waits for its answer; `Closed` while the server stops.
     pub async fn ask(&self, request: impl FnOnce(Done) -> Control) -> crate::engine::Result<()> {
         let (done, answer) = oneshot::channel();
         let closed = |_| crate::engine::Error::Closed;
         self.control.send(request(done)).await.map_err(|_| crate::engine::Error::Closed)?;
         answer.await.map_err(closed)?
+    }
+
+    /// Whether a call that took so long belongs into the slow log.
+    #[must_use]
+    pub fn is_slow(&self, elapsed_ns: u64) -> bool {
+        let slower_than_us = self.config.load().slowlog_log_slower_than;
+        u64::try_from(slower_than_us).is_ok_and(|limit_us| elapsed_ns / 1000 >= limit_us)
     }
 
     /// Whether active expiry is allowed now: not switched off, nothing paused.

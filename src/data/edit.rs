@@ -27,6 +27,18 @@ pub struct EditOutcome {
     pub dropped: bool,
 }
 
+impl EditOutcome {
+    /// Adds what a further part of the same transaction has done.
+    pub fn add(&mut self, other: &Self) {
+        self.dirty += other.dirty;
+        self.expired += other.expired;
+        self.expired_fields += other.expired_fields;
+        self.hits += other.hits;
+        self.misses += other.misses;
+        self.dropped |= other.dropped;
+    }
+}
+
 /// A Redis database in a transaction. A key that has expired is deleted when it is met.
 pub struct Edit<'a> {
     pub(super) txn: Txn<'a>,

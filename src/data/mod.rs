@@ -10,7 +10,8 @@
 //! - [`List`] reads a list and [`ListEdit`] changes it.
 //! - [`Stream`] is what the metadata record says of a stream; [`Entries`] and [`Groups`] read it,
 //!   [`StreamEdit`] and [`GroupEdit`] change it.
-//! - [`Ready`] is what a transaction tells those who wait for keys.
+//! - [`Ready`] is what a transaction tells those who wait for keys; [`Watch`] tells whether a key has
+//!   changed since.
 //! - `counted` is an order of records that knows ranks; [`SortedSet`] reads a sorted set by score or
 //!   rank, [`ZSetEdit`] changes it.
 //! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
@@ -56,6 +57,7 @@ mod sorted;
 mod stream;
 mod string;
 mod view;
+mod watch;
 mod zset;
 mod zset_algebra;
 
@@ -93,6 +95,7 @@ pub use stream::{
     StreamId, Trim, TrimTo,
 };
 pub use view::{ReadOutcome, View};
+pub use watch::Watch;
 pub use zset::ZSetEdit;
 pub use zset_algebra::{
     Aggregate, Source, in_order, scored_difference, scored_intersection, scored_union,

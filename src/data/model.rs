@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::key::{self, Kind};
 use super::root::Root;
 use super::{Meta, RecordFilter};
-use crate::engine::{Changes, Direction, Filter, KeyRange, Read, Result, Scan, Txn};
+use crate::engine::{Changes, Direction, Filter, Found, KeyRange, Read, Result, Scan, Txn};
 
 /// All records, in memory.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,8 @@ pub(crate) struct Store {
     records: BTreeMap<Bytes, Bytes>,
     root: Bytes,
     seq: u64,
+    /// The transaction that has written each key last.
+    written: BTreeMap<Bytes, u64>,
 }
 
 impl Store {
@@ -25,10 +27,16 @@ impl Store {
         Txn::new(self, self.seq + 1)
     }
 
+    /// Sequence number of the newest transaction.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+
     /// Takes the changes of a transaction.
     pub(crate) fn commit(&mut self, changes: Changes) {
         self.seq += 1;
         for (key, value) in changes.writes {
+            self.written.insert(key.clone(), self.seq);
             match value {
                 Some(value) => drop(self.records.insert(key, value)),
                 None => drop(self.records.remove(&key)),
@@ -37,6 +45,12 @@ impl Store {
         if let Some(root) = changes.root {
             self.root = root;
         }
+    }
+
+    /// Forgets the tombstones, as compaction does at the bottom.
+    pub(crate) fn forget_tombstones(&mut self) {
+        let records = &self.records;
+        self.written.retain(|key, _| records.contains_key(key));
     }
 
     /// Drops what the filter calls dead; answers how many records that were.
@@ -51,8 +65,9 @@ impl Store {
 impl Read for Store {
     fn prefetch(&self, _keys: &[&[u8]]) {}
 
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        Ok(self.records.get(key).cloned())
+    fn newest(&self, key: &[u8]) -> Result<Option<Found>> {
+        let found = |seq: &u64| Found { seq: *seq, value: self.records.get(key).cloned() };
+        Ok(self.written.get(key).map(found))
     }
 
     fn scan(&self, range: KeyRange, direction: Direction) -> Scan<'_> {

@@ -23,6 +23,16 @@ pub struct ReadOutcome {
     pub expired: Vec<Bytes>,
 }
 
+impl ReadOutcome {
+    /// Adds what a further read of the same database has found out.
+    pub fn add(&mut self, other: Self) {
+        self.hits += other.hits;
+        self.misses += other.misses;
+        let room = EXPIRED_NOTED_MAX.saturating_sub(self.expired.len());
+        self.expired.extend(other.expired.into_iter().take(room));
+    }
+}
+
 /// A Redis database in a consistent view. Expired keys are not seen.
 pub struct View<'a> {
     pub(super) read: &'a dyn Read,

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::Result;
+use super::{Found, Result};
 
 /// How far a read may go to find a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +36,15 @@ pub type Scan<'a> = Box<dyn Iterator<Item = Result<Pair>> + 'a>;
 
 /// A consistent view of the store: a snapshot, or a transaction on the writer (which also sees
 /// its own uncommitted changes).
-pub trait Read {
+pub trait Read: Sync {
     /// The value of `key` in this view.
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        Ok(self.newest(key)?.and_then(|found| found.value))
+    }
+
+    /// The newest version of `key` in this view, which may be a tombstone: compaction may have
+    /// dropped that, so `None` is no proof that the key was never there.
+    fn newest(&self, key: &[u8]) -> Result<Option<Found>>;
 
     /// Walks the keys of `range`. Deleted keys are not seen.
     fn scan(&self, range: KeyRange, direction: Direction) -> Scan<'_>;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::tree::{Published, Steps, Tree, ViewOptions};
-use super::{Direction, KeyRange, Read, ReadMode, Result, Scan, SeqNo};
+use super::{Direction, Found, KeyRange, Read, ReadMode, Result, Scan, SeqNo};
 
 /// A consistent view of the store. It pins the memtables and tables that it reads, so whatever
 /// happens later it shows the same. `Clone` is one `Arc` clone; a clone has a budget of resident
@@ -50,7 +50,7 @@ impl Clone for Snapshot {
 }
 
 impl Read for Snapshot {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+    fn newest(&self, key: &[u8]) -> Result<Option<Found>> {
         self.published.tree.get(key, self.published.seq, self.mode)
     }
 
@@ -87,7 +87,7 @@ impl Head {
 }
 
 impl Read for Head {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+    fn newest(&self, key: &[u8]) -> Result<Option<Found>> {
         self.tree.get(key, SeqNo::MAX, self.mode)
     }
 

@@ -9,8 +9,8 @@ use super::memtable::Memtable;
 use super::rows::{Lookup, Rows};
 use super::version::{Version, meets};
 use super::{
-    Direction, Error, KeyRange, LevelIter, MergeIter, ReadMode, Record, RecordIter, Result, Scan,
-    ScanOptions, SeqNo, VisibleIter,
+    Direction, Error, Found, KeyRange, LevelIter, MergeIter, ReadMode, Record, RecordIter, Result,
+    Scan, ScanOptions, SeqNo, VisibleIter,
 };
 
 /// Where all records are. Immutable but for the active memtable, which only grows, by records
@@ -73,10 +73,10 @@ pub(super) struct ViewOptions<'a> {
 }
 
 impl Tree {
-    /// The value of `key` in a view at `seq`.
-    pub(super) fn get(&self, key: &[u8], seq: SeqNo, mode: ReadMode) -> Result<Option<Bytes>> {
+    /// The newest version of `key` in a view at `seq`.
+    pub(super) fn get(&self, key: &[u8], seq: SeqNo, mode: ReadMode) -> Result<Option<Found>> {
         match self.rows.get(key, seq) {
-            Lookup::Found(found) => return Ok(found.value),
+            Lookup::Found(found) => return Ok(Some(found)),
             Lookup::InTables if self.rows.flushes() == self.flushes => {}
             // A key without a row is in none of the memtables that wait for their flush.
             Lookup::InTables => return self.get_in_order(key, seq, mode, Memtable::is_flushed),
@@ -84,10 +84,10 @@ impl Tree {
         }
         let Some(found) = self.version.get(key, mode)? else { return Ok(None) };
         self.rows.keep(key, &found, self.flushes);
-        Ok(found.value)
+        Ok(Some(found))
     }
 
-    /// The value of `key`, newest source first: the first that knows the key decides. Looks at the
+    /// The newest version of `key`, newest source first: the first that knows the key decides. Looks at the
     /// memtables that `may_know` it.
     fn get_in_order(
         &self,
@@ -95,15 +95,15 @@ impl Tree {
         seq: SeqNo,
         mode: ReadMode,
         may_know: impl Fn(&Memtable) -> bool,
-    ) -> Result<Option<Bytes>> {
+    ) -> Result<Option<Found>> {
         let memtables = self.sealed.iter().map(|sealed| &*sealed.memtable);
         let memtables = std::iter::once(&*self.active).chain(memtables);
         for memtable in memtables.filter(|memtable| may_know(memtable)) {
             if let Some(found) = memtable.get(key, seq, mode)? {
-                return Ok(found.value);
+                return Ok(Some(found));
             }
         }
-        Ok(self.version.get(key, mode)?.and_then(|found| found.value))
+        self.version.get(key, mode)
     }
 
     /// Walks what a view sees of `range`.

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use crate::commands::program::Gathered;
 use crate::commands::table::Command;
 use crate::commands::{CommandResult, Error, Flags, ServerState, Session};
 use crate::data::{EditOutcome, ReadOutcome};
@@ -16,10 +17,9 @@ pub(crate) fn ran(
     session: &Session,
     command: &Command,
     words: &[Bytes],
-    result: &CommandResult,
+    failed: bool,
     elapsed_ns: u64,
 ) {
-    let failed = matches!(result, Err(_) | Ok(Reply::Error(_)));
     state.metrics.commands_processed.add(1);
     if let Some(stats) = state.metrics.command(command.id) {
         stats.ran(elapsed_ns, failed);
@@ -27,9 +27,7 @@ pub(crate) fn ran(
     session.client.last_command.store(command.id, Ordering::Relaxed);
     let settings = state.config.load();
     let elapsed_us = elapsed_ns / 1000;
-    let slower_than = settings.slowlog_log_slower_than;
-    let slow = u64::try_from(slower_than).is_ok_and(|limit_us| elapsed_us >= limit_us);
-    if slow && !command.flags.has(Flags::SKIP_SLOWLOG) {
+    if state.is_slow(elapsed_ns) && !command.flags.has(Flags::SKIP_SLOWLOG) {
         let names = session.client.names();
         state.slowlog.push(
             usize::try_from(settings.slowlog_max_len).unwrap_or(usize::MAX),
@@ -46,6 +44,28 @@ pub(crate) fn ran(
         let event = if command.flags.has(Flags::FAST) { "fast-command" } else { "command" };
         state.latency.record(event, state.clock.unix_ms() / 1000, elapsed_ms);
     }
+}
+
+/// Counts the calls of a program, and what they have found out.
+pub(crate) fn gathered(state: &ServerState, session: &Session, gathered: &Gathered) {
+    for call in &gathered.ran {
+        let words = call.words.as_deref().unwrap_or_default();
+        ran(state, session, call.command, words, call.error.is_some(), call.elapsed_ns);
+        if let Some(text) = &call.error {
+            state.metrics.error(text);
+        }
+    }
+    for command in &gathered.rejected {
+        rejected(state, Some(command));
+    }
+    for (_, outcome) in &gathered.reads {
+        read(state, outcome);
+    }
+}
+
+/// Whether a call has failed.
+pub(crate) fn has_failed(result: &CommandResult) -> bool {
+    matches!(result, Err(_) | Ok(Reply::Error(_)))
 }
 
 /// Counts a call that did not pass the gates.

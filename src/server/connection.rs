@@ -143,6 +143,9 @@ async fn turn(
     if outcome == Outcome::Close {
         return Ok(Flow::End);
     }
+    if exceeds_query_limit(dispatcher, decoder.held_bytes(input.len())) {
+        return Ok(Flow::End);
+    }
     if input.is_empty() {
         account_held(dispatcher, 0, 0);
         buffers::put(Buffers { input, output });
@@ -150,13 +153,20 @@ async fn turn(
     }
     let held = decoder.held_bytes(input.len());
     account_held(dispatcher, held, held.max(input.capacity()));
-    if held as u64 > dispatcher.state.config.load().client_query_buffer_limit {
-        dispatcher.state.metrics.query_limit_disconnections.add(1);
-        tracing::warn!(client = dispatcher.session.client.id, "client-query-buffer-limit reached");
-        return Ok(Flow::End);
-    }
     buffers::put(Buffers { input: BytesMut::new(), output });
     Ok(Flow::Unfinished(Box::new(Unfinished { decoder, input })))
+}
+
+/// Whether a client holds more than it may: of requests that have arrived in part, and of calls that
+/// wait for `EXEC`.
+fn exceeds_query_limit(dispatcher: &Dispatcher, held: usize) -> bool {
+    let held = held + dispatcher.session.queued_bytes();
+    let exceeds = held as u64 > dispatcher.state.config.load().client_query_buffer_limit;
+    if exceeds {
+        dispatcher.state.metrics.query_limit_disconnections.add(1);
+        tracing::warn!(client = dispatcher.session.client.id, "client-query-buffer-limit reached");
+    }
+    exceeds
 }
 
 /// Whether the conversation goes on.

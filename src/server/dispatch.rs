@@ -18,14 +18,15 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::account;
-use super::gates::{self, Refusal};
 use super::group::{Call, Done, Group};
 use super::message::Message;
 use super::output::{Full, Output};
+use crate::commands::gates::{self, Refusal};
 use crate::commands::table::Command;
+use crate::commands::transaction;
 use crate::commands::{CommandResult, Error, Flags, Run, ServerState, Session};
 use crate::data::{self, Edit, ReadOutcome, View};
-use crate::engine::{self, Engine, ReadMode, Snapshot};
+use crate::engine::{self, ReadMode, Snapshot};
 use crate::protocol::{Reply, ReplyEncoder, Request, Version};
 
 /// Times that a group is warmed before the writer itself may wait on the disk for it.
@@ -39,8 +40,6 @@ const ITEMS_MAX: usize = 64;
 /// Keys from which on it is worth to prefetch them, and about how many at a time.
 const PREFETCHED_MIN: usize = 4;
 const PREFETCHED_MAX: usize = 64;
-/// Pace at which a command looks whether the data directory is open again.
-const REOPEN_POLL: Duration = Duration::from_millis(1);
 
 /// What the dispatcher needs of its connection.
 pub(crate) struct Dispatcher {
@@ -70,13 +69,10 @@ impl Dispatcher {
             }
             let waiting = pipeline.len();
             let Some(request) = pipeline.pop_front() else { break };
-            match gates::pass(&self.state, &self.session, &request) {
-                Err(Refusal { error, command }) => {
-                    account::rejected(&self.state, command);
-                    self.reply(output, Err(error));
-                }
+            match gates::pass(&self.state, &self.session, &request.args) {
+                Err(refusal) => self.refuse(refusal, output),
                 Ok(command) => {
-                    if command.flags.has(Flags::BLOCKING) {
+                    if command.flags.has(Flags::BLOCKING) && self.session.queue.is_none() {
                         // What was answered so far must not wait with it.
                         output.flush().await.map_err(|full| self.dropped(full))?;
                     }
@@ -149,13 +145,12 @@ impl Dispatcher {
         pipeline: &mut VecDeque<Request>,
         output: &mut Output,
     ) -> std::io::Result<()> {
-        if self.state.pause.is_set() && !command.flags.has(Flags::ADMIN) {
-            let (pause, clock) = (&self.state.pause, &*self.state.clock);
-            let may_write = may_write(command);
-            if pause.holds(clock, may_write) {
-                self.last_ended_ns = None;
-                self.session.client.paused_for(pause.wait(clock, may_write)).await;
-            }
+        if !command.flags.has(Flags::ADMIN) {
+            self.await_pause(may_write(command)).await;
+        }
+        if self.session.queue.is_some() && !command.flags.has(Flags::NOT_QUEUED) {
+            self.queue(command, &request, output);
+            return Ok(());
         }
         let client = &self.session.client;
         client.last_command.store(command.id, Ordering::Relaxed);
@@ -180,12 +175,49 @@ impl Dispatcher {
                 let result = handler(&mut self.session, &self.state, &call.request.args).await;
                 self.done(&call, result, started_ns, output);
             }
+            Run::Program(handler) => self.program(call, handler, output).await?,
             Run::Container => {
                 self.reply(output, Err(Error::WrongArity(command.full_name)));
             }
         }
         self.session.client.argv_bytes.store(0, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Answers a request that did not pass the gates.
+    fn refuse(&mut self, Refusal { error, command }: Refusal, output: &mut Output) {
+        account::rejected(&self.state, command);
+        let ends_queue = |command: &Command| {
+            command.flags.has(Flags::NOT_QUEUED) && matches!(command.spec.run, Run::Program(_))
+        };
+        let result = if command.is_some_and(ends_queue) {
+            self.session.discard();
+            Err(transaction::aborted(&error))
+        } else {
+            if let Some(queue) = &mut self.session.queue {
+                queue.fail();
+            }
+            Err(error)
+        };
+        self.reply(output, result);
+    }
+
+    /// Puts a call off until `EXEC`.
+    fn queue(&mut self, command: &'static Command, request: &Request, output: &mut Output) {
+        if let Some(queue) = &mut self.session.queue {
+            queue.push(command, &request.args);
+        }
+        self.session.tell_queued();
+        self.reply(output, Ok(Reply::Simple("QUEUED".into())));
+    }
+
+    /// Waits while `CLIENT PAUSE` holds back what is to run.
+    pub(super) async fn await_pause(&mut self, may_write: bool) {
+        let (pause, clock) = (&self.state.pause, &*self.state.clock);
+        if pause.is_set() && pause.holds(clock, may_write) {
+            self.last_ended_ns = None;
+            self.session.client.paused_for(pause.wait(clock, may_write)).await;
+        }
     }
 
     /// Takes the writes and cheap reads that follow `first` off the pipeline.
@@ -195,7 +227,7 @@ impl Dispatcher {
         group.push(first);
         while group.has_room() {
             let Some(next) = pipeline.front() else { break };
-            let Ok(command) = gates::pass(&self.state, &self.session, next) else { break };
+            let Ok(command) = gates::pass(&self.state, &self.session, &next.args) else { break };
             let joins = match command.spec.run {
                 Run::Write(_) => true,
                 Run::Read(_) => !is_heavy(command, next),
@@ -203,6 +235,7 @@ impl Dispatcher {
                 | Run::ReadOrBlock(..)
                 | Run::Session(_)
                 | Run::Server(_)
+                | Run::Program(_)
                 | Run::Container => false,
             };
             if !joins || self.state.pause.is_set() {
@@ -296,7 +329,7 @@ impl Dispatcher {
         let last_ended_ns = self.last_ended_ns.take();
         let started_ns = last_ended_ns.unwrap_or_else(|| self.state.clock.monotonic_ns());
         let (db, no_touch) = (self.session.db, self.session.no_touch);
-        let snapshot = self.engine().await.snapshot(ReadMode::Resident);
+        let snapshot = self.state.opened_engine().await.snapshot(ReadMode::Resident);
         let mut ran = None;
         if !is_heavy(call.command, &call.request) {
             let (result, outcome) = run_read(&self.state, &snapshot, db, no_touch, &call);
@@ -326,7 +359,7 @@ impl Dispatcher {
         };
         account::read(&self.state, &outcome);
         if !outcome.expired.is_empty() {
-            self.reap(outcome).await;
+            self.reap(db, outcome).await;
         }
         if matches!(result, Err(Error::NothingYet)) {
             return self.block(call, output).await;
@@ -334,30 +367,26 @@ impl Dispatcher {
         self.done(&call, result, started_ns, output);
     }
 
-    /// The engine; waits while `DEBUG RELOAD` opens it again.
-    async fn engine(&self) -> Arc<Engine> {
-        loop {
-            if let Ok(engine) = self.state.engine() {
-                return engine;
-            }
-            tokio::time::sleep(REOPEN_POLL).await;
-        }
-    }
-
     /// Has the expired keys that a read has met deleted, as Redis does on access. Waits a moment, so
     /// that the client's next command does not count them; not while the writer is behind.
-    async fn reap(&self, outcome: ReadOutcome) {
+    pub(super) async fn reap(&self, db: u16, outcome: ReadOutcome) {
         if self.state.pause.is_set() {
             return;
         }
         let (answer, answered) = oneshot::channel();
-        let message = Message::Reap { db: self.session.db, outcome, answer };
+        let message = Message::Reap { db, outcome, answer };
         if self.writer.try_send(message).is_ok() {
             drop(tokio::time::timeout(REAP_PATIENCE, answered).await);
         }
     }
 
-    fn done(&mut self, call: &Call, result: CommandResult, started_ns: u64, output: &mut Output) {
+    pub(super) fn done(
+        &mut self,
+        call: &Call,
+        result: CommandResult,
+        started_ns: u64,
+        output: &mut Output,
+    ) {
         let ended_ns = self.state.clock.monotonic_ns();
         let elapsed_ns = ended_ns - started_ns;
         self.last_ended_ns = Some(ended_ns);
@@ -372,7 +401,8 @@ impl Dispatcher {
         output: &mut Output,
     ) {
         let words = &call.request.args;
-        account::ran(&self.state, &self.session, call.command, words, &result, elapsed_ns);
+        let failed = account::has_failed(&result);
+        account::ran(&self.state, &self.session, call.command, words, failed, elapsed_ns);
         self.reply(output, result);
     }
 
@@ -394,7 +424,7 @@ fn push_keys<'r>(request: &'r Request, keys: &mut SmallVec<[&'r [u8]; PREFETCHED
         // Where it is no key nothing is found.
         keys.extend(words.get(1).map(|word| &word[..]));
     } else if words.len() <= 2 * PREFETCHED_MAX
-        && let Ok(command) = gates::known(request)
+        && let Ok(command) = gates::known(&request.args)
         && let Some(found) = command.keys_of(words)
     {
         keys.extend(found.iter().filter_map(|(number, _)| words.get(*number)).map(|key| &key[..]));

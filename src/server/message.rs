@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::blocking::{Asked, Waits};
 use super::group::{self, Group};
+use super::program::Running;
 use crate::commands::{Done, Error};
 use crate::data::{ExpiryMarks, ReadOutcome};
 use crate::engine::{self, ReadMode};
@@ -29,6 +30,8 @@ pub(crate) enum Message {
         /// Told when it is done.
         done: oneshot::Sender<group::Done>,
     },
+    /// Run a program.
+    Program(Box<Running>, oneshot::Sender<Box<Running>>),
     /// Delete what has expired by now, at most `limit` keys; answers whether more has.
     Expire {
         /// At most so many keys.
@@ -62,6 +65,7 @@ pub(crate) enum Expired {
 /// Who waits for the open batch, or for the one under way.
 pub(super) enum Waiting {
     Group(Box<Group>, oneshot::Sender<Box<Group>>),
+    Program(Box<Running>, oneshot::Sender<Box<Running>>),
     Call(group::Done, oneshot::Sender<group::Done>),
     Expire(Expired, oneshot::Sender<Expired>),
     Reap(oneshot::Sender<()>),
@@ -77,6 +81,12 @@ impl Waiting {
                     group.fail(&Error::Engine(error.clone()));
                 }
                 drop(to.send(group));
+            }
+            Self::Program(mut running, to) => {
+                if let Err(error) = result {
+                    running.fail(&Error::Engine(error.clone()));
+                }
+                drop(to.send(running));
             }
             Self::Call(mut done, to) => {
                 if let Err(error) = result {

@@ -137,7 +137,7 @@ impl WriterTask {
                 self.serve(ready);
                 self.done(result, started_ns, done);
             }
-            Tried::Nothing(Wait { keys, kind, timeout_ms, on_timeout, again }, ready) => {
+            Tried::Nothing(Wait { keys, kind, timeout_ms, on_timeout, again, .. }, ready) => {
                 if waits.send(Waits { timeout_ms, on_timeout }).is_ok() {
                     self.waiters.add(Waiter { asked, keys, kind, words: again, done });
                     self.tell_awaited();

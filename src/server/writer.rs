@@ -91,7 +91,7 @@ pub(crate) struct WriterTask {
     completions: mpsc::Receiver<Completion>,
     open: Vec<Waiting>,
     /// Whether the open batch drops a keyspace.
-    drops: bool,
+    pub(super) drops: bool,
     under_way: Option<UnderWay>,
     sync_under_way: Option<SyncUnderWay>,
     /// Who waits for the sync behind the one under way.
@@ -233,6 +233,7 @@ impl WriterTask {
             Message::Blocking { asked, mode, waits, done } => {
                 self.run_blocking(asked, mode, waits, done);
             }
+            Message::Program(running, answer) => self.run_program(running, answer),
             Message::Expire { limit, answer } => {
                 let expired = self.expire(limit);
                 self.answer_later(Waiting::Expire(expired, answer));
@@ -630,7 +631,7 @@ pub(crate) fn run_in(edit: &mut Edit<'_>, call: &super::group::Call) -> Result<R
         Run::Blocking(handler) | Run::ReadOrBlock(_, handler) => {
             handler(edit, &mut args).map(|_| Reply::Null)
         }
-        Run::Session(_) | Run::Server(_) | Run::Container => {
+        Run::Session(_) | Run::Server(_) | Run::Program(_) | Run::Container => {
             unreachable!("only reads and writes are sent to the writer")
         }
     }

@@ -30,7 +30,11 @@ impl ClientFlag {
     /// `CLIENT NO-TOUCH ON` (`T`).
     pub const NO_TOUCH: Self = Self(1 << 5);
 
+    /// Queues calls since `MULTI` (`x`).
+    pub const QUEUES: Self = Self(1 << 7);
+
     const LETTERS: &'static [(Self, char)] = &[
+        (Self::QUEUES, 'x'),
         (Self::BLOCKED, 'b'),
         (Self::PAUSED, 'b'),
         (Self::CLOSE_AFTER_REPLY, 'c'),
@@ -103,6 +107,12 @@ pub struct Client {
     pub argv_bytes: AtomicUsize,
     /// Bytes of replies that wait for the socket.
     pub output_bytes: AtomicUsize,
+    /// Calls that are queued since `MULTI`.
+    pub queued_calls: AtomicUsize,
+    /// Keys that are watched.
+    pub watched_keys: AtomicUsize,
+    /// Bytes of what is queued and watched.
+    pub queued_bytes: AtomicUsize,
     /// Bytes received since it connected.
     pub net_in_bytes: AtomicU64,
     /// Bytes sent since it connected.
@@ -141,6 +151,9 @@ impl Client {
             query_capacity: AtomicUsize::new(0),
             argv_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
+            queued_calls: AtomicUsize::new(0),
+            watched_keys: AtomicUsize::new(0),
+            queued_bytes: AtomicUsize::new(0),
             net_in_bytes: AtomicU64::new(0),
             net_out_bytes: AtomicU64::new(0),
             flags: AtomicU32::new(if unix { ClientFlag::UNIX.0 } else { 0 }),

@@ -34,12 +34,12 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .group(Group::Connection)
         .deprecated("7.2.0", "just closing the connection")
         .summary("Closes the connection.")
-        .flags(BEFORE_AUTH),
+        .flags(BEFORE_AUTH.or(Flags::NOT_QUEUED)),
     CommandSpec::new("reset", Arity::Exactly(1), Run::Session(reset))
         .group(Group::Connection)
         .since("6.2.0")
         .summary("Brings the connection back to the state of a new one.")
-        .flags(BEFORE_AUTH),
+        .flags(BEFORE_AUTH.or(Flags::NOT_QUEUED)),
     CommandSpec::new("select", Arity::Exactly(2), Run::Session(select))
         .group(Group::Connection)
         .summary("Selects the database of the connection.")
@@ -92,6 +92,7 @@ fn quit(session: &mut Session, _: &ServerState, _: &mut Args<'_>) -> CommandResu
 }
 
 fn reset(session: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandResult {
+    session.discard();
     session.select(0);
     session.speak(Version::Resp2);
     session.authenticated = state.config.load().requirepass.is_empty();

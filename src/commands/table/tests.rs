@@ -55,6 +55,8 @@ fn lookup_finds_by_any_case() {
 /// take instead, as (command, fact), with the reason.
 const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("client|kill", "arguments", "no type `primary`; MAXAGE is of 7.4"),
+    ("multi", "flags", "`no_multi` is Valkey's: in Redis a nested one does not abort"),
+    ("watch", "flags", "as of MULTI"),
     ("bgsave", "arguments", "CANCEL is Valkey's"),
     ("bitcount", "arguments", "a start without an end is Valkey's"),
     ("zscan", "arguments", "the facts name NOSCORES, which Redis 7.4 does not have"),

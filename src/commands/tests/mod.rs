@@ -21,6 +21,8 @@ mod stream_groups;
 mod stream_model;
 mod streams;
 mod strings;
+mod transactions;
+mod watch_model;
 mod zset_model;
 mod zsets;
 

@@ -8,7 +8,7 @@ mod writes;
 
 use self::writes::Write;
 use super::snapshot::{Head, range_is_empty};
-use super::{Direction, KeyRange, Pair, Read, Result, Scan, SeqNo};
+use super::{Direction, Found, KeyRange, Pair, Read, Result, Scan, SeqNo};
 
 /// What a transaction does when it is committed.
 #[derive(Debug, Default)]
@@ -83,6 +83,20 @@ impl<'a> Txn<'a> {
         self.changes.root = Some(root);
     }
 
+    /// Takes over what an inner transaction, one on top of this, has changed.
+    pub fn absorb(&mut self, changes: Changes) {
+        if self.changes.writes.is_empty() {
+            self.changes.writes = changes.writes;
+        } else {
+            for (key, value) in changes.writes {
+                self.changes.writes.set(key, value);
+            }
+        }
+        if changes.root.is_some() {
+            self.changes.root = changes.root;
+        }
+    }
+
     /// Whether nothing was changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -103,10 +117,10 @@ impl std::fmt::Debug for Txn<'_> {
 }
 
 impl Read for Txn<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+    fn newest(&self, key: &[u8]) -> Result<Option<Found>> {
         match self.changes.writes.get(key) {
-            Some(change) => Ok(change.cloned()),
-            None => self.base.view().get(key),
+            Some(value) => Ok(Some(Found { seq: self.seq, value: value.cloned() })),
+            None => self.base.view().newest(key),
         }
     }
 

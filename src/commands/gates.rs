@@ -1,0 +1,149 @@
+//! What a request must pass before it runs: one ordered list, each gate reading a flag.
+
+use bytes::Bytes;
+
+use super::table::{self, Command, Lookup};
+use super::{Error, Flags, Run, ServerState, Session};
+
+/// Bytes of a word that an error text repeats, and of all arguments together, as in Redis.
+const SHOWN_BYTES_MAX: usize = 128;
+
+/// A refusal, and the command that it is counted for.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) error: Error,
+    pub(crate) command: Option<&'static Command>,
+}
+
+/// Passes the call of these words through all gates, in Redis's order: known, arity, authenticated,
+/// allowed in a transaction, writable.
+pub(crate) fn pass(
+    state: &ServerState,
+    session: &Session,
+    words: &[Bytes],
+) -> Result<&'static Command, Refusal> {
+    let command = known(words).map_err(|error| Refusal { error, command: None })?;
+    let refuse = |error| Refusal { error, command: Some(command) };
+    arity(command, words).map_err(refuse)?;
+    authenticated(session, command).map_err(refuse)?;
+    queueable(session, command).map_err(refuse)?;
+    write_possible(state, command).map_err(refuse)?;
+    Ok(command)
+}
+
+/// Passes a call that a script makes: known, arity, allowed in scripts, allowed in this one
+/// (`may_write`), writable.
+pub(crate) fn pass_in_script(
+    state: &ServerState,
+    words: &[Bytes],
+    may_write: bool,
+) -> Result<&'static Command, Refusal> {
+    let text = |text: &str| Error::Text(format!("ERR {text}"));
+    let unknown =
+        |_| Refusal { error: text("Unknown Redis command called from script"), command: None };
+    let command = known(words).map_err(unknown)?;
+    let refuse = |error| Refusal { error, command: Some(command) };
+    arity(command, words)
+        .map_err(|_| refuse(text("Wrong number of args calling Redis command from script")))?;
+    if command.flags.has(Flags::NOSCRIPT) || !command.spec.run.fits_programs() {
+        return Err(refuse(text("This Redis command is not allowed from script")));
+    }
+    if command.flags.has(Flags::WRITE) && !may_write {
+        return Err(refuse(text("Write commands are not allowed from read-only scripts.")));
+    }
+    write_possible(state, command).map_err(refuse)?;
+    Ok(command)
+}
+
+/// The command that these words name.
+pub(crate) fn known(words: &[Bytes]) -> Result<&'static Command, Error> {
+    let name: &[u8] = words.first().map(AsRef::as_ref).unwrap_or_default();
+    match table::lookup(name, words.get(1).map(AsRef::as_ref)) {
+        Lookup::Found(command) => Ok(command),
+        Lookup::Unknown => Err(unknown_command(words)),
+        Lookup::UnknownSubcommand(parent) => Err(unknown_subcommand(parent, words)),
+    }
+}
+
+fn arity(command: &Command, words: &[Bytes]) -> Result<(), Error> {
+    let has_handler = !matches!(command.spec.run, Run::Container);
+    if has_handler && command.accepts(words.len()) {
+        Ok(())
+    } else {
+        Err(Error::WrongArity(command.full_name))
+    }
+}
+
+fn authenticated(session: &Session, command: &Command) -> Result<(), Error> {
+    if session.authenticated || command.flags.has(Flags::NO_AUTH) {
+        Ok(())
+    } else {
+        Err(Error::NotAuthenticated)
+    }
+}
+
+fn queueable(session: &Session, command: &Command) -> Result<(), Error> {
+    if session.queue.is_some() && command.flags.has(Flags::NO_MULTI) {
+        return Err(Error::Text("ERR Command not allowed inside a transaction".to_owned()));
+    }
+    Ok(())
+}
+
+/// After a failed write of the log, or on a full disk, only reads go on; told here, so that no write
+/// waits for it.
+fn write_possible(state: &ServerState, command: &Command) -> Result<(), Error> {
+    if command.flags.has(Flags::WRITE) { writable(state) } else { Ok(()) }
+}
+
+/// Whether writes are taken.
+pub(super) fn writable(state: &ServerState) -> Result<(), Error> {
+    // While the directory is opened again the writer tells.
+    let Ok(engine) = state.engine() else { return Ok(()) };
+    engine.check_writable().map_err(Error::Engine)
+}
+
+fn unknown_command(words: &[Bytes]) -> Error {
+    let mut words = words.iter();
+    let name = shown_name(words.next());
+    let mut args = String::new();
+    for word in words {
+        if args.len() >= SHOWN_BYTES_MAX {
+            break;
+        }
+        let room = SHOWN_BYTES_MAX - args.len();
+        args.push_str(&format!("'{}' ", shown(word, room)));
+    }
+    Error::UnknownCommand { name, args }
+}
+
+fn unknown_subcommand(parent: &Command, words: &[Bytes]) -> Error {
+    let name = shown_name(words.get(1));
+    Error::UnknownSubcommand { container: parent.spec.name.to_uppercase(), name }
+}
+
+fn shown_name(word: Option<&Bytes>) -> String {
+    word.map_or_else(String::new, |word| shown(word, SHOWN_BYTES_MAX))
+}
+
+/// At most `room` bytes of `word`, up to its first NUL byte: Redis prints words as texts of C.
+fn shown(word: &[u8], room: usize) -> String {
+    let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(word.get(..room).unwrap_or(word)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_names_are_repeated_up_to_a_nul_byte() {
+        let words = |words: &[&'static [u8]]| -> Vec<Bytes> {
+            words.iter().map(|word| Bytes::from_static(word)).collect()
+        };
+        let refusal = known(&words(&[b"no\0such", b"a\0b", b"c"])).expect_err("unknown");
+        let text = "ERR unknown command 'no', with args beginning with: 'a' 'c' ";
+        assert_eq!(refusal.to_string(), text);
+        let refusal = known(&words(&[b"config", b"no\0such"])).expect_err("unknown");
+        assert_eq!(refusal.to_string(), "ERR unknown subcommand 'no'. Try CONFIG HELP.");
+    }
+}

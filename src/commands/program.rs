@@ -1,0 +1,443 @@
+//! Several calls as one: what `EXEC` and scripts share.
+//!
+//! A [`Program`] makes calls through [`Calls`], over one transaction of the writer or, where it only
+//! reads, over one view. Each call is a transaction of its own on top of that: what a failing call
+//! has changed is dropped, what the others have changed becomes one transaction of the engine.
+//!
+//! A run may meet something that would wait on the disk. Then all of it is dropped, what it needs is
+//! read in a dry run elsewhere, and it runs again. So nothing a run does may have an effect outside of
+//! its `Calls` before its end; what cannot be taken back waits for the run that cannot be stopped.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::gates::{self, Refusal};
+use super::table::Command;
+use super::{
+    Args, Attempt, CommandResult, Error, Flags, ProgramHandler, Run, ServerState, Session,
+};
+use crate::data::{Context, Edit, EditOutcome, ReadOutcome, Ready, View};
+use crate::engine::{self, Changes, Read, Txn, Writer};
+use crate::protocol::{Reply, Version};
+
+/// Several calls that run as one.
+pub trait Program: Send {
+    /// Makes the calls, and answers the reply of all. May be run several times, with all changes
+    /// undone between: it must start from the beginning then.
+    fn run(&mut self, calls: &mut Calls<'_>) -> CommandResult;
+
+    /// Whether it may change data; what may not runs over a view and never goes to the writer.
+    fn may_write(&self) -> bool;
+
+    /// Whether `CLIENT PAUSE WRITE` holds it back.
+    fn is_held_by_pause(&self) -> bool {
+        self.may_write()
+    }
+
+    /// Whether it takes so long that others must not wait for it, where it only reads.
+    fn is_heavy(&self) -> bool {
+        false
+    }
+
+    /// Whether what its calls do to the session (`SELECT`, `CLIENT REPLY`) stays behind it.
+    fn keeps_session(&self) -> bool {
+        false
+    }
+
+    /// A call that no transaction can make, because it is asynchronous. What ran so far is committed
+    /// by then; the program runs on behind it, in a further transaction, once it has got the
+    /// reply through [`Program::resume`].
+    fn outside(&mut self) -> Option<(&'static Command, Vec<Bytes>)> {
+        None
+    }
+
+    /// Takes the reply of the call of [`Program::outside`].
+    fn resume(&mut self, _reply: Reply) {}
+}
+
+/// How a run may go about what it cannot take back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// It ends where a read would wait on the disk, and runs again later.
+    Resident,
+    /// It waits for every read; its end is final.
+    Final,
+    /// It waits for every read, and nothing comes of it.
+    Dry,
+}
+
+/// Why a run has to be made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// A read would have waited on the disk.
+    WouldBlock,
+    /// A call cannot be taken back: it waits for the run that is final.
+    NeedsFinal,
+}
+
+/// A message that a call has published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Where.
+    pub channel: Bytes,
+    /// What.
+    pub message: Bytes,
+    /// Whether the channel is one of `SPUBLISH`.
+    pub sharded: bool,
+}
+
+/// A call that ran, for the statistics.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) command: &'static Command,
+    pub(crate) elapsed_ns: u64,
+    /// The text of its error.
+    pub(crate) error: Option<Box<str>>,
+    /// Its words, where it was slow.
+    pub(crate) words: Option<Box<[Bytes]>>,
+}
+
+/// What a run has gathered beside its changes. It takes effect when these are committed.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    /// What the calls have done, in sum.
+    pub(crate) edit: EditOutcome,
+    /// The places that others may wait for.
+    pub(crate) ready: Vec<Ready>,
+    /// The calls, in order.
+    pub(crate) ran: Vec<Ran>,
+    /// Refused calls; they are counted as rejected.
+    pub(crate) rejected: Vec<&'static Command>,
+    /// What was published, in order.
+    pub(crate) published: Vec<Published>,
+    /// What a view has found out, by database.
+    pub(crate) reads: Vec<(u16, ReadOutcome)>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) changes: Changes,
+    pub(crate) gathered: Gathered,
+    pub(crate) session: Session,
+    /// Why it has to be made again; then nothing of the above counts.
+    pub(crate) stopped: Option<Stopped>,
+}
+
+/// What the calls stand on.
+enum Ground<'a> {
+    /// A transaction.
+    Txn(Txn<'a>),
+    /// A view; every change is refused.
+    View(&'a dyn Read),
+}
+
+/// What a program makes its calls through.
+pub struct Calls<'a> {
+    state: Arc<ServerState>,
+    ground: Ground<'a>,
+    pace: Pace,
+    session: Session,
+    now_ms: u64,
+    /// Whether to note what others may wait for.
+    notes_ready: bool,
+    stopped: Option<Stopped>,
+    gathered: Gathered,
+}
+
+impl<'a> Calls<'a> {
+    /// Calls over a transaction. `session` is [`Session::for_program`] of who runs it; `notes_ready`
+    /// asks for what others may wait for.
+    pub(crate) fn over_txn(
+        state: &Arc<ServerState>,
+        txn: Txn<'a>,
+        session: Session,
+        pace: Pace,
+        notes_ready: bool,
+    ) -> Self {
+        Self::new(state, Ground::Txn(txn), session, pace, notes_ready)
+    }
+
+    /// Calls over a view, none of which changes anything.
+    pub(crate) fn over_view(
+        state: &Arc<ServerState>,
+        view: &'a dyn Read,
+        session: Session,
+        pace: Pace,
+    ) -> Self {
+        Self::new(state, Ground::View(view), session, pace, false)
+    }
+
+    fn new(
+        state: &Arc<ServerState>,
+        ground: Ground<'a>,
+        session: Session,
+        pace: Pace,
+        notes_ready: bool,
+    ) -> Self {
+        Self {
+            now_ms: state.clock.unix_ms(),
+            state: Arc::clone(state),
+            ground,
+            pace,
+            session,
+            notes_ready,
+            stopped: None,
+            gathered: Gathered::default(),
+        }
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn state(&self) -> &Arc<ServerState> {
+        &self.state
+    }
+
+    /// Who calls: the selected database, the protocol version. Ends with the run unless the program
+    /// keeps it.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// The selected database.
+    #[must_use]
+    pub fn db(&self) -> u16 {
+        self.session.db
+    }
+
+    /// The protocol version that the calls answer in.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.session.version
+    }
+
+    /// The time of all calls, in Unix milliseconds.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Whether the run has to be made again. Every further call fails at once; the program should
+    /// come to its end.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.is_some()
+    }
+
+    /// Whether nothing comes of this run.
+    #[must_use]
+    pub fn is_dry(&self) -> bool {
+        self.pace == Pace::Dry
+    }
+
+    /// Whether anything was changed so far.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        matches!(&self.ground, Ground::Txn(txn) if !txn.is_empty())
+    }
+
+    /// The messages that calls have published so far; they are sent when the run is committed.
+    pub fn published(&mut self) -> &mut Vec<Published> {
+        self.session.published.get_or_insert_default()
+    }
+
+    /// Reads from what the calls stand on.
+    ///
+    /// # Errors
+    /// As the read; where that would wait on the disk the run ends.
+    pub fn look<T>(
+        &mut self,
+        read: impl FnOnce(&dyn Read) -> engine::Result<T>,
+    ) -> Result<T, Error> {
+        let found = match &self.ground {
+            Ground::Txn(txn) => read(txn),
+            Ground::View(view) => read(*view),
+        };
+        found.map_err(|error| self.noted(Error::Engine(error)))
+    }
+
+    /// The command of a call that a script makes, where that is allowed; a refusal is counted.
+    ///
+    /// # Errors
+    /// With Redis's text.
+    pub fn find_for_script(
+        &mut self,
+        words: &[Bytes],
+        may_write: bool,
+    ) -> Result<&'static Command, Error> {
+        let may_write = may_write && matches!(self.ground, Ground::Txn(_));
+        gates::pass_in_script(&self.state, words, may_write).map_err(|refusal| {
+            let Refusal { error, command } = refusal;
+            self.gathered.rejected.extend(command);
+            error
+        })
+    }
+
+    /// Makes one call, whose words have the right number. What it has changed is dropped where it
+    /// fails. A command that may wait for keys does not wait.
+    ///
+    /// # Errors
+    /// As the command; with `WouldBlock` where the run has ended.
+    pub fn call(&mut self, command: &'static Command, words: &[Bytes]) -> CommandResult {
+        if self.stopped.is_some() {
+            return Err(Error::Engine(engine::Error::WouldBlock));
+        }
+        let started_ns = self.state.clock.monotonic_ns();
+        let result = self.run(command, words).map_err(|error| self.noted(error));
+        if self.stopped.is_none() {
+            let elapsed_ns = self.state.clock.monotonic_ns() - started_ns;
+            self.note_ran(command, words, elapsed_ns, &result);
+        }
+        result
+    }
+
+    /// Ends the run.
+    pub(crate) fn finish(self) -> Ended {
+        let changes = match self.ground {
+            Ground::Txn(txn) => txn.into_changes(),
+            Ground::View(_) => Changes::default(),
+        };
+        let Self { mut gathered, mut session, stopped, .. } = self;
+        gathered.published = session.published.take().unwrap_or_default();
+        Ended { changes, gathered, session, stopped }
+    }
+
+    fn run(&mut self, command: &'static Command, words: &[Bytes]) -> CommandResult {
+        let mut args = Args::new(words, command.name_words);
+        match command.spec.run {
+            Run::Session(handler) => {
+                if command.flags.has(Flags::ADMIN) && self.pace != Pace::Final {
+                    return self.put_off();
+                }
+                handler(&mut self.session, &self.state, &mut args)
+            }
+            Run::Read(handler) => match &self.ground {
+                Ground::Txn(_) => self.edit(|edit| edit.read(|view| handler(view, &mut args))?),
+                Ground::View(_) => self.view(|view| handler(view, &mut args)),
+            },
+            Run::ReadOrBlock(read, handler) => {
+                let found = match &self.ground {
+                    Ground::Txn(_) => Err(Error::NothingYet),
+                    Ground::View(_) => self.view(|view| read(view, &mut args)),
+                };
+                match found {
+                    Err(Error::NothingYet) => self
+                        .try_once(|edit| handler(edit, &mut Args::new(words, command.name_words))),
+                    found => found,
+                }
+            }
+            Run::Write(handler) => self.edit(|edit| handler(edit, &mut args)),
+            Run::Blocking(handler) => self.try_once(|edit| handler(edit, &mut args)),
+            Run::Program(handler) => self.program(handler, words),
+            Run::Server(_) | Run::Container => {
+                Err(Error::Text("ERR this command cannot be part of a transaction".to_owned()))
+            }
+        }
+    }
+
+    /// Runs a program within this one.
+    fn program(&mut self, handler: ProgramHandler, words: &[Bytes]) -> CommandResult {
+        let mut program = handler(&mut self.session, &self.state, words)?;
+        let before = self.session.for_program();
+        let result = program.run(self);
+        if !program.keeps_session() {
+            let published = self.session.published.take();
+            self.session = Session { published, ..before };
+        }
+        result
+    }
+
+    /// A call whose effects reach further than the transaction waits for the run that is final.
+    fn put_off(&mut self) -> CommandResult {
+        if self.pace == Pace::Dry {
+            return Ok(Reply::Null);
+        }
+        self.stopped = Some(Stopped::NeedsFinal);
+        Err(Error::Engine(engine::Error::WouldBlock))
+    }
+
+    fn try_once(
+        &mut self,
+        run: impl FnOnce(&mut Edit<'_>) -> Result<Attempt, Error>,
+    ) -> CommandResult {
+        self.edit(run).map(|attempt| match attempt {
+            Attempt::Done(reply) => reply,
+            Attempt::Wait(wait) => wait.at_once,
+        })
+    }
+
+    /// Runs a change as an inner transaction; what it has changed stays if it succeeds. Over a view
+    /// nothing stays.
+    fn edit<T>(&mut self, run: impl FnOnce(&mut Edit<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        let context = context(&self.state, &self.session, self.now_ms);
+        let inner = match &self.ground {
+            Ground::Txn(outer) => Txn::new(outer, outer.seq()),
+            Ground::View(view) => Txn::new(*view, 0),
+        };
+        let mut edit = Edit::new(inner, context)?;
+        if self.notes_ready {
+            edit.note_ready();
+        }
+        let answer = run(&mut edit)?;
+        let ready = edit.take_ready();
+        let (changes, outcome) = edit.finish()?;
+        Writer::check_limits(&changes)?;
+        if let Ground::Txn(outer) = &mut self.ground {
+            outer.absorb(changes);
+            self.gathered.edit.add(&outcome);
+            self.gathered.ready.extend(ready);
+        }
+        Ok(answer)
+    }
+
+    fn view(&mut self, read: impl FnOnce(&View<'_>) -> CommandResult) -> CommandResult {
+        let Ground::View(ground) = self.ground else { return Err(Error::Syntax) };
+        let view = View::new(ground, context(&self.state, &self.session, self.now_ms))?;
+        let result = read(&view);
+        let outcome = view.outcome();
+        match self.gathered.reads.last_mut().filter(|(db, _)| *db == self.session.db) {
+            Some((_, sum)) => sum.add(outcome),
+            None => self.gathered.reads.push((self.session.db, outcome)),
+        }
+        result
+    }
+
+    fn noted(&mut self, error: Error) -> Error {
+        if matches!(error, Error::Engine(engine::Error::WouldBlock)) {
+            self.stopped.get_or_insert(Stopped::WouldBlock);
+        }
+        error
+    }
+
+    fn note_ran(
+        &mut self,
+        command: &'static Command,
+        words: &[Bytes],
+        elapsed_ns: u64,
+        result: &CommandResult,
+    ) {
+        let error = match result {
+            Err(error) => Some(error.to_string().into()),
+            Ok(Reply::Error(text)) => Some(Box::from(&**text)),
+            Ok(_) => None,
+        };
+        let slow = self.state.is_slow(elapsed_ns);
+        let words = slow.then(|| words.iter().map(|word| Bytes::copy_from_slice(word)).collect());
+        self.gathered.ran.push(Ran { command, elapsed_ns, error, words });
+    }
+}
+
+fn context<'s>(state: &'s ServerState, session: &Session, now_ms: u64) -> Context<'s> {
+    Context { now_ms, ..state.context(session.db, !session.no_touch) }
+}
+
+impl std::fmt::Debug for Calls<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Calls")
+            .field("pace", &self.pace)
+            .field("stopped", &self.stopped)
+            .field("gathered", &self.gathered)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,300 @@
+//! Several calls as one: the way of a program to the writer and back, and over a view.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::account;
+use super::dispatch::Dispatcher;
+use super::group::Call;
+use super::message::{Message, Waiting};
+use super::output::Output;
+use super::writer::WriterTask;
+use crate::commands::program::{Ended, Gathered, Pace, Stopped};
+use crate::commands::{
+    Calls, CommandResult, Error, Program, ProgramHandler, Run, ServerState, Session,
+};
+use crate::data::{KeyType, Ready};
+use crate::engine::{self, Read, ReadMode, Snapshot, Txn, Writer};
+
+/// Times that a program is warmed before the writer itself may wait on the disk for it: what
+/// warming does not help with is that its reads are many.
+const WARMINGS_MAX: u32 = 1;
+
+/// A program on its way to the writer and back.
+pub(crate) struct Running {
+    program: Box<dyn Program>,
+    /// Who runs it, as before it runs.
+    session: Session,
+    pace: Pace,
+    /// How it ended; `None` before it ran.
+    end: Option<End>,
+}
+
+/// How a program ended.
+enum End {
+    /// It has to run again; why.
+    Stopped(Stopped),
+    /// It ran, and what it has changed is committed.
+    Done(Box<Done>),
+}
+
+/// What a program has come to.
+struct Done {
+    result: CommandResult,
+    gathered: Gathered,
+    session: Session,
+}
+
+impl Running {
+    /// Nothing of what the program wrote holds.
+    pub(super) fn fail(&mut self, error: &Error) {
+        if matches!(self.end, Some(End::Done(_))) {
+            self.end = Some(End::failed(&self.session, error.clone()));
+        }
+    }
+}
+
+impl End {
+    fn done(result: CommandResult, gathered: Gathered, session: Session) -> Self {
+        Self::Done(Box::new(Done { result, gathered, session }))
+    }
+
+    fn failed(session: &Session, error: Error) -> Self {
+        let session = session.for_program();
+        Self::done(Err(error), Gathered::default(), session)
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("pace", &self.pace).finish_non_exhaustive()
+    }
+}
+
+impl Dispatcher {
+    /// Runs a program to its end.
+    ///
+    /// # Errors
+    /// Where the peer is gone.
+    pub(super) async fn program(
+        &mut self,
+        call: Call,
+        handler: ProgramHandler,
+        output: &mut Output,
+    ) -> std::io::Result<()> {
+        let started_ns = self.state.clock.monotonic_ns();
+        self.last_ended_ns = None;
+        let mut program = match handler(&mut self.session, &self.state, &call.request.args) {
+            Ok(program) => program,
+            Err(error) => {
+                self.done(&call, Err(error), started_ns, output);
+                return Ok(());
+            }
+        };
+        self.await_pause(program.is_held_by_pause()).await;
+        let started_ns = self.state.clock.monotonic_ns();
+        self.state.access.settle();
+        let result = loop {
+            let ran = if program.may_write() {
+                self.on_writer(program).await
+            } else {
+                Some(self.over_view(program).await)
+            };
+            let Some((returned, done)) = ran else {
+                // The server is ending, and so does the conversation.
+                self.session.close();
+                return Ok(());
+            };
+            program = returned;
+            let result = self.settle_program(program.keeps_session(), done).await;
+            let outside = if result.is_ok() { program.outside() } else { None };
+            let Some((command, words)) = outside else { break result };
+            let Run::Server(handler) = command.spec.run else { break result };
+            let started_ns = self.state.clock.monotonic_ns();
+            let result = handler(&mut self.session, &self.state, &words).await;
+            let elapsed_ns = self.state.clock.monotonic_ns() - started_ns;
+            let failed = account::has_failed(&result);
+            account::ran(&self.state, &self.session, command, &words, failed, elapsed_ns);
+            let reply = result.unwrap_or_else(|error| account::error_reply(&self.state, &error));
+            program.resume(reply);
+        };
+        self.done(&call, result, started_ns, output);
+        Ok(())
+    }
+
+    /// Takes over what a committed run has gathered; its result.
+    async fn settle_program(&mut self, keeps_session: bool, done: Done) -> CommandResult {
+        let Done { result, gathered, session } = done;
+        if keeps_session {
+            let close = self.session.close_after_reply || session.close_after_reply;
+            let Session { queue, watched, .. } = &mut self.session;
+            let (queue, watched) = (queue.take(), watched.take());
+            self.session =
+                Session { published: None, close_after_reply: close, queue, watched, ..session };
+        }
+        self.session.restore();
+        account::gathered(&self.state, &self.session, &gathered);
+        for (db, outcome) in gathered.reads {
+            if !outcome.expired.is_empty() {
+                self.reap(db, outcome).await;
+            }
+        }
+        result
+    }
+
+    /// Has the writer run a program, warming what it would wait for; `None` when there is no writer
+    /// any more.
+    async fn on_writer(&mut self, program: Box<dyn Program>) -> Option<(Box<dyn Program>, Done)> {
+        let session = self.session.for_program();
+        let mut running = Box::new(Running { program, session, pace: Pace::Resident, end: None });
+        let mut warmings = 0;
+        loop {
+            let (answer, answered) = oneshot::channel();
+            self.writer.send(Message::Program(running, answer)).await.ok()?;
+            running = answered.await.ok()?;
+            match running.end.take()? {
+                End::Done(done) => return Some((running.program, *done)),
+                End::Stopped(why) => {
+                    running = self.warm_program(running).await;
+                    warmings += 1;
+                    if warmings > WARMINGS_MAX || why == Stopped::NeedsFinal {
+                        running.pace = Pace::Final;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs the program on the blocking pool over a transaction that is thrown away, so that the
+    /// blocks that it needs are in memory when the writer runs it.
+    async fn warm_program(&self, mut running: Box<Running>) -> Box<Running> {
+        let state = Arc::clone(&self.state);
+        self.state.metrics.writes_warmed.add(1);
+        let warmed = tokio::task::spawn_blocking(move || {
+            if let Err(error) = dry_run(&state, &mut running) {
+                tracing::trace!(%error, "the warming run failed; the writer will tell");
+            }
+            running
+        });
+        match warmed.await {
+            Ok(running) => running,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Runs a program that only reads over one view: in place, or on the blocking pool where it is
+    /// heavy or would wait.
+    async fn over_view(&mut self, mut program: Box<dyn Program>) -> (Box<dyn Program>, Done) {
+        let session = self.session.for_program();
+        let snapshot = self.state.opened_engine().await.snapshot(ReadMode::Resident);
+        if !program.is_heavy() {
+            let end = read_program(&self.state, &snapshot, &session, Pace::Resident, &mut *program);
+            if let End::Done(done) = end {
+                return (program, *done);
+            }
+        }
+        let state = Arc::clone(&self.state);
+        let snapshot = snapshot.with_mode(ReadMode::Blocking);
+        self.state.metrics.reads_blocking.add(1);
+        let ran = tokio::task::spawn_blocking(move || {
+            let end = read_program(&state, &snapshot, &session, Pace::Final, &mut *program);
+            state.access.settle();
+            (program, end, session)
+        });
+        match ran.await {
+            Ok((program, End::Done(done), _)) => (program, *done),
+            Ok((program, End::Stopped(_), session)) => {
+                let error = Error::Engine(engine::Error::WouldBlock);
+                let result = Err(error);
+                (program, Done { result, gathered: Gathered::default(), session })
+            }
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+fn read_program(
+    state: &Arc<ServerState>,
+    snapshot: &Snapshot,
+    session: &Session,
+    pace: Pace,
+    program: &mut dyn Program,
+) -> End {
+    let view: &dyn Read = snapshot;
+    let mut calls = Calls::over_view(state, view, session.for_program(), pace);
+    let result = program.run(&mut calls);
+    let Ended { gathered, session, stopped, .. } = calls.finish();
+    match stopped {
+        Some(why) => End::Stopped(why),
+        None => End::done(result, gathered, session),
+    }
+}
+
+fn dry_run(state: &Arc<ServerState>, running: &mut Running) -> Result<(), Error> {
+    let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
+    let txn = Txn::new(&snapshot, snapshot.seq() + 1);
+    let session = running.session.for_program();
+    let mut calls = Calls::over_txn(state, txn, session, Pace::Dry, false);
+    running.program.run(&mut calls).map(drop)
+}
+
+impl WriterTask {
+    /// Runs a program as one transaction, and commits it; the answer waits for the open batch.
+    pub(super) fn run_program(
+        &mut self,
+        mut running: Box<Running>,
+        answer: oneshot::Sender<Box<Running>>,
+    ) {
+        match self.try_program(&mut running) {
+            Ok((end, ready)) => {
+                running.end = Some(end);
+                self.serve(ready);
+            }
+            Err(error) => running.end = Some(End::failed(&running.session, error)),
+        }
+        self.state.access.settle();
+        self.answer_later(Waiting::Program(running, answer));
+    }
+
+    fn try_program(&mut self, running: &mut Running) -> Result<(End, Vec<Ready>), Error> {
+        let mode = match running.pace {
+            Pace::Resident => ReadMode::Resident,
+            Pace::Final | Pace::Dry => ReadMode::Blocking,
+        };
+        let txn = self.writer.begin(mode)?;
+        let session = running.session.for_program();
+        let notes = !self.waiters.is_empty();
+        let mut calls = Calls::over_txn(&self.state, txn, session, running.pace, notes);
+        let result = running.program.run(&mut calls);
+        let Ended { changes, mut gathered, session, stopped } = calls.finish();
+        if let Some(why) = stopped {
+            return Ok((End::Stopped(why), Vec::new()));
+        }
+        if !changes.is_empty() {
+            Writer::check_limits(&changes)?;
+            self.writer.commit(changes);
+        }
+        account::edit(&self.state, &gathered.edit);
+        self.drops |= gathered.edit.dropped;
+        let ready = in_the_end(std::mem::take(&mut gathered.ready));
+        Ok((End::done(result, gathered, session), ready))
+    }
+}
+
+/// The places that a program has made ready, each once: what they hold in the end counts, and who
+/// reads a stream is told where one has gone.
+fn in_the_end(ready: Vec<Ready>) -> Vec<Ready> {
+    let mut seen = HashSet::new();
+    let mut places = Vec::with_capacity(ready.len());
+    for Ready { db, key, kind } in ready {
+        let gone = kind.filter(|kind| *kind == KeyType::Stream);
+        for kind in std::iter::once(None).chain(gone.map(Some)) {
+            if seen.insert((db, key.clone(), kind.is_some())) {
+                places.push(Ready { db, key: key.clone(), kind });
+            }
+        }
+    }
+    places
+}
