@@ -28,9 +28,11 @@ mod lcs;
 mod list;
 mod list_move;
 mod memory;
+mod monitor;
 mod object;
 mod pause;
 mod persistence;
+mod pubsub;
 mod random;
 mod scan;
 mod server;
@@ -59,11 +61,14 @@ pub use clients::{Client, ClientFlag, Clients, Unblock};
 pub use error::{CommandResult, Error};
 pub use keyspec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub(crate) use memory::budget as memory_budget;
+pub use monitor::Monitors;
 pub use pause::{Pause, PauseKind};
+pub(crate) use pubsub::{FANOUT_STEP, Outbox};
+pub use pubsub::{Fanout, Kind, Message, PubSub, Pushes};
 pub use session::{ReplyMode, Session};
 pub use spec::{
-    Arity, BlockingHandler, CommandSpec, Flags, Group, KeyPlace, ReadHandler, Run, ServerFuture,
-    ServerHandler, SessionHandler,
+    Arity, BlockingHandler, CommandSpec, Flags, Group, KeyPlace, ReadHandler, Run, SecretWords,
+    ServerFuture, ServerHandler, SessionHandler,
 };
 pub use state::{Change, ChangeFn, Control, Done, ServerState};
 pub use stopping::{Shutdown, ShutdownPhase, ShutdownRequest};
@@ -102,6 +107,8 @@ const FAMILIES: &[&[CommandSpec]] = &[
     memory::COMMANDS,
     persistence::COMMANDS,
     debug::COMMANDS,
+    pubsub::COMMANDS,
+    monitor::COMMANDS,
 ];
 
 #[cfg(test)]

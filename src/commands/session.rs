@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Client, ClientFlag};
+use super::{Client, ClientFlag, Fanout, Message, Pushes};
 use crate::protocol::Version;
 
 /// What `CLIENT REPLY` asked for.
@@ -38,6 +38,14 @@ pub struct Session {
     pub no_touch: bool,
     /// Close after the reply (`QUIT`).
     pub close_after_reply: bool,
+    /// What is pushed to it; most are not pushed to.
+    pub pushes: Option<Box<Pushes>>,
+    /// What the call that ran has published to so many that it is not through yet: the connection
+    /// goes on when it is.
+    pub fanout: Option<Box<Fanout>>,
+    /// Where this is set, messages are not published but gathered here: those of calls that run as one
+    /// transaction, to be published with it.
+    pub held_messages: Option<Vec<Message>>,
 }
 
 impl Session {
@@ -52,6 +60,9 @@ impl Session {
             reply_mode: ReplyMode::On,
             no_touch: false,
             close_after_reply: false,
+            pushes: None,
+            fanout: None,
+            held_messages: None,
         }
     }
 

@@ -30,6 +30,9 @@ pub type ReadHandler = fn(&View<'_>, &mut Args<'_>) -> CommandResult;
 /// Where a key stands in a call, all words of which it gets; `None` where the call has none.
 pub type KeyPlace = fn(&[bytes::Bytes]) -> Option<usize>;
 
+/// Which words of a call are secret; the call with all its words is given.
+pub type SecretWords = fn(&[bytes::Bytes]) -> std::ops::Range<usize>;
+
 /// What a handler may touch, so that the type system keeps the promise.
 #[derive(Clone, Copy)]
 pub enum Run {
@@ -104,6 +107,8 @@ pub enum Group {
     HyperLogLog,
     /// Streams.
     Stream,
+    /// Publish and subscribe.
+    PubSub,
     /// The connection.
     Connection,
     /// The server.
@@ -125,6 +130,7 @@ impl Group {
             Self::Bitmap => "bitmap",
             Self::HyperLogLog => "hyperloglog",
             Self::Stream => "stream",
+            Self::PubSub => "pubsub",
             Self::Connection => "connection",
             Self::Server => "server",
         }
@@ -186,6 +192,8 @@ impl Flags {
     pub const SENTINEL: Self = Self(1 << 21);
     /// Walks much of the store: goes to the blocking pool at once. Ours; not shown.
     pub const HEAVY: Self = Self(1 << 22);
+    /// Allowed to a connection that has subscribed and speaks RESP2. Ours; not shown.
+    pub const SUBSCRIBER: Self = Self(1 << 23);
 
     /// Flags that `COMMAND INFO` shows, with their words, in its order.
     pub const SHOWN: &'static [(Self, &'static str)] = &[
@@ -260,6 +268,8 @@ pub struct CommandSpec {
     pub key_flags: Option<fn(&[bytes::Bytes]) -> KeyFlags>,
     /// Where the key of the last key spec stands in a call, where that spec is unknown.
     pub last_key: Option<KeyPlace>,
+    /// Which words of a call are secret, where some are: neither logged nor shown to others.
+    pub secrets: Option<SecretWords>,
     /// Its arguments.
     pub args: &'static [Arg],
     /// Its subcommands.
@@ -288,6 +298,7 @@ impl CommandSpec {
             keys: &[],
             key_flags: None,
             last_key: None,
+            secrets: None,
             args: &[],
             subcommands: &[],
         }
@@ -402,6 +413,13 @@ impl CommandSpec {
     #[must_use]
     pub const fn last_key(mut self, place: KeyPlace) -> Self {
         self.last_key = Some(place);
+        self
+    }
+
+    /// Which words of a call are neither logged nor shown to others.
+    #[must_use]
+    pub const fn secrets(mut self, words: SecretWords) -> Self {
+        self.secrets = Some(words);
         self
     }
 

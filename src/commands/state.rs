@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
 
 use super::object::packing;
-use super::{Clients, Pause, Shutdown, table};
+use super::{Clients, Monitors, Pause, PubSub, Shutdown, table};
 use crate::config::{Config, Settings};
 use crate::data::{Access, Context, Cursors, Edit};
 use crate::engine::{Engine, ReadMode};
@@ -79,6 +79,10 @@ pub struct ServerState {
     pub cursors: Cursors,
     /// All connections.
     pub clients: Clients,
+    /// Subscriptions.
+    pub pubsub: Arc<PubSub>,
+    /// Who monitors.
+    pub monitors: Arc<Monitors>,
     /// `CLIENT PAUSE`.
     pub pause: Pause,
     /// `SHUTDOWN` and signals.
@@ -142,6 +146,8 @@ impl ServerState {
             access: Access::new(ACCESS_BYTES, started_ms),
             cursors: Cursors::default(),
             clients: Clients::default(),
+            pubsub: Arc::default(),
+            monitors: Arc::default(),
             pause: Pause::default(),
             shutdown: Shutdown::default(),
             engine: ArcSwapOption::new(engine),

@@ -25,6 +25,9 @@ pub(crate) fn ran(
         stats.ran(elapsed_ns, failed);
     }
     session.client.last_command.store(command.id, Ordering::Relaxed);
+    if !state.monitors.is_idle() {
+        state.monitors.show(state, command, session.db, &session.client.addr, words);
+    }
     let settings = state.config.load();
     let elapsed_us = elapsed_ns / 1000;
     let slower_than = settings.slowlog_log_slower_than;
@@ -35,7 +38,7 @@ pub(crate) fn ran(
             usize::try_from(settings.slowlog_max_len).unwrap_or(usize::MAX),
             state.clock.unix_ms() / 1000,
             elapsed_us,
-            words,
+            &command.shown_words(words),
             &session.client.addr,
             &names.name,
         );

@@ -22,11 +22,12 @@ use super::gates::{self, Refusal};
 use super::group::{Call, Done, Group};
 use super::message::Message;
 use super::output::{Full, Output};
+use super::pushes;
 use crate::commands::table::Command;
 use crate::commands::{CommandResult, Error, Flags, Run, ServerState, Session};
 use crate::data::{self, Edit, ReadOutcome, View};
 use crate::engine::{self, Engine, ReadMode, Snapshot};
-use crate::protocol::Request;
+use crate::protocol::{Reply, Request};
 
 /// Times that a group is warmed before the writer itself may wait on the disk for it.
 pub(super) const WARMINGS_MAX: u32 = 3;
@@ -171,6 +172,10 @@ impl Dispatcher {
             Run::Session(handler) => {
                 let started_ns = self.state.clock.monotonic_ns();
                 let result = handler(&mut self.session, &self.state, &mut call.args());
+                if let Some(fanout) = self.session.fanout.take() {
+                    // Fails where the server ends.
+                    drop(self.state.pubsub.finish(*fanout).await);
+                }
                 self.done(&call, result, started_ns, output);
             }
             Run::Server(handler) => {
@@ -378,9 +383,20 @@ impl Dispatcher {
             Ok(reply) => reply,
             Err(error) => account::error_reply(&self.state, &error),
         };
-        if self.session.sends_reply() {
+        let sends = self.session.sends_reply() || matches!(reply, Reply::Pushes(_));
+        let Some(pushes) = self.session.pushes.as_deref_mut() else {
+            if sends {
+                output.push(&reply, self.session.version);
+            }
+            return;
+        };
+        if std::mem::take(&mut pushes.comes_first) {
+            pushes::append(&pushes.outbox, output);
+        }
+        if sends {
             output.push(&reply, self.session.version);
         }
+        pushes::append(&pushes.outbox, output);
     }
 }
 

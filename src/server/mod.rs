@@ -18,6 +18,7 @@ mod logging;
 mod message;
 mod output;
 mod pidfile;
+mod pushes;
 mod run;
 mod settings;
 mod shutdown;

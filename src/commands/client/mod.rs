@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     Arg, Args, Arity, Client, ClientFlag, CommandResult, CommandSpec, Error, Flags, Group,
-    PauseKind, ReplyMode, ServerState, Session, SessionHandler, Unblock, help, table,
+    Kind, PauseKind, ReplyMode, ServerState, Session, SessionHandler, Unblock, help, table,
 };
 use crate::protocol::Reply;
 
@@ -209,7 +209,8 @@ fn describe(out: &mut Vec<u8>, client: &Client, now_ms: u64) {
     let names = client.names();
     let load = |number: &std::sync::atomic::AtomicUsize| number.load(Ordering::Relaxed);
     let (query, capacity) = (load(&client.query_bytes), load(&client.query_capacity));
-    let (argv, output) = (load(&client.argv_bytes), load(&client.output_bytes));
+    let (argv, output) = (load(&client.argv_bytes), client.waiting_bytes());
+    let subscriptions = |kind| load(client.subscriptions(kind));
     let total = size_of::<Client>() + capacity + argv + output;
     let command = table::by_id(client.last_command.load(Ordering::Relaxed));
     let seconds_since = |ms: u64| now_ms.saturating_sub(ms) / 1000;
@@ -223,13 +224,16 @@ fn describe(out: &mut Vec<u8>, client: &Client, now_ms: u64) {
     out.extend_from_slice(&names.name);
     out.extend_from_slice(
         format!(
-            " age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf={query} \
+            " age={} idle={} flags={} db={} sub={} psub={} ssub={} multi=-1 watch=0 qbuf={query} \
              qbuf-free={} argv-mem={argv} multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={output} \
              tot-mem={total} events={} cmd={} user=default redir=-1 resp={} lib-name=",
             seconds_since(client.created_ms),
             seconds_since(client.last_interaction_ms.load(Ordering::Relaxed)),
             client.flag_letters(),
             client.db.load(Ordering::Relaxed),
+            subscriptions(Kind::Channel),
+            subscriptions(Kind::Pattern),
+            subscriptions(Kind::Shard),
             capacity.saturating_sub(query),
             u8::from(output > 0),
             if output > 0 { "rw" } else { "r" },

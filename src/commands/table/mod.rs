@@ -152,6 +152,17 @@ impl Command {
         Some(keys)
     }
 
+    /// The words of a call as they may be shown to others.
+    #[must_use]
+    pub fn shown_words<'w>(&self, words: &'w [bytes::Bytes]) -> std::borrow::Cow<'w, [bytes::Bytes]> {
+        let Some(secrets) = self.spec.secrets else { return words.into() };
+        let mut shown = words.to_vec();
+        for word in shown.get_mut(secrets(words)).into_iter().flatten() {
+            *word = bytes::Bytes::from_static(b"(redacted)");
+        }
+        shown.into()
+    }
+
     /// First key, last key and step as in `COMMAND INFO`; zeros where the command names no key.
     #[must_use]
     pub fn legacy_range(&self) -> (i64, i64, i64) {
