@@ -64,7 +64,7 @@ pub(crate) use memory::budget as memory_budget;
 pub use monitor::Monitors;
 pub use pause::{Pause, PauseKind};
 pub(crate) use pubsub::{FANOUT_STEP, Outbox};
-pub use pubsub::{Fanout, Kind, Message, PubSub, Pushes};
+pub use pubsub::{Fanout, Kind, Message, PubSub, Pushes, event_messages};
 pub use session::{ReplyMode, Session};
 pub use spec::{
     Arity, BlockingHandler, CommandSpec, Flags, Group, KeyPlace, ReadHandler, Run, SecretWords,

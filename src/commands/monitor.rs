@@ -76,7 +76,7 @@ fn line(unix_us: u64, db: u16, source: &str, words: &[Bytes]) -> Bytes {
     let mut line = BytesMut::from(format!("+{seconds}.{us:06} [{db} {source}]").as_bytes());
     for word in words {
         line.put_u8(b' ');
-        line.put_slice(crate::protocol::quote(word).as_bytes());
+        line.put_slice(crate::protocol::quote_always(word).as_bytes());
     }
     line.put_slice(b"\r\n");
     line.freeze()

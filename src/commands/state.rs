@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::object::packing;
 use super::{Clients, Monitors, Pause, PubSub, Shutdown, table};
 use crate::config::{Config, Settings};
-use crate::data::{Access, Context, Cursors, Edit};
+use crate::data::{Access, Context, Cursors, Edit, EventClasses};
 use crate::engine::{Engine, ReadMode};
 use crate::env::{Clock, Fs};
 use crate::observe::{LatencyMonitor, Metrics, SlowLog};
@@ -122,8 +122,17 @@ impl ServerState {
             packing: packing(&settings),
             access: &self.access,
             touch,
+            events: self.event_classes(&settings),
             cursors: &self.cursors,
         }
+    }
+
+    /// Of which keyspace events somebody wants to know: none where nobody has subscribed to anything.
+    fn event_classes(&self, settings: &Settings) -> EventClasses {
+        if settings.notify_keyspace_events.is_empty() || self.pubsub.is_idle() {
+            return EventClasses::NONE;
+        }
+        EventClasses::parse(&settings.notify_keyspace_events)
     }
 
     /// The state of a server that starts now; `engine` may follow later.

@@ -11,6 +11,7 @@
 //! - [`Stream`] is what the metadata record says of a stream; [`Entries`] and [`Groups`] read it,
 //!   [`StreamEdit`] and [`GroupEdit`] change it.
 //! - [`Ready`] is what a transaction tells those who wait for keys.
+//! - [`Event`] is what it tells those who listen to keys.
 //! - `counted` is an order of records that knows ranks; [`SortedSet`] reads a sorted set by score or
 //!   rank, [`ZSetEdit`] changes it.
 //! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
@@ -29,6 +30,7 @@ mod counted;
 mod cursors;
 mod edit;
 mod elements;
+mod event;
 mod expiry;
 mod exploded;
 mod extended;
@@ -69,6 +71,7 @@ pub use counted::Counts;
 pub use cursors::{CursorFile, Cursors, Place};
 pub use edit::{Edit, EditOutcome};
 pub use elements::{Element, Elements};
+pub use event::{Event, EventClasses};
 pub use expiry::{ExpiryCycle, ExpiryMarks, expire_cycle};
 pub use extended::Extended;
 pub use filter::{RecordFilter, dropped_ranges};

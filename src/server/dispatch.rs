@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -24,8 +24,8 @@ use super::message::Message;
 use super::output::{Full, Output};
 use super::pushes;
 use crate::commands::table::Command;
-use crate::commands::{CommandResult, Error, Flags, Run, ServerState, Session};
-use crate::data::{self, Edit, ReadOutcome, View};
+use crate::commands::{CommandResult, Error, Flags, Run, ServerState, Session, event_messages};
+use crate::data::{self, Edit, Event, EventClasses, ReadOutcome, View};
 use crate::engine::{self, Engine, ReadMode, Snapshot};
 use crate::protocol::{Reply, Request};
 
@@ -307,7 +307,7 @@ impl Dispatcher {
                 ran = Some((result, outcome));
             }
         }
-        let (result, outcome) = match ran {
+        let (result, mut outcome) = match ran {
             Some(ran) => ran,
             None => {
                 let state = Arc::clone(&self.state);
@@ -327,8 +327,12 @@ impl Dispatcher {
             }
         };
         account::read(&self.state, &outcome);
+        let missed = std::mem::take(&mut outcome.missed);
         if !outcome.expired.is_empty() {
             self.reap(outcome).await;
+        }
+        if !missed.is_empty() {
+            self.tell_missed(db, &missed).await;
         }
         if matches!(result, Err(Error::NothingYet)) {
             return self.block(call, output).await;
@@ -356,6 +360,18 @@ impl Dispatcher {
         let message = Message::Reap { db: self.session.db, outcome, answer };
         if self.writer.try_send(message).is_ok() {
             drop(tokio::time::timeout(REAP_PATIENCE, answered).await);
+        }
+    }
+
+    /// Tells those who listen to misses of keys.
+    async fn tell_missed(&mut self, db: u16, keys: &[Bytes]) {
+        let classes = EventClasses::parse(&self.state.config.load().notify_keyspace_events);
+        let messages = keys.iter().flat_map(|key| {
+            event_messages(&Event { db, name: "keymiss", key: key.clone() }, classes)
+        });
+        let mut messages = messages.collect::<Vec<_>>().into_iter();
+        while let Some(fanout) = self.state.pubsub.publish_all(&self.state, &mut messages) {
+            drop(fanout.await);
         }
     }
 

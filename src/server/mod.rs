@@ -2,6 +2,7 @@
 
 mod accept;
 mod account;
+mod announce;
 mod blocking;
 mod buffers;
 mod connection;

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::{
-    Arg, Args, Arity, Client, ClientFlag, CommandResult, CommandSpec, Error, Flags, Group,
-    Kind, PauseKind, ReplyMode, ServerState, Session, SessionHandler, Unblock, help, table,
+    Arg, Args, Arity, Client, ClientFlag, CommandResult, CommandSpec, Error, Flags, Group, Kind,
+    PauseKind, ReplyMode, ServerState, Session, SessionHandler, Unblock, help, table,
 };
 use crate::protocol::Reply;
 

@@ -55,10 +55,7 @@ pub(super) fn clients(picture: &Picture<'_>, out: &mut Fields) {
         "client_recent_max_input_buffer",
         most(&|client| client.query_capacity.load(Ordering::Relaxed)),
     );
-    out.add(
-        "client_recent_max_output_buffer",
-        most(&|client| client.waiting_bytes()),
-    );
+    out.add("client_recent_max_output_buffer", most(&|client| client.waiting_bytes()));
     out.add("blocked_clients", blocked);
     out.add("tracking_clients", 0);
     out.add("pubsub_clients", state.pubsub.subscribers());

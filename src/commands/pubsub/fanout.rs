@@ -158,18 +158,23 @@ impl Fanout {
             let after = match resume {
                 Some(after) if *pattern == from => after,
                 _ => {
+                    step.budget -= 1;
                     *frames = Frames::default();
                     0
                 }
             };
-            step.budget -= 1;
             if !glob_matches(pattern, channel, false) {
                 return true;
             }
             let words = || {
                 let kind = Kind::Pattern.message();
-                [kind.into(), pattern.clone().into(), channel.clone().into(), payload.clone().into()]
-                    .into()
+                [
+                    kind.into(),
+                    pattern.clone().into(),
+                    channel.clone().into(),
+                    payload.clone().into(),
+                ]
+                .into()
             };
             let last = step.serve(line, after, |version| frames.get(version, words));
             stopped = last.map(|last| Place::Pattern(pattern.clone(), last));

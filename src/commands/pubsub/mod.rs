@@ -3,6 +3,7 @@
 //! - `registry`: who has subscribed to what.
 //! - `outbox`: what waits to be pushed to one connection.
 //! - `fanout`: one message on its way to all who get it.
+//! - `events`: keyspace events as messages.
 //! - `subscriptions`: what one connection has subscribed to.
 
 use std::sync::Arc;
@@ -15,16 +16,18 @@ use super::{
 };
 use crate::protocol::Reply;
 
+mod events;
 mod fanout;
 mod outbox;
 mod registry;
 mod subscriptions;
 
+pub use events::event_messages;
 pub use fanout::Fanout;
 pub(super) use fanout::push;
 pub(crate) use outbox::Outbox;
-pub(crate) use registry::STEP as FANOUT_STEP;
 pub use registry::PubSub;
+pub(crate) use registry::STEP as FANOUT_STEP;
 pub use subscriptions::Pushes;
 
 /// What can be subscribed to.
@@ -173,12 +176,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
 ];
 
 /// Subscribes, with one confirmation for each name.
-fn subscribe(
-    session: &mut Session,
-    state: &ServerState,
-    args: &mut Args<'_>,
-    kind: Kind,
-) -> Reply {
+fn subscribe(session: &mut Session, state: &ServerState, args: &mut Args<'_>, kind: Kind) -> Reply {
     let pushes = session.pushes(state);
     let confirm = |name: &Bytes| {
         pushes.subscribe(kind, name);

@@ -55,13 +55,17 @@ impl Outbox {
     /// Adds a message. Where the connection reaches its limit with it, it is closed, and nothing is
     /// added any more: then false, once.
     pub(crate) fn push(&self, message: Bytes, limit: OutputLimit) -> bool {
+        self.push_at(message, limit, Instant::now)
+    }
+
+    fn push_at(&self, message: Bytes, limit: OutputLimit, now: impl FnOnce() -> Instant) -> bool {
         let mut queue = self.queue.lock();
         if queue.full {
             return true;
         }
         let weight = message.len() + MESSAGE_BYTES;
         let held = self.client.pushed_bytes.fetch_add(weight, Ordering::Relaxed) + weight;
-        if queue.exceeds(held, limit) {
+        if queue.exceeds(held, limit, now) {
             self.client.pushed_bytes.fetch_sub(weight, Ordering::Relaxed);
             queue.full = true;
             queue.messages = VecDeque::new();
@@ -113,13 +117,18 @@ impl Outbox {
 
     /// Whether what waits has been above the soft limit for too long.
     pub(crate) fn is_overdue(&self, limit: OutputLimit) -> bool {
-        self.queue.lock().exceeds(self.client.pushed_bytes.load(Ordering::Relaxed), limit)
+        self.is_overdue_at(limit, Instant::now)
+    }
+
+    fn is_overdue_at(&self, limit: OutputLimit, now: impl FnOnce() -> Instant) -> bool {
+        let held = self.client.pushed_bytes.load(Ordering::Relaxed);
+        self.queue.lock().exceeds(held, limit, now)
     }
 }
 
 impl Queue {
     /// Whether `held` bytes are too many now.
-    fn exceeds(&mut self, held: usize, limit: OutputLimit) -> bool {
+    fn exceeds(&mut self, held: usize, limit: OutputLimit, now: impl FnOnce() -> Instant) -> bool {
         let reaches = |bytes: u64| bytes != 0 && held as u64 >= bytes;
         if reaches(limit.hard_bytes) {
             return true;
@@ -128,8 +137,9 @@ impl Queue {
             self.above_soft_since = None;
             return false;
         }
-        let since = *self.above_soft_since.get_or_insert_with(Instant::now);
-        since.elapsed() > Duration::from_secs(limit.soft_seconds)
+        let now = now();
+        let since = *self.above_soft_since.get_or_insert(now);
+        now.duration_since(since) > Duration::from_secs(limit.soft_seconds)
     }
 }
 
@@ -188,23 +198,22 @@ mod tests {
         assert!(outbox.is_empty());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_soft_limit_closes_after_its_time_without_a_break() {
+    #[test]
+    fn the_soft_limit_closes_after_its_time_without_a_break() {
         let outbox = outbox();
         let limit = limit(0, 100, 5);
-        assert!(outbox.push(Bytes::from(vec![b'x'; 100]), limit));
-        tokio::time::advance(Duration::from_secs(4)).await;
-        assert!(!outbox.is_overdue(limit));
+        let start = Instant::now();
+        let after_ms = |ms| move || start + Duration::from_millis(ms);
+        assert!(outbox.push_at(Bytes::from(vec![b'x'; 100]), limit, after_ms(0)));
+        assert!(!outbox.is_overdue_at(limit, after_ms(5000)));
         let mut batch = VecDeque::new();
         outbox.take(&mut batch, 1, usize::MAX);
         outbox.written(1, 100);
-        assert!(!outbox.is_overdue(limit), "the time starts anew");
-        assert!(outbox.push(Bytes::from(vec![b'x'; 100]), limit));
-        tokio::time::advance(Duration::from_secs(5)).await;
-        assert!(!outbox.is_overdue(limit));
-        tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(outbox.is_overdue(limit));
-        assert!(!outbox.push(Bytes::new(), limit));
+        assert!(!outbox.is_overdue_at(limit, after_ms(5001)), "the time starts anew");
+        assert!(outbox.push_at(Bytes::from(vec![b'x'; 100]), limit, after_ms(6000)));
+        assert!(!outbox.is_overdue_at(limit, after_ms(11_000)));
+        assert!(outbox.is_overdue_at(limit, after_ms(11_001)));
+        assert!(!outbox.push_at(Bytes::new(), limit, after_ms(11_001)));
     }
 
     #[tokio::test]

@@ -154,7 +154,10 @@ impl Command {
 
     /// The words of a call as they may be shown to others.
     #[must_use]
-    pub fn shown_words<'w>(&self, words: &'w [bytes::Bytes]) -> std::borrow::Cow<'w, [bytes::Bytes]> {
+    pub fn shown_words<'w>(
+        &self,
+        words: &'w [bytes::Bytes],
+    ) -> std::borrow::Cow<'w, [bytes::Bytes]> {
         let Some(secrets) = self.spec.secrets else { return words.into() };
         let mut shown = words.to_vec();
         for word in shown.get_mut(secrets(words)).into_iter().flatten() {
