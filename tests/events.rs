@@ -160,3 +160,34 @@ fn who_reads_upon_an_event_sees_the_change() {
         assert_eq!(ours.caller.reply(), "+OK");
     }
 }
+
+/// More than are told at a stretch: the writer goes on when they are, and order is kept.
+#[test]
+fn events_for_many_come_in_order() {
+    let server = Server::start(&[]);
+    let mut caller = server.connect();
+    caller.call(&["CONFIG", "SET", "notify-keyspace-events", "E$"]);
+    let patterns: Vec<String> = (1..=25).map(|n| format!("__keyevent{}", "*".repeat(n))).collect();
+    let mut subscribe: Vec<&[u8]> = vec![b"PSUBSCRIBE"];
+    subscribe.extend(patterns.iter().map(|pattern| pattern.as_bytes()));
+    let mut listeners: Vec<Client> = (0..100).map(|_| server.connect()).collect();
+    for listener in &mut listeners {
+        listener.send(&support::encode(&subscribe));
+        (0..25).for_each(|_| drop(listener.reply()));
+    }
+    let keys: Vec<String> = (0..40).map(|n| format!("k{n:02}")).collect();
+    for key in &keys {
+        caller.send(&support::encode(&[b"SET", key.as_bytes(), b"v"]));
+    }
+    keys.iter().for_each(|_| assert_eq!(caller.reply(), "+OK"));
+    assert_eq!(caller.call(&["INCR", "k"]), ":1", "the writer goes on");
+    for listener in &mut listeners {
+        let told: Vec<String> = (0..40 * 25).map(|_| listener.reply()).collect();
+        let keys_told: Vec<&str> = told
+            .iter()
+            .filter(|message| message.contains("[pmessage, __keyevent*, "))
+            .filter_map(|message| message.trim_end_matches(']').rsplit(", ").next())
+            .collect();
+        assert_eq!(keys_told, keys);
+    }
+}

@@ -61,9 +61,9 @@ pub use clients::{Client, ClientFlag, Clients, Unblock};
 pub use error::{CommandResult, Error};
 pub use keyspec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub(crate) use memory::budget as memory_budget;
-pub use monitor::Monitors;
+pub use monitor::{Monitors, source as monitor_source};
 pub use pause::{Pause, PauseKind};
-pub(crate) use pubsub::{FANOUT_STEP, Outbox};
+pub(crate) use pubsub::{FANOUT_STEP, FANOUT_TURN, Outbox};
 pub use pubsub::{Fanout, Kind, Message, PubSub, Pushes, event_messages};
 pub use session::{ReplyMode, Session};
 pub use spec::{

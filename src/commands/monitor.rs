@@ -1,5 +1,6 @@
 //! `MONITOR`: every call, as it runs, to those who asked to see it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,8 +9,8 @@ use parking_lot::RwLock;
 
 use super::pubsub::{Outbox, push};
 use super::{
-    Args, Arity, ClientFlag, CommandResult, CommandSpec, Flags, Group, Run, ServerState, Session,
-    table::Command,
+    Args, Arity, Client, ClientFlag, CommandResult, CommandSpec, Flags, Group, Run, ServerState,
+    Session, table::Command,
 };
 use crate::protocol::Reply;
 
@@ -70,6 +71,15 @@ impl Monitors {
     }
 }
 
+/// What stands for a client in the lines of its calls.
+#[must_use]
+pub fn source(client: &Client) -> Cow<'_, str> {
+    match client.addr.strip_suffix(":0") {
+        Some(path) if client.has(ClientFlag::UNIX) => format!("unix:{path}").into(),
+        _ => (&*client.addr).into(),
+    }
+}
+
 /// The line of a call: `+1700000000.000001 [0 127.0.0.1:1234] "get" "key"`.
 fn line(unix_us: u64, db: u16, source: &str, words: &[Bytes]) -> Bytes {
     let (seconds, us) = (unix_us / 1_000_000, unix_us % 1_000_000);
@@ -90,4 +100,20 @@ fn monitor(session: &mut Session, state: &ServerState, _: &mut Args<'_>) -> Comm
     session.client.set(ClientFlag::MONITOR, true);
     state.monitors.add(Arc::clone(&session.pushes(state).outbox));
     Ok(Reply::OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_time_database_source_and_quoted_words() {
+        let words = [Bytes::from_static(b"set"), Bytes::from_static(b"a\n\xff")];
+        let line = line(1_700_000_000_000_042, 9, "lua", &words);
+        assert_eq!(line, "+1700000000.000042 [9 lua] \"set\" \"a\\n\\xff\"\r\n");
+        let tcp = Client::new(1, "127.0.0.1:0", "b", 3, false, 0);
+        assert_eq!(source(&tcp), "127.0.0.1:0");
+        let unix = Client::new(1, "/run/s.sock:0", "b", 3, true, 0);
+        assert_eq!(source(&unix), "unix:/run/s.sock");
+    }
 }

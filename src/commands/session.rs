@@ -43,6 +43,8 @@ pub struct Session {
     /// What the call that ran has published to so many that it is not through yet: the connection
     /// goes on when it is.
     pub fanout: Option<Box<Fanout>>,
+    /// For how many its messages were put down since others could run.
+    pub put_down: usize,
     /// Where this is set, messages are not published but gathered here: those of calls that run as one
     /// transaction, to be published with it.
     pub held_messages: Option<Vec<Message>>,
@@ -62,6 +64,7 @@ impl Session {
             close_after_reply: false,
             pushes: None,
             fanout: None,
+            put_down: 0,
             held_messages: None,
         }
     }

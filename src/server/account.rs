@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use crate::commands::table::Command;
-use crate::commands::{CommandResult, Error, Flags, ServerState, Session};
+use crate::commands::{CommandResult, Error, Flags, ServerState, Session, monitor_source};
 use crate::data::{EditOutcome, ReadOutcome};
 use crate::engine;
 use crate::protocol::Reply;
@@ -26,7 +26,8 @@ pub(crate) fn ran(
     }
     session.client.last_command.store(command.id, Ordering::Relaxed);
     if !state.monitors.is_idle() {
-        state.monitors.show(state, command, session.db, &session.client.addr, words);
+        let source = monitor_source(&session.client);
+        state.monitors.show(state, command, session.db, &source, words);
     }
     let settings = state.config.load();
     let elapsed_us = elapsed_ns / 1000;

@@ -24,7 +24,10 @@ use super::message::Message;
 use super::output::{Full, Output};
 use super::pushes;
 use crate::commands::table::Command;
-use crate::commands::{CommandResult, Error, Flags, Run, ServerState, Session, event_messages};
+use crate::commands::{
+    CommandResult, Error, FANOUT_TURN, Flags, Run, ServerState, Session, SessionHandler,
+    event_messages,
+};
 use crate::data::{self, Edit, Event, EventClasses, ReadOutcome, View};
 use crate::engine::{self, Engine, ReadMode, Snapshot};
 use crate::protocol::{Reply, Request};
@@ -169,15 +172,7 @@ impl Dispatcher {
             }
             Run::Read(_) | Run::ReadOrBlock(..) => self.read(call, output).await,
             Run::Blocking(_) => self.block(call, output).await,
-            Run::Session(handler) => {
-                let started_ns = self.state.clock.monotonic_ns();
-                let result = handler(&mut self.session, &self.state, &mut call.args());
-                if let Some(fanout) = self.session.fanout.take() {
-                    // Fails where the server ends.
-                    drop(self.state.pubsub.finish(*fanout).await);
-                }
-                self.done(&call, result, started_ns, output);
-            }
+            Run::Session(handler) => self.run_session(handler, &call, output).await,
             Run::Server(handler) => {
                 let started_ns = self.state.clock.monotonic_ns();
                 let result = handler(&mut self.session, &self.state, &call.request.args).await;
@@ -189,6 +184,22 @@ impl Dispatcher {
         }
         self.session.client.argv_bytes.store(0, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Runs a command about the connection or the server, and what it has published to its end.
+    async fn run_session(&mut self, handler: SessionHandler, call: &Call, output: &mut Output) {
+        let started_ns = self.state.clock.monotonic_ns();
+        let result = handler(&mut self.session, &self.state, &mut call.args());
+        if let Some(fanout) = self.session.fanout.take() {
+            // Fails where the server ends.
+            drop(self.state.pubsub.finish(*fanout).await);
+            self.session.put_down = 0;
+        }
+        if self.session.put_down >= FANOUT_TURN {
+            self.session.put_down = 0;
+            tokio::task::yield_now().await;
+        }
+        self.done(call, result, started_ns, output);
     }
 
     /// Takes the writes and cheap reads that follow `first` off the pipeline.

@@ -27,7 +27,7 @@ pub use fanout::Fanout;
 pub(super) use fanout::push;
 pub(crate) use outbox::Outbox;
 pub use registry::PubSub;
-pub(crate) use registry::STEP as FANOUT_STEP;
+pub(crate) use registry::{STEP as FANOUT_STEP, TURN as FANOUT_TURN};
 pub use subscriptions::Pushes;
 
 /// What can be subscribed to.
@@ -229,6 +229,7 @@ fn publish(
     }
     let (receivers, rest) = state.pubsub.publish(state, message);
     session.fanout = rest.map(Box::new);
+    session.put_down += receivers;
     Ok(Reply::count(receivers))
 }
 

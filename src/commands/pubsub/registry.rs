@@ -18,8 +18,11 @@ use crate::commands::ServerState;
 use crate::data::glob_matches;
 use crate::engine::BuildKeyHasher;
 
-/// Messages put down at a stretch; a message for more connections goes through the lane of the large.
-pub(crate) const STEP: usize = 512;
+/// For how many a message is put down at a stretch, some tenth of a millisecond; one for more goes
+/// through the lane of the large.
+pub(crate) const STEP: usize = 2048;
+/// For how many messages are put down by one publisher before others run.
+pub(crate) const TURN: usize = 8 * STEP;
 
 /// The subscribers of one channel or pattern, in the order of their ids.
 #[derive(Debug, Default)]
@@ -179,15 +182,25 @@ impl PubSub {
         (receivers, None)
     }
 
-    /// Publishes messages in their order, up to one for many; told when that is through, and the
-    /// rest has to wait for it.
+    /// Publishes messages in their order, up to one for many, or one behind so many that others have
+    /// to run first; told when that is through, and the rest has to wait for it.
     pub fn publish_all(
         &self,
         state: &ServerState,
         messages: &mut impl Iterator<Item = Message>,
     ) -> Option<oneshot::Receiver<()>> {
-        let large = messages.find_map(|message| self.publish(state, message).1)?;
-        Some(self.finish(large))
+        let mut put_down = 0;
+        for message in messages {
+            if put_down >= TURN {
+                return Some(self.finish(Fanout::new(message)));
+            }
+            let (receivers, rest) = self.publish(state, message);
+            put_down += receivers;
+            if let Some(large) = rest {
+                return Some(self.finish(large));
+            }
+        }
+        None
     }
 
     /// Has the task of the lane carry out a large fan-out, behind those before it; told when it is
