@@ -106,11 +106,28 @@ async function databases() {
   await third.quit();
 }
 
+async function pubsub(r) {
+  const listener = connect();
+  const got = [];
+  listener.on('message', (channel, message) => got.push([channel, message]));
+  listener.on('pmessage', (pattern, channel, message) => got.push([pattern, channel, message]));
+  await check('subscribe', listener.subscribe('news', 'sport'), 2);
+  await check('psubscribe', listener.psubscribe('w*'), 3);
+  await check('publish', Promise.all([r.publish('news', 'a'), r.publish('weather', 'b')]), [1, 1]);
+  await check('messages', until(() => got.length === 2).then(() => got),
+    [['news', 'a'], ['w*', 'weather', 'b']]);
+  await check('unsubscribe', listener.unsubscribe('news', 'sport'), 1);
+  await check('nobody listens', r.publish('news', 'c'), 0);
+  await check('punsubscribe', listener.punsubscribe('w*'), 0);
+  await check('an ordinary connection again', listener.echo('x'), 'x');
+  await listener.quit();
+}
+
 async function main() {
   const r = connect();
   r.on('error', (error) => console.log(`client: ${error}`));
   await r.flushall();
-  await checks.parts([strings, keys, server, transactions, errors, databases], r);
+  await checks.parts([strings, keys, server, transactions, errors, databases, pubsub], r);
   await r.quit();
   checks.end();
 }

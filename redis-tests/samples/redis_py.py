@@ -224,13 +224,54 @@ def databases(r):
     check("flushall", [r.flushall(), third.dbsize(), r.dbsize()], [True, 0, 0])
 
 
+def pubsub(r):
+    listener = r.pubsub()
+    listener.subscribe("news", "sport")
+    listener.psubscribe("w*")
+
+    def next_message():
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            message = listener.get_message(timeout=1)
+            if message:
+                return message["type"], message["pattern"], message["channel"], message["data"]
+        return None
+
+    check("subscribed", [next_message() for _ in range(3)],
+          [("subscribe", None, "news", 1), ("subscribe", None, "sport", 2),
+           ("psubscribe", None, "w*", 3)])
+    check("numsub", r.pubsub_numsub("news", "none"), [("news", 1), ("none", 0)])
+    check("publish", [r.publish("news", "a"), r.publish("weather", "b"), r.publish("none", "c")],
+          [1, 1, 0])
+    check("messages", [next_message(), next_message()],
+          [("message", None, "news", "a"), ("pmessage", "w*", "weather", "b")])
+    r.config_set("notify-keyspace-events", "KEA")
+    listener.psubscribe("__keyevent@0__:*")
+    check("events are asked for", next_message()[:3], ("psubscribe", None, "__keyevent@0__:*"))
+    r.set("told", "x", px=30)
+    check("events", [next_message()[2:] for _ in range(3)],
+          [(f"__keyevent@0__:{name}", "told") for name in ("set", "expire", "expired")])
+    r.config_set("notify-keyspace-events", "")
+    listener.unsubscribe("news")
+    check("unsubscribed", next_message()[:3], ("unsubscribe", None, "news"))
+    listener.close()
+    check("nobody listens", wait_until(lambda: r.pubsub_channels() == []), True)
+    with r.monitor() as monitor:
+        r.get("seen")
+        shown = monitor.next_command()
+        while shown["command"].split(" ")[0] != "GET":
+            shown = monitor.next_command()
+        check("monitor", [shown["command"], shown["db"]], ["GET seen", 0])
+
+
 def main():
     text = redis.Redis(port=PORT, protocol=PROTOCOL, decode_responses=True,
                        single_connection_client=True)
     raw = redis.Redis(port=PORT, protocol=PROTOCOL)
     text.flushall()
     parts = [(strings, text), (keys, text), (bytes_and_size, raw), (pipelines, text),
-             (transactions, text), (errors, text), (server, text), (databases, text)]
+             (transactions, text), (errors, text), (server, text), (databases, text),
+             (pubsub, text)]
     for part, client in parts:
         try:
             part(client)

@@ -6,7 +6,9 @@ use super::random::{self, Count};
 use super::scan::{ScanOptions, Scanned, parse_cursor, scan_answer};
 use super::typed::{field_values, of_type};
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
-use crate::data::{Edit, Element, Elements, Extended, KeyType, Meta, View, parse_int};
+use crate::data::{
+    Edit, Element, Elements, EventClasses, Extended, KeyType, Meta, View, parse_int,
+};
 use crate::protocol::{ListKind, Reply, ReplyList};
 
 const KEY_FIELD: &[Arg] = &[Arg::key("key"), Arg::string("field")];
@@ -175,6 +177,7 @@ fn set_all(edit: &mut Edit<'_>, args: &mut Args<'_>, command: &'static str) -> R
         created += i64::from(hash.set(field, value, None)?);
     }
     hash.finish()?;
+    edit.notify(EventClasses::HASH, "hset", key);
     Ok(created)
 }
 
@@ -187,6 +190,7 @@ fn hsetnx(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     }
     hash.set(field, value, None)?;
     hash.finish()?;
+    edit.notify(EventClasses::HASH, "hset", key);
     Ok(Reply::Integer(1))
 }
 
@@ -277,6 +281,9 @@ fn hdel(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         deleted += i64::from(hash.remove(field)?);
     }
     hash.finish()?;
+    if deleted > 0 {
+        edit.notify_shrunk(EventClasses::HASH, "hdel", key);
+    }
     Ok(Reply::Integer(deleted))
 }
 
@@ -292,6 +299,7 @@ fn hincrby(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let text = Bytes::copy_from_slice(itoa::Buffer::new().format(sum).as_bytes());
     hash.set(field, &text, expires_ms)?;
     hash.finish()?;
+    edit.notify(EventClasses::HASH, "hincrby", key);
     Ok(Reply::Integer(sum))
 }
 
@@ -310,6 +318,7 @@ fn hincrbyfloat(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let text = Bytes::from(sum.to_text());
     hash.set(field, &text, found.and_then(|found| found.expires_ms))?;
     hash.finish()?;
+    edit.notify(EventClasses::HASH, "hincrbyfloat", key);
     Ok(Reply::Bulk(text))
 }
 

@@ -15,9 +15,10 @@ use bytes::Bytes;
 use super::gates::{self, Refusal};
 use super::table::Command;
 use super::{
-    Args, Attempt, CommandResult, Error, Flags, ProgramHandler, Run, ServerState, Session,
+    Args, Attempt, CommandResult, Error, Flags, Message, ProgramHandler, Run, ServerState, Session,
+    event_messages,
 };
-use crate::data::{Context, Edit, EditOutcome, ReadOutcome, Ready, View};
+use crate::data::{Context, Edit, EditOutcome, EventClasses, ReadOutcome, Ready, View};
 use crate::engine::{self, Changes, Read, Txn, Writer};
 use crate::protocol::{Reply, Version};
 
@@ -76,17 +77,6 @@ pub(crate) enum Stopped {
     NeedsFinal,
 }
 
-/// A message that a call has published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
-    /// Where.
-    pub channel: Bytes,
-    /// What.
-    pub message: Bytes,
-    /// Whether the channel is one of `SPUBLISH`.
-    pub sharded: bool,
-}
-
 /// A call that ran, for the statistics.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -109,8 +99,8 @@ pub(crate) struct Gathered {
     pub(crate) ran: Vec<Ran>,
     /// Refused calls; they are counted as rejected.
     pub(crate) rejected: Vec<&'static Command>,
-    /// What was published, in order.
-    pub(crate) published: Vec<Published>,
+    /// What was published, and what is told of keys, in order.
+    pub(crate) messages: Vec<Message>,
     /// What a view has found out, by database.
     pub(crate) reads: Vec<(u16, ReadOutcome)>,
 }
@@ -238,8 +228,8 @@ impl<'a> Calls<'a> {
     }
 
     /// The messages that calls have published so far; they are sent when the run is committed.
-    pub fn published(&mut self) -> &mut Vec<Published> {
-        self.session.published.get_or_insert_default()
+    pub fn messages(&mut self) -> &mut Vec<Message> {
+        self.session.held_messages.get_or_insert_default()
     }
 
     /// Reads from what the calls stand on.
@@ -299,7 +289,7 @@ impl<'a> Calls<'a> {
             Ground::View(_) => Changes::default(),
         };
         let Self { mut gathered, mut session, stopped, .. } = self;
-        gathered.published = session.published.take().unwrap_or_default();
+        gathered.messages = session.held_messages.take().unwrap_or_default();
         Ended { changes, gathered, session, stopped }
     }
 
@@ -342,8 +332,8 @@ impl<'a> Calls<'a> {
         let before = self.session.for_program();
         let result = program.run(self);
         if !program.keeps_session() {
-            let published = self.session.published.take();
-            self.session = Session { published, ..before };
+            let held_messages = self.session.held_messages.take();
+            self.session = Session { held_messages, ..before };
         }
         result
     }
@@ -380,13 +370,20 @@ impl<'a> Calls<'a> {
             edit.note_ready();
         }
         let answer = run(&mut edit)?;
-        let ready = edit.take_ready();
+        let (ready, events) = (edit.take_ready(), edit.take_events());
         let (changes, outcome) = edit.finish()?;
         Writer::check_limits(&changes)?;
         if let Ground::Txn(outer) = &mut self.ground {
             outer.absorb(changes);
             self.gathered.edit.add(&outcome);
             self.gathered.ready.extend(ready);
+            if !events.is_empty() {
+                let classes = self.state.config.load().notify_keyspace_events.clone();
+                let classes = EventClasses::parse(&classes);
+                let told = events.iter().flat_map(|event| event_messages(event, classes));
+                let told: Vec<Message> = told.collect();
+                self.messages().extend(told);
+            }
         }
         Ok(answer)
     }

@@ -299,7 +299,7 @@ impl Program for Transaction {
             return Ok(Reply::NullArray);
         }
         for Queued { command, words } in self.calls.iter().skip(self.settled) {
-            if matches!(command.spec.run, Run::Server(_)) {
+            if command.is_made_outside() {
                 // Goes on behind it.
                 return Ok(Reply::Silent);
             }
@@ -339,7 +339,7 @@ impl Program for Transaction {
 
     fn outside(&mut self) -> Option<(&'static Command, Vec<Bytes>)> {
         let Queued { command, words } = self.calls.get(self.replies.len())?;
-        if self.ended || !matches!(command.spec.run, Run::Server(_)) {
+        if self.ended || !command.is_made_outside() {
             return None;
         }
         self.settled = self.replies.len();

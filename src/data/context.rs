@@ -1,6 +1,6 @@
 //! What surrounds a call: the time, the database, the limits.
 
-use super::{Access, Cursors, Packing};
+use super::{Access, Cursors, EventClasses, Packing};
 
 /// What a view or a transaction knows besides the records.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,8 @@ pub struct Context<'a> {
     pub access: &'a Access,
     /// Whether reads change access times (`CLIENT NO-TOUCH`).
     pub touch: bool,
+    /// Of which keyspace events somebody wants to know.
+    pub events: EventClasses,
     /// Where running scans continue.
     pub cursors: &'a Cursors,
 }

@@ -12,6 +12,7 @@
 //!   [`StreamEdit`] and [`GroupEdit`] change it.
 //! - [`Ready`] is what a transaction tells those who wait for keys; [`Watch`] tells whether a key has
 //!   changed since.
+//! - [`Event`] is what it tells those who listen to keys.
 //! - `counted` is an order of records that knows ranks; [`SortedSet`] reads a sorted set by score or
 //!   rank, [`ZSetEdit`] changes it.
 //! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
@@ -30,6 +31,7 @@ mod counted;
 mod cursors;
 mod edit;
 mod elements;
+mod event;
 mod expiry;
 mod exploded;
 mod extended;
@@ -71,6 +73,7 @@ pub use counted::Counts;
 pub use cursors::{CursorFile, Cursors, Place};
 pub use edit::{Edit, EditOutcome};
 pub use elements::{Element, Elements};
+pub use event::{Event, EventClasses};
 pub use expiry::{ExpiryCycle, ExpiryMarks, expire_cycle};
 pub use extended::Extended;
 pub use filter::{RecordFilter, dropped_ranges};

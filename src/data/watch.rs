@@ -70,7 +70,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::super::model::Store;
-    use super::super::{Access, Context, Cursors, Edit, Packing};
+    use super::super::{Access, Context, Cursors, Edit, EventClasses, Packing};
     use super::*;
 
     /// A store, its clock, and what surrounds its transactions.
@@ -98,6 +98,7 @@ mod tests {
                 access: &self.access,
                 touch: true,
                 cursors: &self.cursors,
+                events: EventClasses::default(),
             };
             let mut edit = Edit::new(self.store.txn(), context).unwrap();
             change(&mut edit);

@@ -19,7 +19,7 @@ pub use list::{EncodedItems, ListKind, ReplyList};
 pub use number::{format_double, format_plain_double};
 pub use reply::Reply;
 pub use request::Request;
-pub use words::{quote, split_words};
+pub use words::{quote, quote_always, split_words};
 
 /// Which version of the protocol a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

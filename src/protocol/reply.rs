@@ -48,6 +48,9 @@ pub enum Reply {
     Attribute(Vec<(Reply, Reply)>, Box<Reply>),
     /// `>1` and behind it the reply itself; in RESP2 the reply alone.
     AfterPush(Vec<Reply>, Box<Reply>),
+    /// Any number of `>1`, one behind the other, each sent whatever `CLIENT REPLY` says; in RESP2
+    /// arrays.
+    Pushes(Vec<Vec<Reply>>),
     /// Nothing is sent.
     Silent,
     /// An array, a set or a map of many items; see [`super::ReplyList`].

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::commands::program::Gathered;
 use crate::commands::table::Command;
-use crate::commands::{CommandResult, Error, Flags, ServerState, Session};
+use crate::commands::{CommandResult, Error, Flags, ServerState, Session, monitor_source};
 use crate::data::{EditOutcome, ReadOutcome};
 use crate::engine;
 use crate::protocol::Reply;
@@ -25,6 +25,10 @@ pub(crate) fn ran(
         stats.ran(elapsed_ns, failed);
     }
     session.client.last_command.store(command.id, Ordering::Relaxed);
+    if !state.monitors.is_idle() {
+        let source = monitor_source(&session.client);
+        state.monitors.show(state, command, session.db, &source, words);
+    }
     let settings = state.config.load();
     let elapsed_us = elapsed_ns / 1000;
     if state.is_slow(elapsed_ns) && !command.flags.has(Flags::SKIP_SLOWLOG) {
@@ -33,7 +37,7 @@ pub(crate) fn ran(
             usize::try_from(settings.slowlog_max_len).unwrap_or(usize::MAX),
             state.clock.unix_ms() / 1000,
             elapsed_us,
-            words,
+            &command.shown_words(words),
             &session.client.addr,
             &names.name,
         );

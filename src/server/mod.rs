@@ -2,6 +2,7 @@
 
 mod accept;
 mod account;
+mod announce;
 mod blocking;
 mod buffers;
 mod connection;
@@ -18,6 +19,7 @@ mod message;
 mod output;
 mod pidfile;
 mod program;
+mod pushes;
 mod run;
 mod settings;
 mod shutdown;

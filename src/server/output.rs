@@ -87,6 +87,16 @@ impl Output {
         }
     }
 
+    /// Adds a reply, or what is pushed, that is encoded.
+    pub(crate) fn push_encoded(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The socket to which it is sent.
+    pub(crate) fn stream(&self) -> Arc<WriteHalf> {
+        Arc::clone(&self.stream)
+    }
+
     /// Whether so much is gathered that the next command should not add to it before a
     /// [`Self::flush`].
     pub(crate) fn is_large(&self) -> bool {

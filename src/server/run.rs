@@ -14,7 +14,7 @@ use super::logging::{self, Level};
 use super::message;
 use super::pidfile::PidFile;
 use super::writer::WriterTask;
-use super::{accept, cron, cursors, expiry, limits, settings, shutdown};
+use super::{accept, cron, cursors, expiry, limits, pushes, settings, shutdown};
 use crate::commands::{ServerState, memory_budget};
 use crate::config::{Config, Parsed, Settings};
 use crate::data;
@@ -134,6 +134,7 @@ async fn serve(
     let mut writer_task = tokio::spawn(task.run());
     tokio::spawn(expiry::run(Arc::clone(&state), messages.downgrade()));
     tokio::spawn(cron::run(Arc::clone(&state)));
+    tokio::spawn(pushes::run_lane(Arc::clone(&state)));
     let cursor_file = cursors::load(&state);
     tokio::spawn(cursors::run(Arc::clone(&state), Arc::clone(&cursor_file)));
     banner(&settings);

@@ -4,7 +4,7 @@ use super::{
     Arg, Args, Arity, CommandResult, CommandSpec, Edit, Error, Flags, Group, HELP, KeySpec,
     NEW_OR_ID, Reply, Run, StreamId, id, no_group_of_key, stream, text,
 };
-use crate::data::{Meta, parse_int};
+use crate::data::{EventClasses, Meta, parse_int};
 
 const KEY_GROUP: &[Arg] = &[Arg::key("key"), Arg::string("group")];
 const KEY_GROUP_CONSUMER: &[Arg] =
@@ -107,6 +107,7 @@ fn create(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         return Err(text("BUSYGROUP Consumer Group name already exists"));
     }
     stream.finish();
+    edit.notify(EventClasses::STREAM, "xgroup-create", key);
     Ok(Reply::OK)
 }
 
@@ -122,6 +123,7 @@ fn set_id(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     };
     group.set_last(last, options.entries_read);
     group.finish();
+    edit.notify(EventClasses::STREAM, "xgroup-setid", key);
     Ok(Reply::OK)
 }
 
@@ -131,6 +133,9 @@ fn destroy(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let mut stream = edit.stream(key, Some(meta));
     let destroyed = stream.destroy_group(name)?;
     stream.finish();
+    if destroyed {
+        edit.notify(EventClasses::STREAM, "xgroup-destroy", key);
+    }
     Ok(Reply::from(destroyed))
 }
 
@@ -141,6 +146,7 @@ fn create_consumer(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let mut group = edit.group(stream, name)?.ok_or_else(|| no_group_of_key(key, name))?;
     let created = group.create_consumer(consumer)?;
     group.finish();
+    notify_consumer(edit, key, created);
     Ok(Reply::from(created))
 }
 
@@ -149,7 +155,18 @@ fn delete_consumer(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let meta = existing(edit.find(key)?)?;
     let Some(stream) = meta.stream() else { return Err(Error::WrongType) };
     let mut group = edit.group(stream, name)?.ok_or_else(|| no_group_of_key(key, name))?;
+    let is_there = group.consumer(consumer)?.is_some();
     let pending = group.delete_consumer(consumer)?;
     group.finish();
+    if is_there {
+        edit.notify(EventClasses::STREAM, "xgroup-delconsumer", key);
+    }
     Ok(Reply::from(pending))
+}
+
+/// Notes that a call has made a consumer, if it has.
+pub(super) fn notify_consumer(edit: &mut Edit<'_>, key: &[u8], created: bool) {
+    if created {
+        edit.notify(EventClasses::STREAM, "xgroup-createconsumer", key);
+    }
 }

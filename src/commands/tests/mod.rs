@@ -32,8 +32,8 @@ use self::store::Store;
 use super::table::{self, Lookup};
 use super::{Args, Attempt, BlockingHandler, Error, ReadHandler, Run};
 use crate::data::{
-    Access, Context, Cursors, Edit, EditOutcome, ExpiryMarks, Packing, ReadOutcome, View,
-    expire_cycle,
+    Access, Context, Cursors, Edit, EditOutcome, EventClasses, ExpiryMarks, Packing, ReadOutcome,
+    View, expire_cycle,
 };
 use crate::engine::{self, Changes, ReadMode};
 use crate::protocol::Reply;
@@ -93,6 +93,7 @@ impl Harness {
             packing: self.packing,
             access: &self.access,
             touch: true,
+            events: EventClasses::NONE,
             cursors: &self.cursors,
         }
     }

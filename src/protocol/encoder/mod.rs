@@ -45,6 +45,10 @@ impl ReplyEncoder {
                 self.write_header(many.kind, many.count, dst);
                 many.pieces.iter().for_each(|piece| dst.put_slice(piece));
             }
+            (version, Reply::Pushes(frames)) => {
+                let kind = if version == Version::Resp2 { b'*' } else { b'>' };
+                frames.iter().for_each(|items| self.write_all(kind, items, dst));
+            }
             (_, Reply::Integer(value)) => put_integer(dst, *value),
             (_, Reply::Bulk(bytes)) => put_bulk(dst, bytes),
             (_, Reply::Simple(text)) if text == "OK" => dst.put_slice(b"+OK\r\n"),

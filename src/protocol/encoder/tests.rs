@@ -159,6 +159,7 @@ fn frame2(reply: &Reply) -> Frame2 {
         Reply::Attribute(_, reply) | Reply::AfterPush(_, reply) => frame2(reply),
         Reply::Null | Reply::NullArray | Reply::Silent => Frame2::Null,
         Reply::Encoded(_) | Reply::Many(_) => unreachable!("nothing made them"),
+        Reply::Pushes(_) => unreachable!("several frames, which are tested by themselves"),
     }
 }
 
