@@ -109,14 +109,13 @@ fn events_that_redis_7_0_does_not_have() {
     let mut check = |call: &str, expected: &[&str]| {
         let words: Vec<&str> = call.split(' ').collect();
         let (reply, events) = ours.call(&words);
-        let names: Vec<&str> = expected.iter().copied().collect();
         let told: Vec<String> = events
             .iter()
             .filter(|event| event.contains("__keyspace@"))
             .map(|event| event.trim_matches(['[', ']']).to_owned())
             .collect();
         let expected: Vec<String> =
-            names.iter().map(|name| format!("__keyspace@0__:h, {name}")).collect();
+            expected.iter().map(|name| format!("__keyspace@0__:h, {name}")).collect();
         assert_eq!(told, expected, "{call}: {reply}");
     };
     check("HSET h a 1 b 2 c 3 d 4", &["new", "hset"]);

@@ -2,8 +2,7 @@
 //! which they came about, behind the publication of the batch that made them.
 
 use std::collections::VecDeque;
-
-use tokio::sync::oneshot;
+use std::pin::Pin;
 
 use crate::commands::{Message, ServerState, event_messages};
 use crate::data::{Event, EventClasses};
@@ -12,14 +11,14 @@ use crate::data::{Event, EventClasses};
 const WAITING_MAX: usize = 16 << 10;
 
 /// What is to be told.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Announcements {
     /// Of what has run since the last batch was taken.
     open: Vec<Message>,
     /// Of what is published, behind a fan-out to many.
     waiting: VecDeque<Message>,
-    /// Told when that fan-out is through.
-    fanout: Option<oneshot::Receiver<()>>,
+    /// Ready when that fan-out is through.
+    fanout: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Announcements {
@@ -53,14 +52,14 @@ impl Announcements {
     /// Tells what waits, up to the next fan-out to many.
     pub(super) fn tell(&mut self, state: &ServerState) {
         let mut next = std::iter::from_fn(|| self.waiting.pop_front());
-        self.fanout = state.pubsub.publish_all(state, &mut next);
+        let large = state.pubsub.publish_all(state, &mut next);
+        self.fanout = large.map(|large| Box::pin(state.pubsub.finish(large)) as _);
     }
 
     /// Ready when the fan-out to many is through; never where there is none.
     pub(super) async fn fanned_out(&mut self) {
         match &mut self.fanout {
-            // Fails where the server ends.
-            Some(fanout) => drop(fanout.await),
+            Some(fanout) => fanout.await,
             None => std::future::pending().await,
         }
         self.fanout = None;

@@ -189,8 +189,7 @@ impl Dispatcher {
         let started_ns = self.state.clock.monotonic_ns();
         let result = handler(&mut self.session, &self.state, &mut call.args());
         if let Some(fanout) = self.session.fanout.take() {
-            // Fails where the server ends.
-            drop(self.state.pubsub.finish(*fanout).await);
+            self.state.pubsub.finish(*fanout).await;
             self.session.put_down = 0;
         }
         if self.session.put_down >= FANOUT_TURN {
@@ -408,7 +407,7 @@ impl Dispatcher {
         });
         let mut messages = messages.collect::<Vec<_>>().into_iter();
         while let Some(fanout) = self.state.pubsub.publish_all(&self.state, &mut messages) {
-            drop(fanout.await);
+            self.state.pubsub.finish(fanout).await;
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
 use super::fanout::{Fanout, Queued};
@@ -21,6 +21,8 @@ use crate::engine::BuildKeyHasher;
 /// For how many a message is put down at a stretch, some tenth of a millisecond; one for more goes
 /// through the lane of the large.
 pub(crate) const STEP: usize = 2048;
+/// Fan-outs that wait in the lane; the publishers of more wait for room.
+const LANE_MAX: usize = 64;
 /// For how many messages are put down by one publisher before others run.
 pub(crate) const TURN: usize = 8 * STEP;
 
@@ -61,13 +63,13 @@ pub struct PubSub {
     pattern_count: AtomicUsize,
     /// Connections with a subscription.
     subscribers: AtomicUsize,
-    lane: UnboundedSender<Queued>,
-    lane_end: Mutex<Option<UnboundedReceiver<Queued>>>,
+    lane: Sender<Queued>,
+    lane_end: Mutex<Option<Receiver<Queued>>>,
 }
 
 impl Default for PubSub {
     fn default() -> Self {
-        let (lane, lane_end) = unbounded_channel();
+        let (lane, lane_end) = channel(LANE_MAX);
         Self {
             channels: Channels::default(),
             shards: Channels::default(),
@@ -183,36 +185,41 @@ impl PubSub {
     }
 
     /// Publishes messages in their order, up to one for many, or one behind so many that others have
-    /// to run first; told when that is through, and the rest has to wait for it.
+    /// to run first: that is handed out, and the rest has to wait until [`Self::finish`] is through
+    /// with it.
     pub fn publish_all(
         &self,
         state: &ServerState,
         messages: &mut impl Iterator<Item = Message>,
-    ) -> Option<oneshot::Receiver<()>> {
+    ) -> Option<Fanout> {
         let mut put_down = 0;
         for message in messages {
             if put_down >= TURN {
-                return Some(self.finish(Fanout::new(message)));
+                return Some(Fanout::new(message));
             }
             let (receivers, rest) = self.publish(state, message);
             put_down += receivers;
-            if let Some(large) = rest {
-                return Some(self.finish(large));
+            if rest.is_some() {
+                return rest;
             }
         }
         None
     }
 
-    /// Has the task of the lane carry out a large fan-out, behind those before it; told when it is
-    /// through, or the server ends.
-    pub fn finish(&self, fanout: Fanout) -> oneshot::Receiver<()> {
-        let (done, finished) = oneshot::channel();
-        drop(self.lane.send(Queued { fanout, done }));
-        finished
+    /// Has the task of the lane carry out a large fan-out, behind those before it; ready when it is
+    /// through, or the server ends. Once it is in the lane it goes on though nobody waits for it.
+    pub fn finish(&self, fanout: Fanout) -> impl Future<Output = ()> + Send + use<> {
+        let lane = self.lane.clone();
+        async move {
+            let (done, finished) = oneshot::channel();
+            if lane.send(Queued { fanout, done }).await.is_ok() {
+                drop(finished.await);
+            }
+        }
     }
 
     /// The end of the lane of large fan-outs, for the task that carries them out; once.
-    pub(crate) fn take_lane_end(&self) -> Option<UnboundedReceiver<Queued>> {
+    pub(crate) fn take_lane_end(&self) -> Option<Receiver<Queued>> {
         self.lane_end.lock().take()
     }
 

@@ -141,6 +141,7 @@ fn fact_categories(fact: &Value) -> String {
         ("admin", "admin"),
         ("admin", "dangerous"),
         ("blocking", "blocking"),
+        ("pubsub", "pubsub"),
         ("fast", "fast"),
     ] {
         if flags.iter().any(|f| f == flag) {
