@@ -261,3 +261,17 @@ fn groups_of_any_size_go_at_once() {
     server.store.compact();
     assert_eq!(server.store.len(), 0);
 }
+
+#[test]
+fn a_consumer_without_a_name_is_copied_too() {
+    let mut server = Harness::new();
+    server.script("xgroup create s g 0 mkstream");
+    let words = ["xgroup", "createconsumer", "s", "g", ""].map(bytes::Bytes::from);
+    assert_eq!(server.run_words(&words), "1");
+    server.script(
+        "copy s t -> 1
+         xgroup destroy s g -> 1",
+    );
+    let words = ["xgroup", "createconsumer", "t", "g", ""].map(bytes::Bytes::from);
+    assert_eq!(server.run_words(&words), "0", "it is there");
+}
