@@ -27,6 +27,8 @@ fn groups_come_and_go() {
          xgroup create s i 0 entriesread -2 -> -ERR value for ENTRIESREAD must be positive or -1
          xgroup create s i 0 foo -> -ERR unknown subcommand or wrong number of arguments for \
              'create'. Try XGROUP HELP.
+         xgroup create s i 0 mkstream entriesread 1 mkstream -> -ERR unknown subcommand or wrong \
+             number of arguments for 'create'. Try XGROUP HELP.
          xgroup createconsumer s g c -> 1
          xgroup createconsumer s g c -> 0
          xgroup createconsumer s i c -> -NOGROUP No such consumer group 'i' for key name 's'
