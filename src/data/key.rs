@@ -251,6 +251,26 @@ pub(super) fn generation(keyspace: u32, generation: u64) -> [u8; ELEMENT_PREFIX_
     key
 }
 
+/// The generation that a generation record is about, from its key.
+#[must_use]
+pub(super) fn generation_number(key: &[u8]) -> Option<u64> {
+    key.get(META_PREFIX_LEN..)?.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// The element records of all generations.
+#[must_use]
+pub(super) fn all_elements(keyspace: u32) -> KeyRange {
+    let bytes = |kind| Bytes::copy_from_slice(&prefix(keyspace, kind));
+    (Bound::Included(bytes(ELEMENT)), Bound::Excluded(bytes(EXPIRY)))
+}
+
+/// The records of a keyspace that are of no kind known here.
+#[must_use]
+pub(super) fn unknown_kinds(keyspace: u32) -> KeyRange {
+    let start = Bytes::copy_from_slice(&prefix(keyspace, BEHIND_FIELD_EXPIRY)[..=KIND_AT]);
+    (Bound::Included(start), keyspaces(keyspace..keyspace.saturating_add(1)).1)
+}
+
 /// Key of the expiry index record of `user_key`.
 #[must_use]
 pub(super) fn expiry(keyspace: u32, at_ms: u64, user_key: &[u8]) -> Bytes {

@@ -14,6 +14,7 @@
 //! - `counted` is an order of records that knows ranks; [`SortedSet`] reads a sorted set by score or
 //!   rank, [`ZSetEdit`] changes it.
 //! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
+//! - [`verify`] proves what the records of a whole store promise each other.
 //! - [`Access`] and [`Cursors`] are shared memory beside the records; [`CursorFile`] keeps the cursors
 //!   over a restart.
 
@@ -55,6 +56,7 @@ mod set_algebra;
 mod sorted;
 mod stream;
 mod string;
+mod verify;
 mod view;
 mod zset;
 mod zset_algebra;
@@ -92,6 +94,7 @@ pub use stream::{
     Consumer, Entries, Group, GroupEdit, Groups, Pending, Stream, StreamEdit, StreamEntry,
     StreamId, Trim, TrimTo,
 };
+pub use verify::{Damage, DatabaseTotals, Garbage, OnDamage, Totals, Verified, verify};
 pub use view::{ReadOutcome, View};
 pub use zset::ZSetEdit;
 pub use zset_algebra::{
