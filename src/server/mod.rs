@@ -4,6 +4,7 @@ mod accept;
 mod account;
 mod blocking;
 mod buffers;
+mod check;
 mod connection;
 mod cron;
 mod cursors;
@@ -27,4 +28,5 @@ mod writer;
 #[cfg(test)]
 mod writer_faults;
 
+pub use check::{CheckOutcome, check};
 pub use run::run;
