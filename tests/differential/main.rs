@@ -3,7 +3,7 @@
 //! in `exceptions.rs`. From time to time all keys are compared.
 //!
 //! Skipped where no redis-server 7.0 is on PATH. `SILTDB_DIFF_STEPS` is the number of calls,
-//! `SILTDB_DIFF_SEED` repeats a run (but for times), `SILTDB_DIFF_MAX` is the number of differences
+//! `SILTDB_DIFF_SEED` makes another run (each can be repeated, but for times), `SILTDB_DIFF_MAX` is the number of differences
 //! after which a run ends (1 unless told).
 
 #![allow(clippy::print_stdout, reason = "differences are told as they are found")]
@@ -23,6 +23,8 @@ mod support;
 mod value;
 mod vocabulary;
 
+/// The run that is made unless the environment says otherwise.
+const SEED: u64 = 1;
 /// Calls of a run unless the environment says otherwise.
 const STEPS: u64 = 20_000;
 
@@ -40,7 +42,7 @@ fn answers_as_redis_does() {
         }
     }
     let steps = from_environment("SILTDB_DIFF_STEPS").unwrap_or(STEPS);
-    let seed = from_environment("SILTDB_DIFF_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
+    let seed = from_environment("SILTDB_DIFF_SEED").unwrap_or(SEED);
     let most = from_environment("SILTDB_DIFF_MAX").unwrap_or(1);
     println!("SILTDB_DIFF_SEED={seed} SILTDB_DIFF_STEPS={steps}");
     let mut runner = runner::Runner::new(seed);

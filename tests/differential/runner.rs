@@ -78,7 +78,8 @@ impl Runner {
             && (step.check.deletes || step.check.alone && is_error(redis) != is_error(siltdb))
             && let Some(key) = step.words.get(1)
         {
-            let mut delete = Step::exact(&[b"DEL", key]);
+            let last = step.words.last().unwrap_or(key);
+            let mut delete = Step::exact(&[b"DEL", key, last]);
             delete.resp3 = step.resp3;
             self.servers.run(std::slice::from_ref(&delete));
             self.history.push(delete);

@@ -20,5 +20,5 @@ pub(crate) const RULES: &[Rule] = &[
     rule(2, "HRANDFIELD hash [some]").shape(),
     rule(2, "HRANDFIELD hash some [WITHVALUES]").shape(),
     rule(2, "HSCAN hash 0 {[MATCH pattern] [COUNT count]}").iterated(2).sorted(2),
-    rule(1, "HSCAN hash NONE"),
+    rule(1, "HSCAN hash NONE").fixed(),
 ];

@@ -31,14 +31,15 @@ pub(crate) const RULES: &[Rule] = &[
     )
     .iterated(1)
     .sorted(1),
-    rule(1, "SCAN NONE COUNT 10"),
-    rule(1, "SCAN 0 COUNT 0"),
+    rule(1, "SCAN NONE COUNT 10").fixed(),
+    rule(1, "SCAN 0 COUNT 0").fixed(),
     rule(5, "OBJECT ENCODING any"),
     rule(3, "SORT list {[LIMIT index count] [GET get] [GET get] [ASC|DESC] [ALPHA]}"),
     // Equal weights have no order that Redis promises where they are words.
-    rule(1, "SORT (set|zset|list) {BY by [LIMIT index count] [GET get] [ASC|DESC] ALPHA}").shape(),
+    rule(1, "SORT (set|zset|list) {(BY by) [LIMIT index count] [GET get] [ASC|DESC] ALPHA}")
+        .shape(),
     rule(2, "SORT (set|zset|list) {[LIMIT index count] [GET get] [ASC|DESC] ALPHA}"),
-    rule(2, "SORT (set|zset|list) {BY num:* [GET get] [ASC|DESC]}"),
-    rule(2, "SORT (set|zset|list) {[GET get] [ASC|DESC] [ALPHA] STORE list}"),
+    rule(2, "SORT (set|zset|list) {(BY num:*) [GET get] [ASC|DESC]}"),
+    rule(2, "SORT (set|zset|list) {[GET get] [ASC|DESC] [ALPHA]} STORE list").alone(),
     rule(1, "SORT_RO list {[BY by] [LIMIT index count] [GET get] [ASC|DESC]}"),
 ];
