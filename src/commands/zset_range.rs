@@ -206,13 +206,14 @@ fn parse_scores(min: &[u8], max: &[u8]) -> Result<Span, Error> {
     Ok(Span::of_scores(bound(min)?, bound(max)?))
 }
 
-/// As `strtod` reads it: nothing is zero, blanks may stand before it, and what is too large is
-/// infinite.
+/// As `strtod` reads it: nothing is zero, blanks may stand before it, a zero byte ends it, and what is
+/// too large is infinite.
 fn parse_score_bound(word: &[u8]) -> Option<f64> {
-    let word = word.trim_ascii_start();
+    let word = word.split(|byte| *byte == 0).next().unwrap_or(word);
     if word.is_empty() {
         return Some(0.0);
     }
+    let word = word.trim_ascii_start();
     let rest =
         || std::str::from_utf8(word).ok()?.parse().ok().filter(|score: &f64| !score.is_nan());
     parse_double(word).or_else(rest)
@@ -405,4 +406,25 @@ fn remove_range(
         edit.notify_shrunk(EventClasses::ZSET, name, key);
     }
     Ok(Reply::count(members.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_score_bound;
+
+    #[test]
+    fn bounds_are_read_as_strtod_reads_them() {
+        for (word, score) in [
+            (&b""[..], Some(0.0)),
+            (b"\0abc", Some(0.0)),
+            (b" 2", Some(2.0)),
+            (b"2\0abc", Some(2.0)),
+            (b"1e999", Some(f64::INFINITY)),
+            (b" ", None),
+            (b"2 ", None),
+            (b"nan", None),
+        ] {
+            assert_eq!(parse_score_bound(word), score, "{}", word.escape_ascii());
+        }
+    }
 }

@@ -16,6 +16,7 @@
 //! - `counted` is an order of records that knows ranks; [`SortedSet`] reads a sorted set by score or
 //!   rank, [`ZSetEdit`] changes it.
 //! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
+//! - [`verify`] proves what the records of a whole store promise each other.
 //! - [`Access`] and [`Cursors`] are shared memory beside the records; [`CursorFile`] keeps the cursors
 //!   over a restart.
 
@@ -58,6 +59,7 @@ mod set_algebra;
 mod sorted;
 mod stream;
 mod string;
+mod verify;
 mod view;
 mod watch;
 mod zset;
@@ -97,6 +99,7 @@ pub use stream::{
     Consumer, Entries, Group, GroupEdit, Groups, Pending, Stream, StreamEdit, StreamEntry,
     StreamId, Trim, TrimTo,
 };
+pub use verify::{Damage, DatabaseTotals, Garbage, OnDamage, Totals, Verified, verify};
 pub use view::{ReadOutcome, View};
 pub use watch::Watch;
 pub use zset::ZSetEdit;

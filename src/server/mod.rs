@@ -5,6 +5,7 @@ mod account;
 mod announce;
 mod blocking;
 mod buffers;
+mod check;
 mod connection;
 mod cron;
 mod cursors;
@@ -29,4 +30,5 @@ mod writer;
 #[cfg(test)]
 mod writer_faults;
 
+pub use check::{CheckOutcome, check};
 pub use run::run;

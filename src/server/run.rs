@@ -34,7 +34,7 @@ const CONTROL_MAX: usize = 16;
 /// # Errors
 /// Where the data directory cannot be opened, or an address cannot be listened on.
 pub fn run(parsed: Parsed) -> io::Result<()> {
-    let Parsed { config, notices } = parsed;
+    let Parsed { config, notices, .. } = parsed;
     let settings = config.load_full();
     let level = logging::start(&settings)?;
     for notice in notices {

@@ -80,6 +80,15 @@ impl Options {
     }
 }
 
+/// Words of a call that names each option once.
+const WORDS_OF_CREATE_MAX: usize = 8;
+const WORDS_OF_SETID_MAX: usize = 7;
+
+/// Fails where a call has more words than that.
+fn allow_words(args: &Args<'_>, most: usize) -> Result<(), Error> {
+    if args.all().len() > most { Err(Error::subcommand_syntax(args.all())) } else { Ok(()) }
+}
+
 /// The stream at `key`, which has to exist.
 fn existing(found: Option<Meta>) -> Result<Meta, Error> {
     stream(found)?.ok_or_else(|| {
@@ -95,6 +104,7 @@ fn create(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let options = Options::parse(args, true)?;
     let found = edit.find(key)?;
     let found = if options.make_stream { stream(found)? } else { Some(existing(found)?) };
+    allow_words(args, WORDS_OF_CREATE_MAX)?;
     let last = match &word[..] {
         b"$" => {
             let stream = found.as_ref().and_then(Meta::stream);
@@ -117,6 +127,7 @@ fn set_id(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let meta = existing(edit.find(key)?)?;
     let Some(stream) = meta.stream() else { return Err(Error::WrongType) };
     let mut group = edit.group(stream, name)?.ok_or_else(|| no_group_of_key(key, name))?;
+    allow_words(args, WORDS_OF_SETID_MAX)?;
     let last = match &word[..] {
         b"$" => stream.last,
         word => id::any(word, 0)?,
