@@ -14,8 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use siltdb::commands::{Args, Run, table};
 use siltdb::data::{
-    Access, Context, Cursors, Edit, ExpiryMarks, KIND_AT, Packing, RecordFilter, View,
-    expire_cycle, verify,
+    Access, Context, Cursors, Edit, EventClasses, ExpiryMarks, KIND_AT, Packing, RecordFilter,
+    View, expire_cycle, verify,
 };
 use siltdb::engine::{Filter, Options, Read, ReadMode};
 use siltdb::env::{SimClock, SimFs};
@@ -141,6 +141,7 @@ impl Memory {
             access: &self.access,
             touch: true,
             cursors: &self.cursors,
+            events: EventClasses::default(),
         }
     }
 }

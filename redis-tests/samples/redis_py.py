@@ -102,6 +102,30 @@ def bytes_and_size(raw):
     raw.delete(name, b"empty")
 
 
+def dumps(raw):
+    raw.flushdb()
+    raw.set("string", bytes(range(256)) * 500)
+    raw.rpush("list", "a", 1, "x" * 10000)
+    raw.sadd("set", *range(1000), "word")
+    raw.zadd("zset", {f"m{i}": i / 3 for i in range(500)})
+    raw.hset("hash", mapping={f"f{i}": "v" * i for i in range(100)})
+    raw.xadd("stream", {"f": "v"}, "1-1")
+    read = {"string": raw.get, "list": lambda k: raw.lrange(k, 0, -1), "set": raw.smembers,
+            "zset": lambda k: raw.zrange(k, 0, -1, withscores=True), "hash": raw.hgetall,
+            "stream": raw.xrange}
+    for name, content in read.items():
+        payload = raw.dump(name)
+        check(f"restore a {name}", [bool(raw.restore("again", 0, payload, replace=True)),
+                                    content("again") == content(name)], [True, True])
+    check_error("restore over a key", redis.ResponseError, "already exists",
+                lambda: raw.restore("string", 0, payload))
+    check_error("restore damage", redis.ResponseError, "version or checksum",
+                lambda: raw.restore("new", 0, payload[1:]))
+    check("restore with an expiry", [bool(raw.restore("string", 5000, payload, replace=True)),
+                                     0 < raw.pttl("string") <= 5000], [True, True])
+    check("dump nothing", raw.dump("nothing"), None)
+
+
 def pipelines(r):
     pipe = r.pipeline(transaction=False)
     pipe.set("p", 1).incr("p").get("p").incr("p").delete("p").get("p")
@@ -269,9 +293,9 @@ def main():
                        single_connection_client=True)
     raw = redis.Redis(port=PORT, protocol=PROTOCOL)
     text.flushall()
-    parts = [(strings, text), (keys, text), (bytes_and_size, raw), (pipelines, text),
-             (transactions, text), (errors, text), (server, text), (databases, text),
-             (pubsub, text)]
+    parts = [(strings, text), (keys, text), (bytes_and_size, raw), (dumps, raw),
+             (pipelines, text), (transactions, text), (errors, text), (server, text),
+             (databases, text), (pubsub, text)]
     for part, client in parts:
         try:
             part(client)

@@ -11,6 +11,7 @@ mod command;
 mod config;
 mod connection;
 mod debug;
+mod dump;
 mod error;
 mod expire;
 mod expiry_option;
@@ -100,6 +101,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     geo_search::COMMANDS,
     keyspace::COMMANDS,
     expire::COMMANDS,
+    dump::COMMANDS,
     sort::COMMANDS,
     scan::COMMANDS,
     object::COMMANDS,

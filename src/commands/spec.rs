@@ -220,6 +220,9 @@ impl Flags {
     /// the writer. Ours; not shown.
     pub const PUSHES: Self = Self(1 << 25);
 
+    /// For a slot that is being imported, in a cluster; means nothing alone.
+    pub const ASKING: Self = Self(1 << 23);
+
     /// Flags that `COMMAND INFO` shows, with their words, in its order.
     pub const SHOWN: &'static [(Self, &'static str)] = &[
         (Self::WRITE, "write"),
@@ -233,6 +236,7 @@ impl Flags {
         (Self::STALE, "stale"),
         (Self::SKIP_MONITOR, "skip_monitor"),
         (Self::SKIP_SLOWLOG, "skip_slowlog"),
+        (Self::ASKING, "asking"),
         (Self::FAST, "fast"),
         (Self::NO_AUTH, "no_auth"),
         (Self::MAY_REPLICATE, "may_replicate"),

@@ -40,8 +40,8 @@ struct Gathered {
 struct OneAccess {
     slot: usize,
     now_ms: u64,
-    /// Whether the key was made.
-    is_new: bool,
+    /// What the counter is from now on; `None` where it grows by chance.
+    counter: Option<u8>,
 }
 
 /// Access times and frequencies. Shared by all threads; relaxed atomics only.
@@ -99,12 +99,25 @@ impl Access {
 
     /// The key was read or written. Noted at [`Self::settle`].
     pub(super) fn touch(&self, keyspace: u32, key: &[u8], now_ms: u64) {
-        self.gather(OneAccess { slot: self.slot_number(keyspace, key), now_ms, is_new: false });
+        self.gather(OneAccess { slot: self.slot_number(keyspace, key), now_ms, counter: None });
     }
 
     /// The key was made. Noted at [`Self::settle`].
     pub(super) fn create(&self, keyspace: u32, key: &[u8], now_ms: u64) {
-        self.gather(OneAccess { slot: self.slot_number(keyspace, key), now_ms, is_new: true });
+        self.set_frequency(keyspace, key, now_ms, COUNTER_START);
+    }
+
+    /// The key was used last so many seconds ago. Noted at [`Self::settle`].
+    pub(super) fn set_idle(&self, keyspace: u32, key: &[u8], now_ms: u64, seconds: u64) {
+        // A slot knows no longer time; as in Redis it wraps.
+        let idle_ms = (seconds & CLOCK_MASK) * 1000;
+        self.create(keyspace, key, now_ms.saturating_sub(idle_ms));
+    }
+
+    /// The logarithmic counter of the key is this. Noted at [`Self::settle`].
+    pub(super) fn set_frequency(&self, keyspace: u32, key: &[u8], now_ms: u64, counter: u8) {
+        let slot = self.slot_number(keyspace, key);
+        self.gather(OneAccess { slot, now_ms, counter: Some(counter) });
     }
 
     fn gather(&self, access: OneAccess) {
@@ -131,12 +144,9 @@ impl Access {
         });
     }
 
-    fn note(&self, OneAccess { slot, now_ms, is_new }: OneAccess) {
+    fn note(&self, OneAccess { slot, now_ms, counter }: OneAccess) {
         let slot = &self.slots[slot];
-        let counter = match is_new {
-            true => COUNTER_START,
-            false => self.grown(self.decayed(self.load(slot), now_ms)),
-        };
+        let counter = counter.unwrap_or_else(|| self.grown(self.decayed(self.load(slot), now_ms)));
         slot.store(pack(now_ms, counter), Ordering::Relaxed);
     }
 
@@ -225,6 +235,17 @@ mod tests {
         assert_eq!(access.frequency(0, b"k", 1_000_000_000 + 10 * 60_000), hot - 10);
         access.set_lfu(10, 0);
         assert_eq!(access.frequency(0, b"k", 1_000_000_000 + 10 * 60_000), hot);
+    }
+
+    #[test]
+    fn both_are_set_as_asked_for() {
+        let now_ms = 1_700_000_000_000;
+        let access = Access::new(1024, now_ms);
+        access.set_idle(0, b"k", now_ms, 1000);
+        assert_eq!(access.idle_seconds(0, b"k", now_ms + 5000), 1005);
+        access.set_frequency(0, b"k", now_ms, 100);
+        assert_eq!(access.frequency(0, b"k", now_ms), 100);
+        assert_eq!(access.idle_seconds(0, b"k", now_ms), 0);
     }
 
     #[test]

@@ -366,6 +366,16 @@ impl<'a> Edit<'a> {
         }
     }
 
+    /// Notes that `key` was used last so many seconds ago.
+    pub fn set_idle(&self, key: &[u8], seconds: u64) {
+        self.context.access.set_idle(self.keyspace, key, self.context.now_ms, seconds);
+    }
+
+    /// Sets the logarithmic counter of how often `key` was used.
+    pub fn set_frequency(&self, key: &[u8], counter: u8) {
+        self.context.access.set_frequency(self.keyspace, key, self.context.now_ms, counter);
+    }
+
     fn touch(&self, key: &[u8]) {
         if self.context.touch {
             self.context.access.touch(self.keyspace, key, self.context.now_ms);

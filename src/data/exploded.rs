@@ -122,6 +122,12 @@ impl Edit<'_> {
         Records { read: &self.txn, keyspace: self.keyspace, generation }
     }
 
+    /// The record of an element of a generation that this transaction has made: nothing of it can be
+    /// anywhere else.
+    pub(super) fn own_element(&self, generation: u64, name: &[u8]) -> Option<&Bytes> {
+        self.txn.own(&key::element(self.keyspace, generation, hash_of(name), name))
+    }
+
     /// Writes the record of an element.
     pub(super) fn put_element(&mut self, generation: u64, name: &[u8], record: Bytes) {
         self.put_ordered(generation, hash_of(name), name, record);

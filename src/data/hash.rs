@@ -87,7 +87,7 @@ impl HashEdit<'_, '_> {
     }
 
     /// Sets a field; its expiry is this one from now on. Answers whether the field is new.
-    pub fn set(&mut self, name: &[u8], value: &Bytes, expires_ms: Option<u64>) -> Result<bool> {
+    pub fn set(&mut self, name: &[u8], value: &[u8], expires_ms: Option<u64>) -> Result<bool> {
         let longest = self.edit.context().packing.hash_value;
         if name.len() as u64 > longest || value.len() as u64 > longest {
             self.explode()?;
@@ -146,36 +146,28 @@ impl HashEdit<'_, '_> {
 
     /// Writes the metadata record, or deletes the key where no field is left. Answers how many are.
     pub fn finish(mut self) -> Result<u64> {
-        let collection = match self.fields {
-            Fields::Packed(packed) => {
-                let next_expiry_ms =
-                    if packed.shape.expiries { packed.next_expiry()? } else { None };
-                let layout = if packed.shape.expiries { Layout::Expiring } else { Layout::Packed };
-                let layout = layout(packed.list.into());
-                Collection { count: packed.count, next_expiry_ms, layout }
-            }
-            Fields::Exploded { generation, count, mut next_expiry_ms, is_stale } => {
-                if is_stale && count > 0 {
-                    let first = self.edit.records(generation).expiring(u64::MAX).next();
-                    next_expiry_ms = first.transpose()?.map(|(at_ms, _)| at_ms);
-                }
-                let layout = Layout::Exploded { generation };
-                Collection { count, next_expiry_ms, layout }
-            }
-        };
-        let count = collection.count;
-        if self.changes == 0 {
-            return Ok(count);
+        let (count, changes) = (self.count(), self.changes);
+        if changes > 0 {
+            let old = self.old.take();
+            let expires_ms = old.as_ref().and_then(|meta| meta.expires_ms);
+            let (edit, key) = (self.edit, self.key);
+            let new = meta_of(edit, self.fields, expires_ms)?;
+            edit.replace_collection(key, old.as_ref(), new.as_ref(), changes);
         }
-        let old = self.old.take();
-        let new = (count > 0).then(|| Meta {
-            kind: KeyType::Hash,
-            expires_ms: old.as_ref().and_then(|meta| meta.expires_ms),
-            form: StringForm::Natural,
-            body: Body::Collection(collection),
-        });
-        self.edit.replace_collection(self.key, old.as_ref(), new.as_ref(), self.changes);
         Ok(count)
+    }
+
+    /// The metadata record, which is not written; `None` without fields.
+    pub(super) fn into_meta(self, expires_ms: Option<u64>) -> Result<Option<Meta>> {
+        meta_of(self.edit, self.fields, expires_ms)
+    }
+
+    /// How many fields there are, expired ones included.
+    fn count(&self) -> u64 {
+        match &self.fields {
+            Fields::Packed(packed) => packed.count,
+            Fields::Exploded { count, .. } => *count,
+        }
     }
 
     /// What is stored of a field, expired or not.
@@ -185,7 +177,10 @@ impl HashEdit<'_, '_> {
                 .find(name)?
                 .map(|entry| (Bytes::copy_from_slice(entry.value), entry.expires_ms))),
             Fields::Exploded { generation, .. } => {
-                let record = self.edit.records(*generation).get(name)?;
+                let record = match &self.old {
+                    Some(_) => self.edit.records(*generation).get(name)?,
+                    None => self.edit.own_element(*generation, name).cloned(),
+                };
                 record.map(|record| decode(HASH, &record)).transpose()
             }
         }
@@ -230,6 +225,31 @@ impl HashEdit<'_, '_> {
     pub(super) fn note_change(&mut self) {
         self.changes += 1;
     }
+}
+
+/// The metadata record of a hash; `None` without fields.
+fn meta_of(edit: &Edit<'_>, fields: Fields, expires_ms: Option<u64>) -> Result<Option<Meta>> {
+    let collection = match fields {
+        Fields::Packed(packed) => {
+            let next_expiry_ms = if packed.shape.expiries { packed.next_expiry()? } else { None };
+            let layout = if packed.shape.expiries { Layout::Expiring } else { Layout::Packed };
+            let layout = layout(packed.list.into());
+            Collection { count: packed.count, next_expiry_ms, layout }
+        }
+        Fields::Exploded { generation, count, mut next_expiry_ms, is_stale } => {
+            if is_stale && count > 0 {
+                let first = edit.records(generation).expiring(u64::MAX).next();
+                next_expiry_ms = first.transpose()?.map(|(at_ms, _)| at_ms);
+            }
+            Collection { count, next_expiry_ms, layout: Layout::Exploded { generation } }
+        }
+    };
+    Ok((collection.count > 0).then(|| Meta {
+        kind: KeyType::Hash,
+        expires_ms,
+        form: StringForm::Natural,
+        body: Body::Collection(collection),
+    }))
 }
 
 impl std::fmt::Debug for HashEdit<'_, '_> {

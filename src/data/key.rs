@@ -410,6 +410,19 @@ mod tests {
     }
 
     #[test]
+    fn the_elements_of_a_generation_end_before_the_next_one() {
+        use std::ops::RangeBounds as _;
+
+        let all = elements(7, 9, 0, None);
+        for inside in [element(7, 9, 0, b""), element(7, 9, u64::MAX, b"\xff\xff")] {
+            assert!(all.contains(&Bytes::copy_from_slice(&inside)));
+        }
+        for next in [&chunk(7, 10, 0)[..], &chunk(7, 10, 1), &element(7, 10, 0, b"")] {
+            assert!(!all.contains(&Bytes::copy_from_slice(next)), "{next:?}");
+        }
+    }
+
+    #[test]
     fn user_keys_keep_their_order() {
         let mut keys: Vec<&[u8]> = vec![b"", b"a", b"a\0", b"a\xff", b"b", b"\xff\xff"];
         keys.sort_unstable();

@@ -15,6 +15,7 @@
 //! - [`Event`] is what it tells those who listen to keys.
 //! - `counted` is an order of records that knows ranks; [`SortedSet`] reads a sorted set by score or
 //!   rank, [`ZSetEdit`] changes it.
+//! - `rdb` is Redis's format of serialized values: [`View::dump`], [`Edit::restore`].
 //! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
 //! - [`verify`] proves what the records of a whole store promise each other.
 //! - [`Access`] and [`Cursors`] are shared memory beside the records; [`CursorFile`] keeps the cursors
@@ -52,6 +53,7 @@ mod number;
 mod packed;
 mod pick;
 mod prefetch;
+mod rdb;
 mod ready;
 mod root;
 mod set;
@@ -90,6 +92,9 @@ pub use list::{End, List, ListBody, ListEdit, ListWalk};
 pub use meta::{Body, KeyType, Meta, StringForm};
 pub use number::{parse_double, parse_int};
 pub use prefetch::prefetch;
+#[cfg(test)]
+pub(crate) use rdb::payload;
+pub use rdb::{DumpPayload, RestoreError};
 pub use ready::Ready;
 pub use root::{Database, RootRef};
 pub use set::SetEdit;

@@ -103,6 +103,9 @@ impl SetEdit<'_, '_> {
                 parse_int(member).is_some_and(|integer| list.binary_search(&integer).is_ok())
             }
             Members::Packed(packed) => packed.find(member)?.is_some(),
+            Members::Exploded { generation, .. } if self.old.is_none() => {
+                self.edit.own_element(*generation, member).is_some()
+            }
             Members::Exploded { generation, .. } => {
                 self.edit.records(*generation).get(member)?.is_some()
             }
@@ -170,7 +173,8 @@ impl SetEdit<'_, '_> {
         count
     }
 
-    fn into_meta(self, expires_ms: Option<u64>) -> Option<Meta> {
+    /// The metadata record, which is not written; `None` without members.
+    pub(super) fn into_meta(self, expires_ms: Option<u64>) -> Option<Meta> {
         meta_of(self.members, expires_ms)
     }
 

@@ -121,13 +121,23 @@ impl Edit<'_> {
         value: &Bytes,
         expires_ms: Option<u64>,
     ) {
+        let new = self.new_string(form, value, expires_ms);
+        self.replace(key, old, Some(&new));
+    }
+
+    /// The metadata record, which is not written, of a string, and its chunks, if it needs any.
+    pub(super) fn new_string(
+        &mut self,
+        form: StringForm,
+        value: &Bytes,
+        expires_ms: Option<u64>,
+    ) -> Meta {
         let body = if value.len() <= INLINE_BYTES_MAX {
             Body::Inline(value.clone())
         } else {
             self.new_chunks(value)
         };
-        let new = Meta { kind: KeyType::String, expires_ms, form, body };
-        self.replace(key, old, Some(&new));
+        Meta { kind: KeyType::String, expires_ms, form, body }
     }
 
     /// Writes `bytes` at `offset` of a string, which grows, with zeros in between, as needed; keeps

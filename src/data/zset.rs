@@ -94,9 +94,11 @@ impl ZSetEdit<'_, '_> {
                 packed.find(member)?.map(|entry| parse_score(entry.value)).transpose()
             }
             Members::Ordered { generation, .. } => {
-                let Some(record) = self.edit.records(*generation).get(member)? else {
-                    return Ok(None);
+                let record = match &self.old {
+                    Some(_) => self.edit.records(*generation).get(member)?,
+                    None => self.edit.own_element(*generation, member).cloned(),
                 };
+                let Some(record) = record else { return Ok(None) };
                 parse_score(&exploded::decode(HASH, &record)?.0).map(Some)
             }
         }
@@ -159,7 +161,8 @@ impl ZSetEdit<'_, '_> {
         Ok(count)
     }
 
-    fn into_meta(self, expires_ms: Option<u64>) -> Result<Option<Meta>> {
+    /// The metadata record, which is not written but all others are; `None` without members.
+    pub(super) fn into_meta(self, expires_ms: Option<u64>) -> Result<Option<Meta>> {
         meta_of(self.edit, self.members, expires_ms)
     }
 

@@ -54,7 +54,9 @@ pub use sstable::{
 pub use stats::{LevelStats, Stats};
 pub use table_info::TableInfo;
 pub use txn::{Changes, Txn, Writes};
-pub use writer::{Batch, KEY_BYTES_MAX, ROOT_BYTES_MAX, Syncer, VALUE_BYTES_MAX, Writer};
+pub use writer::{
+    Batch, KEY_BYTES_MAX, ROOT_BYTES_MAX, Syncer, TXN_BYTES_MAX, VALUE_BYTES_MAX, Writer,
+};
 
 /// Position in the one order of all transactions; each committed transaction takes the next.
 /// 0 means "before the first". Fits 56 bits.

@@ -29,7 +29,7 @@ pub const KEY_BYTES_MAX: usize = 1 << 20;
 pub const VALUE_BYTES_MAX: usize = 512 << 20;
 /// Most bytes of keys and values in one transaction: a batch of the log, which holds at least one,
 /// is limited to 2 GiB.
-const TXN_BYTES_MAX: usize = 1 << 30;
+pub const TXN_BYTES_MAX: usize = 1 << 30;
 /// Longest root record in bytes.
 pub const ROOT_BYTES_MAX: usize = 64 << 10;
 

@@ -151,7 +151,7 @@ impl Dispatcher {
         // Those of a transaction were published with it.
         let mut messages = gathered.messages.into_iter();
         while let Some(fanout) = self.state.pubsub.publish_all(&self.state, &mut messages) {
-            drop(fanout.await);
+            self.state.pubsub.finish(fanout).await;
         }
         for (db, outcome) in gathered.reads {
             if !outcome.expired.is_empty() {

@@ -23,6 +23,7 @@ const MEMORY: &str = "the data set is not a hash table in memory";
 const MODULES: &str = "there are no modules";
 const OS: &str = "it is left to the operating system or the service manager";
 const RDB: &str = "no RDB snapshots are written";
+const CHECKED: &str = "payloads of RESTORE are always checked in full";
 const REPLICATION: &str = "there is no replication yet";
 const SCRIPTS: &str = "there is no scripting yet";
 const SIGNAL: &str = "a signal always syncs the log and waits for replies";
@@ -173,7 +174,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("replicaof", Kind::Only("replication is not supported"), "", REPLICATION)
         .alias("slaveof")
         .immutable(),
-    kept("sanitize-dump-payload", Choice(&["no", "yes", "clients"]), "no", RDB),
+    kept("sanitize-dump-payload", Choice(&["no", "yes", "clients"]), "no", CHECKED),
     Setting::new("save", Kind::Words { get: get_save, set: set_save }, "", RDB),
     kept("server-cpulist", Text, "", CPU).alias("server_cpulist"),
     kept("set-proc-title", Switch, "yes", OS).immutable(),

@@ -340,6 +340,11 @@ impl ListEdit<'_, '_> {
         Ok(count)
     }
 
+    /// The metadata record, which is not written, of a list without an expiry; `None` without elements.
+    pub(in crate::data) fn into_meta(self) -> Option<Meta> {
+        meta_of(self.kept, None)
+    }
+
     fn limit(&self) -> Limit {
         Limit(self.edit.context().packing.list_size)
     }

@@ -10,7 +10,7 @@ const COUNTED_BYTES_MAX: u64 = 8192;
 const ELEMENT_SURPLUS: u64 = 8;
 
 /// Bytes of an element in a listpack.
-pub(super) fn element_bytes(element: &[u8]) -> u64 {
+pub(in crate::data) fn element_bytes(element: &[u8]) -> u64 {
     let len = element.len() as u64;
     let encoded = match parse_int(element) {
         Some(0..=127) => 1,
@@ -36,7 +36,7 @@ pub(super) fn element_bytes(element: &[u8]) -> u64 {
 /// Up to where a list is one listpack: `list-max-listpack-size`. From 1 on so many elements, negative
 /// so many bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limit(pub(super) i32);
+pub(in crate::data) struct Limit(pub(in crate::data) i32);
 
 impl Limit {
     /// Bytes and elements at most.
@@ -52,19 +52,19 @@ impl Limit {
     }
 
     /// Whether so many elements that take so many bytes in a listpack are too much.
-    pub(super) fn is_exceeded(self, element_bytes: u64, count: u64) -> bool {
+    pub(in crate::data) fn is_exceeded(self, element_bytes: u64, count: u64) -> bool {
         let (bytes_max, count_max) = self.parts();
         FRAME_BYTES.saturating_add(element_bytes) > bytes_max || count > count_max
     }
 
     /// Whether a packed list of so many bytes is small enough without a closer look.
-    pub(super) fn surely_holds(self, packed_bytes: u64, count: u64) -> bool {
+    pub(in crate::data) fn surely_holds(self, packed_bytes: u64, count: u64) -> bool {
         !self.is_exceeded(packed_bytes.saturating_add(count * ELEMENT_SURPLUS), count)
     }
 
     /// Whether a list of element records is so small that it becomes one record again: half of what
     /// one may hold, so that a list around the limit is not turned over and over.
-    pub(super) fn takes_back(self, element_bytes: u64, count: u64) -> bool {
+    pub(in crate::data) fn takes_back(self, element_bytes: u64, count: u64) -> bool {
         let (bytes_max, count_max) = self.parts();
         FRAME_BYTES.saturating_add(element_bytes) <= bytes_max / 2 && count <= count_max / 2
     }

@@ -21,6 +21,7 @@ use bytes::Bytes;
 
 pub use self::body::ListBody;
 pub use self::edit::{End, ListEdit};
+pub(in crate::data) use self::listpack::{Limit, element_bytes};
 
 mod between;
 mod body;

@@ -43,7 +43,7 @@ impl StreamEdit<'_, '_> {
     }
 
     /// Appends an entry, whose id is larger than the last one, with fields and values in turn.
-    pub fn append(&mut self, id: StreamId, fields: &[Bytes]) -> Result<()> {
+    pub fn append<T: AsRef<[u8]>>(&mut self, id: StreamId, fields: &[T]) -> Result<()> {
         let record = entry::encode(fields);
         if !self.has_room(record.len()) {
             self.explode()?;
@@ -184,6 +184,16 @@ impl StreamEdit<'_, '_> {
         if let (Some(start), Some(generation)) = (start, generation) {
             let record = key::generation(self.edit.keyspace, generation);
             self.edit.txn.put(Bytes::copy_from_slice(&record), key::generation_from(&start));
+        }
+    }
+
+    /// The metadata record, which is not written, of a new stream without an expiry.
+    pub(in crate::data) fn into_meta(self) -> Meta {
+        Meta {
+            kind: KeyType::Stream,
+            expires_ms: None,
+            form: StringForm::Natural,
+            body: Body::Stream(Box::new(self.stream)),
         }
     }
 

@@ -170,12 +170,12 @@ impl std::fmt::Debug for Entries<'_> {
 }
 
 /// The record of an entry with these fields and values, in turn.
-pub(super) fn encode(fields: &[Bytes]) -> Bytes {
-    let bytes: usize = fields.iter().map(|word| word.len() + 5).sum();
+pub(super) fn encode<T: AsRef<[u8]>>(fields: &[T]) -> Bytes {
+    let bytes: usize = fields.iter().map(|word| word.as_ref().len() + 5).sum();
     let mut record = Vec::with_capacity(bytes + 5);
     put_varint(&mut record, fields.len() as u64 / 2);
     for word in fields {
-        put_slice(&mut record, word);
+        put_slice(&mut record, word.as_ref());
     }
     record.into()
 }

@@ -20,7 +20,7 @@ impl StreamId {
     /// The largest id.
     pub const MAX: Self = Self { ms: u64::MAX, seq: u64::MAX };
     /// Bytes of an id in a key.
-    pub(super) const KEY_BYTES: usize = 16;
+    pub(in crate::data) const KEY_BYTES: usize = 16;
 
     /// Reads `ms-seq`, or `ms` alone, which takes `missing_seq` for its number.
     #[must_use]
@@ -58,12 +58,12 @@ impl StreamId {
     }
 
     /// Bytes in the order of the ids.
-    pub(super) fn to_key(self) -> [u8; Self::KEY_BYTES] {
+    pub(in crate::data) fn to_key(self) -> [u8; Self::KEY_BYTES] {
         (u128::from(self.ms) << 64 | u128::from(self.seq)).to_be_bytes()
     }
 
     /// The inverse of [`Self::to_key`]; `None` for bytes of another length.
-    pub(super) fn from_key(key: &[u8]) -> Option<Self> {
+    pub(in crate::data) fn from_key(key: &[u8]) -> Option<Self> {
         let (ms, seq) = key.split_first_chunk::<8>()?;
         let seq = <[u8; 8]>::try_from(seq).ok()?;
         Some(Self { ms: u64::from_be_bytes(*ms), seq: u64::from_be_bytes(seq) })

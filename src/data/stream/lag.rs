@@ -43,7 +43,7 @@ impl Stream {
     }
 
     /// How many entries were added up to `id`, where that can be told.
-    fn number_of(&self, id: StreamId) -> Option<u64> {
+    pub(in crate::data) fn number_of(&self, id: StreamId) -> Option<u64> {
         if self.added == 0 {
             return Some(0);
         }

@@ -43,6 +43,7 @@ mod group;
 mod group_edit;
 mod id;
 mod lag;
+mod restore;
 mod trim;
 
 pub use edit::StreamEdit;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::data::model::Store;
-use crate::data::{Access, Context, Cursors, Edit, Packing};
+use crate::data::{Access, Context, Cursors, Edit, EventClasses, Packing};
 use crate::engine::Txn;
 
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -20,6 +20,7 @@ fn store() -> Store {
         access: &access,
         touch: true,
         cursors: &cursors,
+        events: EventClasses::default(),
     };
     let mut edit = Edit::new(store.txn(), context).unwrap();
     for number in 0..10_u64 {

@@ -97,6 +97,18 @@ impl<'a> Txn<'a> {
         }
     }
 
+    /// What this transaction itself has written at `key`, without a look at what lies below: for keys
+    /// that nobody else can have written.
+    #[must_use]
+    pub fn own(&self, key: &[u8]) -> Option<&Bytes> {
+        self.changes.writes.get(key).flatten()
+    }
+
+    /// Puts `changes` in the place of those made so far, and answers these.
+    pub fn exchange(&mut self, changes: Changes) -> Changes {
+        std::mem::replace(&mut self.changes, changes)
+    }
+
     /// Whether nothing was changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
