@@ -125,7 +125,7 @@ async function pubsub(r) {
   await listener.pUnsubscribe('w*');
   await listener.sUnsubscribe('shard');
   await check('nobody listens', r.publish('news', 'd'), 0);
-  await check('an ordinary connection again', listener.echo('x'), 'x');
+  await check('an ordinary connection again', listener.echo('x').then(String), 'x');
   await listener.close();
 }
 
