@@ -39,7 +39,6 @@ pub(crate) const ODD_WORDS: &[&[u8]] = &[
     b"inf",
     b"(1",
     b"[a",
-    b"*",
     b"\x00\xff\r\n",
     b"COUNT",
     b"LIMIT",

@@ -39,7 +39,7 @@ pub(crate) const RULES: &[Rule] = &[
     rule(1, "SORT (set|zset|list) {(BY by) [LIMIT index count] [GET get] [ASC|DESC] ALPHA}")
         .shape(),
     rule(2, "SORT (set|zset|list) {[LIMIT index count] [GET get] [ASC|DESC] ALPHA}"),
-    rule(2, "SORT (set|zset|list) {(BY num:*) [GET get] [ASC|DESC]}"),
+    rule(2, "SORT (set|zset|list) {(BY num:*) [GET get] [ASC|DESC]}").fixed(),
     rule(2, "SORT (set|zset|list) {[GET get] [ASC|DESC] [ALPHA]} STORE list").alone(),
     rule(1, "SORT_RO list {[BY by] [LIMIT index count] [GET get] [ASC|DESC]}"),
 ];
