@@ -221,7 +221,7 @@ impl Flags {
     pub const PUSHES: Self = Self(1 << 25);
 
     /// For a slot that is being imported, in a cluster; means nothing alone.
-    pub const ASKING: Self = Self(1 << 23);
+    pub const ASKING: Self = Self(1 << 26);
 
     /// Flags that `COMMAND INFO` shows, with their words, in its order.
     pub const SHOWN: &'static [(Self, &'static str)] = &[

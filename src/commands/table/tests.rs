@@ -238,3 +238,23 @@ fn describe(words: [String; 6], flags: [bool; 3], children: &str) -> String {
     let flags = flags.map(|flag| if flag { '1' } else { '0' }).iter().collect::<String>();
     format!("<{} {flags} {children}>", words.join(" "))
 }
+
+#[test]
+fn no_two_flags_are_one() {
+    let hidden = [
+        Flags::PROTECTED,
+        Flags::TOUCHES_ARBITRARY_KEYS,
+        Flags::SENTINEL,
+        Flags::HEAVY,
+        Flags::NOT_QUEUED,
+        Flags::SUBSCRIBER,
+        Flags::PUSHES,
+        Flags::ASKING,
+    ];
+    let shown = Flags::SHOWN.iter().map(|(flag, _)| *flag);
+    let all: Vec<Flags> = shown.chain(hidden).collect();
+    for (number, flag) in all.iter().enumerate() {
+        let others = all.iter().enumerate().filter(|(other, _)| *other != number);
+        assert!(others.into_iter().all(|(_, other)| !other.has(*flag)), "{flag:?}");
+    }
+}
