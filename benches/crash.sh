@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # kill -9 under write load with appendfsync always, again and again; every acknowledged write has to
-# be there after each restart. A longer run of tests/crash_process.rs.
+# be there after each restart. A longer run of tests/crash_process.
 #
 # usage: benches/crash.sh [ROUNDS]      50 rounds unless told; SILTDB_SEED=N repeats a run
 set -uo pipefail

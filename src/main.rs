@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use siltdb::config::{self, CliError};
+use siltdb::config::{self, Action, CliError, Parsed};
+use siltdb::server::CheckOutcome;
 use tikv_jemallocator::Jemalloc;
 
 /// Returns memory to the system in the background, and tells how much it holds (`INFO memory`).
@@ -18,11 +19,28 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if parsed.action == Action::Check {
+        return check(&parsed);
+    }
     match siltdb::server::run(parsed) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("siltdb: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Exit status: 0 sound, 1 damaged, 2 not opened, or not told.
+fn check(parsed: &Parsed) -> ExitCode {
+    let settings = parsed.config.load_full();
+    match siltdb::server::check(&settings, &mut std::io::stdout().lock()) {
+        Ok(CheckOutcome::Sound) => ExitCode::SUCCESS,
+        Ok(CheckOutcome::Damaged) => ExitCode::from(1),
+        Ok(CheckOutcome::NotOpened) => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("siltdb: the report cannot be written: {error}");
+            ExitCode::from(2)
         }
     }
 }

@@ -542,3 +542,23 @@ fn one_large_element_moves_through_many_waits() {
     assert_eq!(other.call(&["SET", "k", "v"]), "+OK");
     await_blocked(&server, 0);
 }
+
+#[test]
+fn what_is_restored_is_waited_for() {
+    /// The list of `a` and `b`, as Redis serializes it.
+    const LIST: &[u8] = b"\x01\x02\x01a\x01b\x0a\x00\x32\xa8\x90\x7e\xd5\x03\x1a\x45";
+
+    let server = Server::start(&[]);
+    let mut client = blocked(&server, &["BLPOP", "l", "0"], 1);
+    let mut other = server.connect();
+    other.send(&encode(&[b"RESTORE", b"l", b"0", LIST]));
+    assert_eq!(other.reply(), "+OK");
+    assert_eq!(client.reply(), "[l, a]");
+    assert_eq!(other.call(&["LRANGE", "l", "0", "-1"]), "[b]");
+    // One that has expired already is not.
+    let client = blocked(&server, &["BLPOP", "m", "0"], 1);
+    other.send(&encode(&[b"RESTORE", b"m", b"1", LIST, b"ABSTTL"]));
+    assert_eq!(other.reply(), "+OK");
+    await_blocked(&server, 1);
+    drop(client);
+}

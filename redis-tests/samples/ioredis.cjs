@@ -69,6 +69,24 @@ async function server(r) {
   await check('time', r.time().then((got) => got.length), 2);
 }
 
+async function transactions(r) {
+  await check('multi', r.multi().set('t', 1).incr('t').lpop('nothing').exec(),
+    [[null, 'OK'], [null, 2], [null, null]]);
+  const failing = await r.multi().set('word', 'x').incr('word').get('word').exec();
+  await check('an error within a transaction', failing.map(([e, v]) => (e ? 'error' : v)),
+    ['OK', 'error', 'x']);
+  await checkError('an aborted transaction', r.multi().set('t', 3).call('NOSUCH').exec(), 'EXECABORT');
+  await check('nothing of it ran', r.get('t'), '2');
+  const other = connect();
+  await r.watch('t');
+  await other.set('t', 10);
+  await check('a watched key that changes', r.multi().incr('t').exec(), null);
+  await check('calls one by one', r.multi({ pipeline: false }), 'OK');
+  await check('queued', r.incr('t'), 'QUEUED');
+  await check('exec', r.exec().then((got) => got.map(([e, v]) => (e ? 'error' : v))), [11]);
+  await other.quit();
+}
+
 async function errors(r) {
   await r.set('word', 'x');
   await checkError('not an integer', r.incr('word'), 'ERR value is not an integer');
@@ -88,11 +106,28 @@ async function databases() {
   await third.quit();
 }
 
+async function pubsub(r) {
+  const listener = connect();
+  const got = [];
+  listener.on('message', (channel, message) => got.push([channel, message]));
+  listener.on('pmessage', (pattern, channel, message) => got.push([pattern, channel, message]));
+  await check('subscribe', listener.subscribe('news', 'sport'), 2);
+  await check('psubscribe', listener.psubscribe('w*'), 3);
+  await check('publish', Promise.all([r.publish('news', 'a'), r.publish('weather', 'b')]), [1, 1]);
+  await check('messages', until(() => got.length === 2).then(() => got),
+    [['news', 'a'], ['w*', 'weather', 'b']]);
+  await check('unsubscribe', listener.unsubscribe('news', 'sport'), 1);
+  await check('nobody listens', r.publish('news', 'c'), 0);
+  await check('punsubscribe', listener.punsubscribe('w*'), 0);
+  await check('an ordinary connection again', listener.echo('x'), 'x');
+  await listener.quit();
+}
+
 async function main() {
   const r = connect();
   r.on('error', (error) => console.log(`client: ${error}`));
   await r.flushall();
-  await checks.parts([strings, keys, server, errors, databases], r);
+  await checks.parts([strings, keys, server, transactions, errors, databases, pubsub], r);
   await r.quit();
   checks.end();
 }

@@ -76,6 +76,20 @@ async function server(r) {
   await check('commandCount', r.commandCount().then((count) => count > 50), true);
 }
 
+async function transactions(r) {
+  await check('multi', r.multi().set('t', '1').incr('t').get('t').exec(), ['OK', 2, '2']);
+  const other = createClient({ socket: { port, host: '127.0.0.1' }, RESP: protocol });
+  other.on('error', () => {});
+  await other.connect();
+  await r.watch('t');
+  await other.set('t', '10');
+  const lost = await r.multi().set('t', '3').exec().then(() => 'ran', (e) => e.constructor.name);
+  await check('a watched key that changes', lost, 'WatchError');
+  await r.watch(['t', 'u']);
+  await check('watched and unchanged', r.multi().incr('t').exec(), [11]);
+  await other.close();
+}
+
 async function errors(r) {
   await r.set('word', 'x');
   await checkError('not an integer', r.incr('word'), 'ERR value is not an integer');
@@ -94,12 +108,33 @@ async function databases() {
   await third.close();
 }
 
+async function pubsub(r) {
+  const listener = r.duplicate();
+  await listener.connect();
+  const got = [];
+  const note = (message, channel) => got.push([channel, message]);
+  await listener.subscribe('news', note);
+  await listener.pSubscribe('w*', note);
+  await listener.sSubscribe('shard', note);
+  await check('pubSubNumSub', r.pubSubNumSub(['news']).then((n) => ({ ...n }).news), 1);
+  await check('publish', Promise.all([r.publish('news', 'a'), r.publish('weather', 'b')]), [1, 1]);
+  await check('sPublish', r.sPublish('shard', 'c'), 1);
+  await check('messages', until(() => got.length === 3).then(() => got),
+    [['news', 'a'], ['weather', 'b'], ['shard', 'c']]);
+  await listener.unsubscribe('news');
+  await listener.pUnsubscribe('w*');
+  await listener.sUnsubscribe('shard');
+  await check('nobody listens', r.publish('news', 'd'), 0);
+  await check('an ordinary connection again', listener.echo('x').then(String), 'x');
+  await listener.close();
+}
+
 async function main() {
   const r = createClient({ socket: { port, host: '127.0.0.1' }, RESP: protocol });
   r.on('error', (error) => console.log(`client: ${error}`));
   await r.connect();
   await r.flushAll();
-  await checks.parts([strings, keys, binary, server, errors, databases], r);
+  await checks.parts([strings, keys, binary, server, transactions, errors, databases, pubsub], r);
   await r.close();
   checks.end();
 }

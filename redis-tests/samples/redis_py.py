@@ -102,6 +102,30 @@ def bytes_and_size(raw):
     raw.delete(name, b"empty")
 
 
+def dumps(raw):
+    raw.flushdb()
+    raw.set("string", bytes(range(256)) * 500)
+    raw.rpush("list", "a", 1, "x" * 10000)
+    raw.sadd("set", *range(1000), "word")
+    raw.zadd("zset", {f"m{i}": i / 3 for i in range(500)})
+    raw.hset("hash", mapping={f"f{i}": "v" * i for i in range(100)})
+    raw.xadd("stream", {"f": "v"}, "1-1")
+    read = {"string": raw.get, "list": lambda k: raw.lrange(k, 0, -1), "set": raw.smembers,
+            "zset": lambda k: raw.zrange(k, 0, -1, withscores=True), "hash": raw.hgetall,
+            "stream": raw.xrange}
+    for name, content in read.items():
+        payload = raw.dump(name)
+        check(f"restore a {name}", [bool(raw.restore("again", 0, payload, replace=True)),
+                                    content("again") == content(name)], [True, True])
+    check_error("restore over a key", redis.ResponseError, "already exists",
+                lambda: raw.restore("string", 0, payload))
+    check_error("restore damage", redis.ResponseError, "version or checksum",
+                lambda: raw.restore("new", 0, payload[1:]))
+    check("restore with an expiry", [bool(raw.restore("string", 5000, payload, replace=True)),
+                                     0 < raw.pttl("string") <= 5000], [True, True])
+    check("dump nothing", raw.dump("nothing"), None)
+
+
 def pipelines(r):
     pipe = r.pipeline(transaction=False)
     pipe.set("p", 1).incr("p").get("p").incr("p").delete("p").get("p")
@@ -111,6 +135,46 @@ def pipelines(r):
     replies = pipe.execute(raise_on_error=False)
     check("an error within a pipeline",
           [replies[0], isinstance(replies[1], redis.ResponseError), replies[2]], [True, True, "x"])
+
+
+def transactions(r):
+    r.delete("t", "l")
+    pipe = r.pipeline(transaction=True)
+    pipe.set("t", 1).incr("t").rpush("l", "a", "b").lrange("l", 0, -1).blpop("l", 0)
+    check("transaction", [list(x) if isinstance(x, (list, tuple)) else x for x in pipe.execute()],
+          [True, 2, 2, ["a", "b"], ["l", "a"]])
+    pipe = r.pipeline(transaction=True)
+    pipe.set("word", "x").incr("word").get("word")
+    replies = pipe.execute(raise_on_error=False)
+    check("an error within a transaction",
+          [replies[0], isinstance(replies[1], redis.ResponseError), replies[2]], [True, True, "x"])
+    pipe = r.pipeline(transaction=True)
+    pipe.set("t", "lost").execute_command("NOSUCH")
+    check_error("an aborted transaction", redis.RedisError, "",
+                pipe.execute)
+    check("nothing of it ran", r.get("t"), "2")
+    other = redis.Redis(port=PORT, protocol=PROTOCOL)
+    with r.pipeline() as pipe:
+        pipe.watch("t")
+        value = int(pipe.get("t"))
+        other.set("t", 10)
+        pipe.multi()
+        pipe.set("t", value + 1)
+        check_error("a watched key that changes", redis.WatchError, "Watched variable changed",
+                    pipe.execute)
+    check("the other's value stays", r.get("t"), "10")
+    attempts = []
+
+    def increment(pipe):
+        value = int(pipe.get("t"))
+        if not attempts:
+            other.incr("t")
+        attempts.append(value)
+        pipe.multi()
+        pipe.set("t", value + 1).get("t")
+
+    check("optimistic locking", [r.transaction(increment, "t"), attempts],
+          [[True, "12"], [10, 11]])
 
 
 def errors(r):
@@ -239,13 +303,54 @@ def databases(r):
     check("flushall", [r.flushall(), third.dbsize(), r.dbsize()], [True, 0, 0])
 
 
+def pubsub(r):
+    listener = r.pubsub()
+    listener.subscribe("news", "sport")
+    listener.psubscribe("w*")
+
+    def next_message():
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            message = listener.get_message(timeout=1)
+            if message:
+                return message["type"], message["pattern"], message["channel"], message["data"]
+        return None
+
+    check("subscribed", [next_message() for _ in range(3)],
+          [("subscribe", None, "news", 1), ("subscribe", None, "sport", 2),
+           ("psubscribe", None, "w*", 3)])
+    check("numsub", r.pubsub_numsub("news", "none"), [("news", 1), ("none", 0)])
+    check("publish", [r.publish("news", "a"), r.publish("weather", "b"), r.publish("none", "c")],
+          [1, 1, 0])
+    check("messages", [next_message(), next_message()],
+          [("message", None, "news", "a"), ("pmessage", "w*", "weather", "b")])
+    r.config_set("notify-keyspace-events", "KEA")
+    listener.psubscribe("__keyevent@0__:*")
+    check("events are asked for", next_message()[:3], ("psubscribe", None, "__keyevent@0__:*"))
+    r.set("told", "x", px=30)
+    check("events", [next_message()[2:] for _ in range(3)],
+          [(f"__keyevent@0__:{name}", "told") for name in ("set", "expire", "expired")])
+    r.config_set("notify-keyspace-events", "")
+    listener.unsubscribe("news")
+    check("unsubscribed", next_message()[:3], ("unsubscribe", None, "news"))
+    listener.close()
+    check("nobody listens", wait_until(lambda: r.pubsub_channels() == []), True)
+    with r.monitor() as monitor:
+        r.get("seen")
+        shown = monitor.next_command()
+        while shown["command"].split(" ")[0] != "GET":
+            shown = monitor.next_command()
+        check("monitor", [shown["command"], shown["db"]], ["GET seen", 0])
+
+
 def main():
     text = redis.Redis(port=PORT, protocol=PROTOCOL, decode_responses=True,
                        single_connection_client=True)
     raw = redis.Redis(port=PORT, protocol=PROTOCOL)
     text.flushall()
-    parts = [(strings, text), (keys, text), (bytes_and_size, raw), (pipelines, text),
-             (errors, text), (scripts, text), (server, text), (databases, text)]
+    parts = [(strings, text), (keys, text), (bytes_and_size, raw), (dumps, raw),
+             (pipelines, text), (transactions, text), (errors, text), (scripts, text),
+             (server, text), (databases, text), (pubsub, text)]
     for part, client in parts:
         try:
             part(client)

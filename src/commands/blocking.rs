@@ -30,6 +30,8 @@ pub struct Wait {
     pub timeout_ms: Option<u64>,
     /// What the call answers when the time is up.
     pub on_timeout: Reply,
+    /// What it answers where nothing may wait, in a transaction.
+    pub at_once: Reply,
     /// With which words the call is run again, where that are not its own: what it said of now may
     /// have to be said of the time when it came.
     pub again: Option<Vec<Bytes>>,
@@ -40,7 +42,8 @@ impl Wait {
     /// time is up.
     #[must_use]
     pub fn new(keys: Vec<Bytes>, kind: KeyType, timeout_ms: Option<u64>) -> Self {
-        Self { keys, kind, timeout_ms, on_timeout: Reply::NullArray, again: None }
+        let (on_timeout, at_once) = (Reply::NullArray, Reply::NullArray);
+        Self { keys, kind, timeout_ms, on_timeout, at_once, again: None }
     }
 }
 

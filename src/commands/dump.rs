@@ -2,7 +2,7 @@
 
 use super::acl::Category;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
-use crate::data::{DumpPayload, Edit, RestoreError, View};
+use crate::data::{DumpPayload, Edit, EventClasses, RestoreError, View};
 use crate::protocol::Reply;
 
 /// The family's table.
@@ -120,6 +120,9 @@ fn restore(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     })?;
     if expires_ms.is_none_or(|at_ms| at_ms > now_ms) {
         note_use(edit, key, &options);
+        edit.notify(EventClasses::GENERIC, "restore", key);
+    } else if old.is_some() {
+        edit.notify(EventClasses::GENERIC, "del", key);
     }
     Ok(Reply::OK)
 }

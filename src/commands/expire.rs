@@ -3,7 +3,7 @@
 use super::acl::Category;
 use super::expiry_option::{TimeUnit, expires_at};
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, KeySpec, Run};
-use crate::data::{Edit, Meta, View, parse_int};
+use crate::data::{Edit, EventClasses, Meta, View, parse_int};
 use crate::protocol::Reply;
 
 /// The family's table.
@@ -127,8 +127,14 @@ fn set_expiry(
         return Ok(Reply::Integer(0));
     }
     match u64::try_from(at_ms) {
-        Ok(at_ms) if at_ms > edit.context().now_ms => edit.set_expiry(key, &meta, Some(at_ms)),
-        _ => edit.delete(key, &meta),
+        Ok(at_ms) if at_ms > edit.context().now_ms => {
+            edit.set_expiry(key, &meta, Some(at_ms));
+            edit.notify(EventClasses::GENERIC, "expire", key);
+        }
+        _ => {
+            edit.delete(key, &meta);
+            edit.notify(EventClasses::GENERIC, "del", key);
+        }
     }
     Ok(Reply::Integer(1))
 }
@@ -214,6 +220,7 @@ fn persist(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     match edit.find(key)? {
         Some(meta) if meta.expires_ms.is_some() => {
             edit.set_expiry(key, &meta, None);
+            edit.notify(EventClasses::GENERIC, "persist", key);
             Ok(Reply::Integer(1))
         }
         _ => Ok(Reply::Integer(0)),

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::table::{self, Command, Lookup};
-use super::{Error, Flags, Run, ServerState, Session};
+use super::{ClientFlag, Error, Flags, Run, ServerState, Session};
+use crate::protocol::Version;
 
 /// Bytes of a word that an error text repeats, and of all arguments together, as in Redis.
 const SHOWN_BYTES_MAX: usize = 128;
@@ -18,7 +19,7 @@ pub(crate) struct Refusal {
 }
 
 /// Passes the call of these words through all gates, in Redis's order: known, arity, authenticated,
-/// allowed in a transaction, writable, not kept off by a script.
+/// allowed in a transaction, writable, not listening, not kept off by a script.
 pub(crate) fn pass(
     state: &ServerState,
     session: &Session,
@@ -30,6 +31,7 @@ pub(crate) fn pass(
     authenticated(session, command).map_err(refuse)?;
     queueable(session, command).map_err(refuse)?;
     write_possible(state, command).map_err(refuse)?;
+    listening(session, command).map_err(refuse)?;
     not_busy(state, command).map_err(refuse)?;
     Ok(command)
 }
@@ -116,6 +118,27 @@ pub(super) fn writable(state: &ServerState) -> Result<(), Error> {
     // While the directory is opened again the writer tells.
     let Ok(engine) = state.engine() else { return Ok(()) };
     engine.check_writable().map_err(Error::Engine)
+}
+
+/// A connection that monitors leaves the data alone; one that has subscribed and speaks RESP2 could
+/// not tell messages from replies.
+fn listening(session: &Session, command: &Command) -> Result<(), Error> {
+    let Some(_) = session.pushes else { return Ok(()) };
+    let touches = [Flags::WRITE, Flags::READONLY, Flags::MAY_REPLICATE];
+    if session.client.has(ClientFlag::MONITOR)
+        && touches.into_iter().any(|flag| command.flags.has(flag))
+    {
+        return Err(Error::Text("ERR Replica can't interact with the keyspace".to_owned()));
+    }
+    let restricted = session.version == Version::Resp2 && session.is_subscriber();
+    if restricted && !command.flags.has(Flags::SUBSCRIBER) {
+        return Err(Error::Text(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET \
+             are allowed in this context",
+            command.full_name
+        )));
+    }
+    Ok(())
 }
 
 fn unknown_command(words: &[Bytes]) -> Error {

@@ -8,7 +8,7 @@ use super::geo::{UNITS, coordinates, distance, geo, parse_place, parse_unit};
 use super::zset::{READ, zset};
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, KeySpec, Run};
 use crate::data::{
-    Edit, GeoPlace, GeoShape, Scored, SortedSet, Span, View, in_order, parse_double,
+    Edit, EventClasses, GeoPlace, GeoShape, Scored, SortedSet, Span, View, in_order, parse_double,
 };
 use crate::engine::Direction;
 use crate::protocol::Reply;
@@ -453,6 +453,8 @@ fn write(edit: &mut Edit<'_>, args: &mut Args<'_>, form: Form) -> CommandResult 
     let members = search.scored(found);
     let old = edit.find(target)?;
     edit.store_zset(target, old.as_ref(), &members)?;
+    let name = if form == Form::SearchStore { "geosearchstore" } else { "georadiusstore" };
+    edit.notify_stored(EventClasses::ZSET, name, target, members.is_empty());
     Ok(Reply::count(members.len()))
 }
 

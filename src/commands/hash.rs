@@ -6,8 +6,10 @@ use super::random::{self, Count};
 use super::scan::{ScanOptions, Scanned, parse_cursor, scan_answer};
 use super::typed::{field_values, of_type};
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
-use crate::data::{Edit, Element, Elements, Extended, KeyType, Meta, View, parse_int};
-use crate::protocol::Reply;
+use crate::data::{
+    Edit, Element, Elements, EventClasses, Extended, KeyType, Meta, View, parse_int,
+};
+use crate::protocol::{ListKind, Reply, ReplyList};
 
 const KEY_FIELD: &[Arg] = &[Arg::key("key"), Arg::string("field")];
 const KEY_FIELDS: &[Arg] = &[Arg::key("key"), Arg::string("field").multiple()];
@@ -175,6 +177,7 @@ fn set_all(edit: &mut Edit<'_>, args: &mut Args<'_>, command: &'static str) -> R
         created += i64::from(hash.set(field, value, None)?);
     }
     hash.finish()?;
+    edit.notify(EventClasses::HASH, "hset", key);
     Ok(created)
 }
 
@@ -187,6 +190,7 @@ fn hsetnx(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     }
     hash.set(field, value, None)?;
     hash.finish()?;
+    edit.notify(EventClasses::HASH, "hset", key);
     Ok(Reply::Integer(1))
 }
 
@@ -230,28 +234,35 @@ fn hmget(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
 }
 
 fn hgetall(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
-    let pairs = all(view, args, |field| (Reply::Bulk(field.name), Reply::Bulk(field.value)))?;
-    Ok(Reply::Map(pairs))
+    all(view, args, ListKind::Map, |field, list| {
+        list.push(Reply::Bulk(field.name));
+        list.push(Reply::Bulk(field.value));
+    })
 }
 
 fn hkeys(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
-    Ok(Reply::Array(all(view, args, |field| Reply::Bulk(field.name))?))
+    all(view, args, ListKind::Array, |field, list| list.push(Reply::Bulk(field.name)))
 }
 
 fn hvals(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
-    Ok(Reply::Array(all(view, args, |field| Reply::Bulk(field.value))?))
+    all(view, args, ListKind::Array, |field, list| list.push(Reply::Bulk(field.value)))
 }
 
-/// All fields, each as `form` has it.
-fn all<T>(
+/// What `add` takes of all fields.
+fn all(
     view: &View<'_>,
     args: &mut Args<'_>,
-    form: impl Fn(Element) -> T,
-) -> Result<Vec<T>, Error> {
-    let found = with_hash(view, args.next_bytes()?, |fields| {
-        fields.walk().map(|field| Ok(form(field?))).collect::<Result<Vec<_>, Error>>()
+    kind: ListKind,
+    add: impl Fn(Element, &mut ReplyList),
+) -> CommandResult {
+    let mut list = ReplyList::new(kind);
+    with_hash(view, args.next_bytes()?, |fields| {
+        for field in fields.walk() {
+            add(field?, &mut list);
+        }
+        Ok(())
     })?;
-    Ok(found.unwrap_or_default())
+    Ok(list.finish())
 }
 
 /// As in Redis, those that have expired count until they are deleted.
@@ -270,6 +281,9 @@ fn hdel(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         deleted += i64::from(hash.remove(field)?);
     }
     hash.finish()?;
+    if deleted > 0 {
+        edit.notify_shrunk(EventClasses::HASH, "hdel", key);
+    }
     Ok(Reply::Integer(deleted))
 }
 
@@ -285,6 +299,7 @@ fn hincrby(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let text = Bytes::copy_from_slice(itoa::Buffer::new().format(sum).as_bytes());
     hash.set(field, &text, expires_ms)?;
     hash.finish()?;
+    edit.notify(EventClasses::HASH, "hincrby", key);
     Ok(Reply::Integer(sum))
 }
 
@@ -303,6 +318,7 @@ fn hincrbyfloat(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let text = Bytes::from(sum.to_text());
     hash.set(field, &text, found.and_then(|found| found.expires_ms))?;
     hash.finish()?;
+    edit.notify(EventClasses::HASH, "hincrbyfloat", key);
     Ok(Reply::Bulk(text))
 }
 

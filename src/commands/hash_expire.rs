@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::expiry_option::TimeUnit;
 use super::hash::hash;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
-use crate::data::{Edit, HashEdit, View, parse_int};
+use crate::data::{Edit, EventClasses, HashEdit, View, parse_int};
 use crate::protocol::Reply;
 
 /// Latest expiry of a field in Unix milliseconds, as in Redis.
@@ -187,10 +187,15 @@ fn set_expiry(
                 DONE
             }
         };
-        answers.push(Reply::Integer(answer));
+        answers.push(answer);
     }
     hash.finish()?;
-    Ok(Reply::Array(answers))
+    if answers.contains(&DELETED) {
+        edit.notify_shrunk(EventClasses::HASH, "hdel", key);
+    } else if answers.contains(&DONE) {
+        edit.notify(EventClasses::HASH, "hexpire", key);
+    }
+    Ok(Reply::array(answers))
 }
 
 /// The time that a call names, in Unix milliseconds.
@@ -241,6 +246,9 @@ fn hpersist(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let mut persist = |field: &Bytes| persist(&mut hash, field);
     let answers = fields.iter().map(&mut persist).collect::<Result<Vec<_>, Error>>()?;
     hash.finish()?;
+    if answers.contains(&Reply::Integer(DONE)) {
+        edit.notify(EventClasses::HASH, "hpersist", key);
+    }
     Ok(Reply::Array(answers))
 }
 

@@ -2,7 +2,7 @@
 
 use super::acl::Category;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
-use crate::data::{Edit, View};
+use crate::data::{Edit, EventClasses, Meta, View};
 use crate::protocol::Reply;
 
 /// The family's table.
@@ -118,6 +118,7 @@ fn del(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     for key in args.rest() {
         if let Some(meta) = edit.find(key)? {
             edit.delete(key, &meta);
+            edit.notify(EventClasses::GENERIC, "del", key);
             deleted += 1;
         }
     }
@@ -153,7 +154,7 @@ fn rename(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let (from, to) = (args.next_bytes()?, args.next_bytes()?);
     let meta = edit.find(from)?.ok_or(Error::NoSuchKey)?;
     if from != to {
-        edit.rename(from, &meta, to)?;
+        give_name(edit, from, &meta, to)?;
     }
     Ok(Reply::OK)
 }
@@ -164,8 +165,15 @@ fn renamenx(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     if from == to || edit.find(to)?.is_some() {
         return Ok(Reply::Integer(0));
     }
-    edit.rename(from, &meta, to)?;
+    give_name(edit, from, &meta, to)?;
     Ok(Reply::Integer(1))
+}
+
+fn give_name(edit: &mut Edit<'_>, from: &[u8], meta: &Meta, to: &[u8]) -> Result<(), Error> {
+    edit.rename(from, meta, to)?;
+    edit.notify(EventClasses::GENERIC, "rename_from", from);
+    edit.notify(EventClasses::GENERIC, "rename_to", to);
+    Ok(())
 }
 
 fn copy(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
@@ -184,11 +192,12 @@ fn copy(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     if db == home && from == to {
         return Err(Error::SameObject);
     }
-    let Some(meta) = edit.find(from)? else { return Ok(Reply::Integer(0)) };
+    let Some(meta) = edit.find_for_answer(from)? else { return Ok(Reply::Integer(0)) };
     if !replace && exists_in(edit, db, to)? {
         return Ok(Reply::Integer(0));
     }
     edit.copy(&meta, db, to)?;
+    edit.notify_in(db, EventClasses::GENERIC, "copy_to", to);
     Ok(Reply::Integer(1))
 }
 
@@ -204,6 +213,8 @@ fn move_key(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     }
     edit.copy(&meta, db, key)?;
     edit.delete(key, &meta);
+    edit.notify(EventClasses::GENERIC, "move_from", key);
+    edit.notify_in(db, EventClasses::GENERIC, "move_to", key);
     Ok(Reply::Integer(1))
 }
 

@@ -5,9 +5,9 @@ use bytes::Bytes;
 
 use super::typed::of_type;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
-use crate::data::{Edit, End, KeyType, List, Meta, View, parse_int};
+use crate::data::{Edit, End, EventClasses, KeyType, List, Meta, View, parse_int};
 use crate::engine::Direction;
-use crate::protocol::Reply;
+use crate::protocol::{ListKind, Reply, ReplyList};
 
 const SEEN: &[KeySpec] = &[KeySpec::one(1).ro()];
 const READ: &[KeySpec] = &[KeySpec::one(1).ro().access()];
@@ -151,7 +151,19 @@ fn push(edit: &mut Edit<'_>, args: &mut Args<'_>, end: End, only_there: bool) ->
     }
     let mut list = edit.change_list(key, old);
     list.push(end, args.rest().iter())?;
-    Ok(Reply::from(list.finish()?))
+    let count = list.finish()?;
+    edit.notify(EventClasses::LIST, push_event(end), key);
+    Ok(Reply::from(count))
+}
+
+/// The event of a push at an end, whichever command it comes from.
+pub(super) fn push_event(end: End) -> &'static str {
+    if end == End::Head { "lpush" } else { "rpush" }
+}
+
+/// The event of a pop at an end, whichever command it comes from.
+pub(super) fn pop_event(end: End) -> &'static str {
+    if end == End::Head { "lpop" } else { "rpop" }
 }
 
 fn lpop(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
@@ -198,6 +210,7 @@ pub(super) fn take(
     let mut list = edit.change_list(key, Some(old));
     let popped = list.pop(end, count)?;
     list.finish()?;
+    edit.notify_shrunk(EventClasses::LIST, pop_event(end), key);
     Ok(popped)
 }
 
@@ -234,9 +247,10 @@ fn lrange(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let elements = with_list(view, key, |list| {
         let part = part(start, stop, list.count());
         let elements = list.walk(part.start, part.end, Direction::Forward);
-        elements.map(|element| Ok(Reply::Bulk(element?))).collect::<Result<Vec<_>, Error>>()
+        let replies = elements.map(|element| Ok::<_, Error>(Reply::Bulk(element?)));
+        ReplyList::collect(ListKind::Array, replies)
     })?;
-    Ok(Reply::Array(elements.unwrap_or_default()))
+    Ok(elements.unwrap_or(Reply::EMPTY))
 }
 
 fn lindex(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
@@ -259,7 +273,11 @@ fn lset(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         None => false,
     };
     list.finish()?;
-    if done { Ok(Reply::OK) } else { Err(Error::Text("ERR index out of range".to_owned())) }
+    if !done {
+        return Err(Error::Text("ERR index out of range".to_owned()));
+    }
+    edit.notify(EventClasses::LIST, "lset", key);
+    Ok(Reply::OK)
 }
 
 fn linsert(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
@@ -275,7 +293,9 @@ fn linsert(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let Some(index) = found else { return Ok(Reply::Integer(-1)) };
     let mut list = edit.change_list(key, Some(old));
     list.insert(index + u64::from(behind), element, behind)?;
-    Ok(Reply::from(list.finish()?))
+    let count = list.finish()?;
+    edit.notify(EventClasses::LIST, "linsert", key);
+    Ok(Reply::from(count))
 }
 
 /// The indexes of the elements that are equal to `sought`, in this direction.
@@ -311,6 +331,9 @@ fn lrem(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let mut list = edit.change_list(key, Some(old));
     list.remove(&indexes)?;
     list.finish()?;
+    if !indexes.is_empty() {
+        edit.notify_shrunk(EventClasses::LIST, "lrem", key);
+    }
     Ok(Reply::count(indexes.len()))
 }
 
@@ -334,6 +357,7 @@ fn ltrim(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let keep = part(start, stop, list.count());
     list.trim(keep)?;
     list.finish()?;
+    edit.notify_shrunk(EventClasses::LIST, "ltrim", key);
     Ok(Reply::OK)
 }
 

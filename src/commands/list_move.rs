@@ -4,9 +4,9 @@
 use bytes::Bytes;
 
 use super::blocking::{Attempt, Wait, parse_seconds};
-use super::list::{list, take};
+use super::list::{list, pop_event, push_event, take};
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
-use crate::data::{Edit, End, KeyType, parse_int};
+use crate::data::{Edit, End, EventClasses, KeyType, parse_int};
 use crate::protocol::Reply;
 
 const MOVED: &[KeySpec] = &[KeySpec::one(1).rw().access().delete(), KeySpec::one(2).rw().insert()];
@@ -124,13 +124,22 @@ fn move_element(
         let moved = list.pop(out_of, 1)?;
         list.push(into, moved.iter())?;
         list.finish()?;
+        edit.notify(EventClasses::LIST, push_event(into), to);
+        edit.notify(EventClasses::LIST, pop_event(out_of), from);
         return Ok(moved.into_iter().next().map(Reply::Bulk));
     }
     let target = list(edit.find(to)?)?;
-    let moved = take(edit, from, source, out_of, 1)?;
+    let mut list = edit.change_list(from, Some(source));
+    let moved = list.pop(out_of, 1)?;
+    let is_empty = list.finish()? == 0;
     let mut list = edit.change_list(to, target);
     list.push(into, moved.iter())?;
     list.finish()?;
+    edit.notify(EventClasses::LIST, push_event(into), to);
+    edit.notify(EventClasses::LIST, pop_event(out_of), from);
+    if is_empty {
+        edit.notify(EventClasses::GENERIC, "del", from);
+    }
     Ok(moved.into_iter().next().map(Reply::Bulk))
 }
 
@@ -165,7 +174,10 @@ fn move_or_wait(
     let timeout_ms = parse_seconds(args.next_bytes()?, edit.context().now_ms)?;
     Ok(match move_element(edit, from, to)? {
         Some(moved) => Attempt::Done(moved),
-        None => Attempt::Wait(Wait::new(vec![from.0.clone()], KeyType::List, timeout_ms)),
+        None => {
+            let wait = Wait::new(vec![from.0.clone()], KeyType::List, timeout_ms);
+            Attempt::Wait(Wait { at_once: Reply::Null, ..wait })
+        }
     })
 }
 

@@ -165,7 +165,8 @@ impl Breakdown {
 
 /// Memory that a connection holds.
 fn client_bytes(client: &Client) -> u64 {
-    let buffers = [&client.query_capacity, &client.argv_bytes, &client.output_bytes];
+    let buffers =
+        [&client.query_capacity, &client.argv_bytes, &client.output_bytes, &client.pushed_bytes];
     let buffers: usize = buffers.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
     (size_of::<Client>() + buffers) as u64
 }

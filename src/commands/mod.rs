@@ -31,10 +31,12 @@ mod lcs;
 mod list;
 mod list_move;
 mod memory;
+mod monitor;
 mod object;
 mod pause;
 mod persistence;
 pub(crate) mod program;
+mod pubsub;
 mod random;
 mod scan;
 mod script;
@@ -65,13 +67,16 @@ pub use clients::{Client, ClientFlag, Clients, Unblock};
 pub use error::{CommandResult, Error};
 pub use keyspec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub(crate) use memory::budget as memory_budget;
+pub use monitor::{Monitors, source as monitor_source};
 pub use pause::{Pause, PauseKind};
-pub use program::{Calls, Program, Published};
+pub use program::{Calls, Program};
+pub(crate) use pubsub::{FANOUT_STEP, FANOUT_TURN, Outbox};
+pub use pubsub::{Fanout, Kind, Message, PubSub, Pushes, event_messages};
 pub use script::Scripts;
 pub use session::{ReplyMode, Session};
 pub use spec::{
     Arity, BlockingHandler, CommandSpec, Flags, Group, KeyPlace, ProgramHandler, ReadHandler, Run,
-    ServerFuture, ServerHandler, SessionHandler,
+    SecretWords, ServerFuture, ServerHandler, SessionHandler,
 };
 pub use state::{Change, ChangeFn, Control, Done, ServerState};
 pub use stopping::{Shutdown, ShutdownPhase, ShutdownRequest};
@@ -115,6 +120,8 @@ const FAMILIES: &[&[CommandSpec]] = &[
     transaction::COMMANDS,
     script::COMMANDS,
     function::COMMANDS,
+    pubsub::COMMANDS,
+    monitor::COMMANDS,
 ];
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! read in a dry run elsewhere, and it runs again. So nothing a run does may have an effect outside of
 //! its `Calls` before its end; what cannot be taken back waits for the run that cannot be stopped.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
@@ -17,11 +18,17 @@ use bytes::Bytes;
 use super::gates::{self, Refusal};
 use super::table::Command;
 use super::{
-    Args, Attempt, CommandResult, Error, Flags, ProgramHandler, Run, ServerState, Session,
+    Args, Attempt, CommandResult, Error, Flags, Message, ProgramHandler, Run, ServerState, Session,
+    event_messages,
 };
-use crate::data::{Context, Edit, EditOutcome, ReadOutcome, Ready, View};
+use crate::data::{Context, Edit, EditOutcome, EventClasses, ReadOutcome, Ready, View};
 use crate::engine::{self, Changes, Read, Txn, Writer};
 use crate::protocol::{Reply, Version};
+
+/// Calls of a run that are kept one by one for the statistics; a script may make any number.
+const RAN_MAX: usize = 16 << 10;
+/// Codes of errors that are told apart in a run.
+const ERROR_CODES_MAX: usize = 1000;
 
 /// Several calls that run as one.
 pub trait Program: Send {
@@ -80,17 +87,6 @@ pub(crate) enum Stopped {
     Time,
 }
 
-/// A message that a call has published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
-    /// Where.
-    pub channel: Bytes,
-    /// What.
-    pub message: Bytes,
-    /// Whether the channel is one of `SPUBLISH`.
-    pub sharded: bool,
-}
-
 /// A call that ran, for the statistics.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -98,8 +94,21 @@ pub(crate) struct Ran {
     pub(crate) elapsed_ns: u64,
     /// The text of its error.
     pub(crate) error: Option<Box<str>>,
-    /// Its words, where it was slow.
+    /// Its words, where it was slow or somebody monitors.
     pub(crate) words: Option<Box<[Bytes]>>,
+    /// The database of the call.
+    pub(crate) db: u16,
+    /// Whether a script has made it.
+    pub(crate) in_script: bool,
+}
+
+/// Calls of one command, in sum.
+#[derive(Debug, Default)]
+pub(crate) struct Sum {
+    pub(crate) calls: u64,
+    pub(crate) failed: u64,
+    pub(crate) rejected: u64,
+    pub(crate) elapsed_ns: u64,
 }
 
 /// What a run has gathered beside its changes. It takes effect when these are committed.
@@ -111,14 +120,26 @@ pub(crate) struct Gathered {
     pub(crate) ready: Vec<Ready>,
     /// The calls, in order.
     pub(crate) ran: Vec<Ran>,
-    /// Refused calls; they are counted as rejected.
-    pub(crate) rejected: Vec<&'static Command>,
-    /// The texts of the refusals.
-    pub(crate) refusals: Vec<Box<str>>,
-    /// What was published, in order.
-    pub(crate) published: Vec<Published>,
+    /// Calls by the id of their command, where they are so many that each alone would fill the
+    /// memory, and refused ones.
+    pub(crate) sums: BTreeMap<u16, Sum>,
+    /// How often an error of a code was met in these.
+    pub(crate) errors: BTreeMap<Box<str>, u64>,
+    /// What was published, and what is told of keys, in order.
+    pub(crate) messages: Vec<Message>,
     /// What a view has found out, by database.
     pub(crate) reads: Vec<(u16, ReadOutcome)>,
+}
+
+impl Gathered {
+    fn count_error(&mut self, text: &str) {
+        let code = text.split(' ').next().unwrap_or_default();
+        if let Some(count) = self.errors.get_mut(code) {
+            *count += 1;
+        } else if self.errors.len() < ERROR_CODES_MAX {
+            self.errors.insert(code.into(), 1);
+        }
+    }
 }
 
 /// How a run ended.
@@ -289,8 +310,8 @@ impl<'a> Calls<'a> {
     }
 
     /// The messages that calls have published so far; they are sent when the run is committed.
-    pub fn published(&mut self) -> &mut Vec<Published> {
-        self.session.published.get_or_insert_default()
+    pub fn messages(&mut self) -> &mut Vec<Message> {
+        self.session.held_messages.get_or_insert_default()
     }
 
     /// Reads from what the calls stand on.
@@ -320,14 +341,16 @@ impl<'a> Calls<'a> {
         let may_write = may_write && matches!(self.ground, Ground::Txn(_));
         gates::pass_in_script(&self.state, words, may_write).map_err(|refusal| {
             let Refusal { error, command } = refusal;
-            self.gathered.rejected.extend(command);
-            self.gathered.refusals.push(error.to_string().into());
+            if let Some(command) = command {
+                self.gathered.sums.entry(command.id).or_default().rejected += 1;
+            }
+            self.gathered.count_error(&error.to_string());
             error
         })
     }
 
     /// Makes one call, whose words have the right number. What it has changed is dropped where it
-    /// fails. A command that may wait for keys answers what it answers when its time is up.
+    /// fails. A command that may wait for keys does not wait.
     ///
     /// # Errors
     /// As the command; with `WouldBlock` where the run has ended.
@@ -362,7 +385,7 @@ impl<'a> Calls<'a> {
             _ => Changes::default(),
         };
         let Self { mut gathered, mut session, stopped, .. } = self;
-        gathered.published = session.published.take().unwrap_or_default();
+        gathered.messages = session.held_messages.take().unwrap_or_default();
         Ended { changes, gathered, session, stopped }
     }
 
@@ -413,8 +436,8 @@ impl<'a> Calls<'a> {
         let before = self.session.for_program();
         let result = program.run(self);
         if !program.keeps_session() {
-            let published = self.session.published.take();
-            self.session = Session { published, ..before };
+            let held_messages = self.session.held_messages.take();
+            self.session = Session { held_messages, ..before };
         }
         result
     }
@@ -434,7 +457,7 @@ impl<'a> Calls<'a> {
     ) -> CommandResult {
         self.edit(run).map(|attempt| match attempt {
             Attempt::Done(reply) => reply,
-            Attempt::Wait(wait) => wait.on_timeout,
+            Attempt::Wait(wait) => wait.at_once,
         })
     }
 
@@ -451,13 +474,20 @@ impl<'a> Calls<'a> {
             edit.note_ready();
         }
         let answer = run(&mut edit)?;
-        let ready = edit.take_ready();
+        let (ready, events) = (edit.take_ready(), edit.take_events());
         let (changes, outcome) = edit.finish()?;
         Writer::check_limits(&changes)?;
         if let Ground::Txn(outer) = &mut self.ground {
             outer.absorb(changes);
             self.gathered.edit.add(&outcome);
             self.gathered.ready.extend(ready);
+            if !events.is_empty() {
+                let classes = self.state.config.load().notify_keyspace_events.clone();
+                let classes = EventClasses::parse(&classes);
+                let told = events.iter().flat_map(|event| event_messages(event, classes));
+                let told: Vec<Message> = told.collect();
+                self.messages().extend(told);
+            }
         }
         Ok(answer)
     }
@@ -494,9 +524,20 @@ impl<'a> Calls<'a> {
             Ok(Reply::Error(text)) => Some(Box::from(&**text)),
             Ok(_) => None,
         };
-        let slow = self.state.is_slow(elapsed_ns);
-        let words = slow.then(|| words.iter().map(|word| Bytes::copy_from_slice(word)).collect());
-        self.gathered.ran.push(Ran { command, elapsed_ns, error, words });
+        if self.gathered.ran.len() >= RAN_MAX {
+            if let Some(text) = &error {
+                self.gathered.count_error(text);
+            }
+            let sum = self.gathered.sums.entry(command.id).or_default();
+            sum.calls += 1;
+            sum.failed += u64::from(error.is_some());
+            sum.elapsed_ns += elapsed_ns;
+            return;
+        }
+        let shown = self.state.is_slow(elapsed_ns) || !self.state.monitors.is_idle();
+        let words = shown.then(|| words.iter().map(|word| Bytes::copy_from_slice(word)).collect());
+        let (db, in_script) = (self.session.db, self.in_script);
+        self.gathered.ran.push(Ran { command, elapsed_ns, error, words, db, in_script });
     }
 }
 

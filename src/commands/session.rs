@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Client, ClientFlag, Published, Queue, Watched};
+use super::{Client, ClientFlag, Fanout, Message, Pushes, Queue, Watched};
 use crate::protocol::Version;
 
 /// What `CLIENT REPLY` asked for.
@@ -38,12 +38,20 @@ pub struct Session {
     pub no_touch: bool,
     /// Close after the reply (`QUIT`).
     pub close_after_reply: bool,
-    /// Inside a program: what was published, which is sent once its transaction is.
-    pub published: Option<Vec<Published>>,
     /// What was queued since `MULTI`; [`Self::tell_queued`] follows a change.
     pub queue: Option<Box<Queue>>,
     /// What `EXEC` will look at; [`Self::tell_queued`] follows a change.
     pub watched: Option<Box<Watched>>,
+    /// What is pushed to it; most are not pushed to.
+    pub pushes: Option<Box<Pushes>>,
+    /// What the call that ran has published to so many that it is not through yet: the connection
+    /// goes on when it is.
+    pub fanout: Option<Box<Fanout>>,
+    /// For how many its messages were put down since others could run.
+    pub put_down: usize,
+    /// Where this is set, messages are not published but gathered here: those of calls that run as one
+    /// transaction, to be published with it.
+    pub held_messages: Option<Vec<Message>>,
 }
 
 impl Session {
@@ -58,9 +66,12 @@ impl Session {
             reply_mode: ReplyMode::On,
             no_touch: false,
             close_after_reply: false,
-            published: None,
             queue: None,
             watched: None,
+            pushes: None,
+            fanout: None,
+            put_down: 0,
+            held_messages: None,
         }
     }
 
@@ -69,9 +80,11 @@ impl Session {
     pub fn for_program(&self) -> Self {
         Self {
             client: Arc::clone(&self.client),
-            published: Some(Vec::new()),
             queue: None,
             watched: None,
+            pushes: None,
+            fanout: None,
+            held_messages: Some(Vec::new()),
             ..*self
         }
     }

@@ -4,8 +4,8 @@ use super::random::{self, Count};
 use super::scan::{ScanOptions, Scanned, parse_cursor, scan_answer};
 use super::typed::{field_values, of_type};
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
-use crate::data::{Edit, Element, Elements, KeyType, Meta, View, parse_int};
-use crate::protocol::Reply;
+use crate::data::{Edit, Element, Elements, EventClasses, KeyType, Meta, View, parse_int};
+use crate::protocol::{ListKind, Reply, ReplyList};
 
 const KEY_MEMBERS: &[Arg] = &[Arg::key("key"), Arg::string("member").multiple()];
 const SEEN: &[KeySpec] = &[KeySpec::one(1).ro()];
@@ -112,6 +112,9 @@ fn sadd(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         added += i64::from(set.add(member)?);
     }
     set.finish();
+    if added > 0 {
+        edit.notify(EventClasses::SET, "sadd", key);
+    }
     Ok(Reply::Integer(added))
 }
 
@@ -124,6 +127,9 @@ fn srem(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         removed += i64::from(set.remove(member)?);
     }
     set.finish();
+    if removed > 0 {
+        edit.notify_shrunk(EventClasses::SET, "srem", key);
+    }
     Ok(Reply::Integer(removed))
 }
 
@@ -162,12 +168,10 @@ fn smismember(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
 
 fn smembers(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let found = with_set(view, args.next_bytes()?, |members| {
-        members
-            .walk()
-            .map(|member| Ok(Reply::Bulk(member?.name)))
-            .collect::<Result<Vec<_>, Error>>()
+        let names = members.walk().map(|member| Ok::<_, Error>(Reply::Bulk(member?.name)));
+        ReplyList::collect(ListKind::Set, names)
     })?;
-    Ok(Reply::Set(found.unwrap_or_default()))
+    Ok(found.unwrap_or(Reply::Set(Vec::new())))
 }
 
 fn spop(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
@@ -181,7 +185,7 @@ fn spop(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         Some(_) => return Err(Error::Syntax),
     };
     let none = || if count.is_some() { Reply::Set(Vec::new()) } else { Reply::Null };
-    let Some(old) = set(edit.find_for_answer(key)?)? else { return Ok(none()) };
+    let Some(old) = set(edit.find(key)?)? else { return Ok(none()) };
     let Some(members) = edit.elements(&old) else { return Ok(none()) };
     let size = members.count();
     let picked = match count {
@@ -196,6 +200,9 @@ fn spop(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
             set.remove(name)?;
         }
         set.finish();
+    }
+    if !picked.is_empty() {
+        edit.notify_shrunk(EventClasses::SET, "spop", key);
     }
     let mut replies = picked.into_iter().map(|member| Reply::Bulk(member.name));
     match count {
@@ -231,10 +238,14 @@ fn smove(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         return Ok(Reply::Integer(0));
     }
     members.finish();
+    edit.notify_shrunk(EventClasses::SET, "srem", from);
     let mut members = edit.set(to, target);
     members.expect(1, member)?;
-    members.add(member)?;
+    let is_new = members.add(member)?;
     members.finish();
+    if is_new {
+        edit.notify(EventClasses::SET, "sadd", to);
+    }
     Ok(Reply::Integer(1))
 }
 

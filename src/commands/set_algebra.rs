@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::set::set;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
-use crate::data::{Edit, Elements, Meta, View, difference, intersection, parse_int, union};
+use crate::data::{
+    Edit, Elements, EventClasses, Meta, View, difference, intersection, parse_int, union,
+};
 use crate::engine;
 use crate::protocol::Reply;
 
@@ -158,19 +160,24 @@ fn sintercard(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
 }
 
 fn sinterstore(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
-    store(edit, args, Operation::Intersection)
+    store(edit, args, Operation::Intersection, "sinterstore")
 }
 
 fn sunionstore(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
-    store(edit, args, Operation::Union)
+    store(edit, args, Operation::Union, "sunionstore")
 }
 
 fn sdiffstore(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
-    store(edit, args, Operation::Difference)
+    store(edit, args, Operation::Difference, "sdiffstore")
 }
 
 /// The target may be among the sources: the result is gathered before it is written.
-fn store(edit: &mut Edit<'_>, args: &mut Args<'_>, operation: Operation) -> CommandResult {
+fn store(
+    edit: &mut Edit<'_>,
+    args: &mut Args<'_>,
+    operation: Operation,
+    name: &'static str,
+) -> CommandResult {
     let target = args.next_bytes()?;
     let mut found = Vec::with_capacity(args.len());
     for key in args.rest() {
@@ -182,5 +189,6 @@ fn store(edit: &mut Edit<'_>, args: &mut Args<'_>, operation: Operation) -> Comm
     drop(sets);
     let old = edit.find(target)?;
     edit.store_set(target, old.as_ref(), &members)?;
+    edit.notify_stored(EventClasses::SET, name, target, members.is_empty());
     Ok(Reply::count(members.len()))
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::acl::Category;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, KeySpec, Run};
-use crate::data::{Edit, KeyType, Meta, SortedSet, View, parse_double};
+use crate::data::{Edit, EventClasses, KeyType, Meta, SortedSet, View, parse_double};
 use crate::engine::Direction;
 use crate::protocol::Reply;
 
@@ -382,5 +382,6 @@ fn sort(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let elements: Vec<Bytes> = answers.into_iter().map(Option::unwrap_or_default).collect();
     let old = edit.find(target)?;
     edit.store_list(target, old.as_ref(), &elements)?;
+    edit.notify_stored(EventClasses::LIST, "sortstore", target, elements.is_empty());
     Ok(Reply::count(elements.len()))
 }

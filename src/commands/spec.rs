@@ -36,6 +36,9 @@ pub type ReadHandler = fn(&View<'_>, &mut Args<'_>) -> CommandResult;
 /// Where a key stands in a call, all words of which it gets; `None` where the call has none.
 pub type KeyPlace = fn(&[bytes::Bytes]) -> Option<usize>;
 
+/// Which words of a call are secret; the call with all its words is given.
+pub type SecretWords = fn(&[bytes::Bytes]) -> std::ops::Range<usize>;
+
 /// What a handler may touch, so that the type system keeps the promise.
 #[derive(Clone, Copy)]
 pub enum Run {
@@ -125,6 +128,8 @@ pub enum Group {
     Transactions,
     /// Scripts and functions.
     Scripting,
+    /// Publish and subscribe.
+    PubSub,
     /// The connection.
     Connection,
     /// The server.
@@ -148,6 +153,7 @@ impl Group {
             Self::Stream => "stream",
             Self::Transactions => "transactions",
             Self::Scripting => "scripting",
+            Self::PubSub => "pubsub",
             Self::Connection => "connection",
             Self::Server => "server",
         }
@@ -211,9 +217,14 @@ impl Flags {
     pub const NOT_QUEUED: Self = Self(1 << 23);
     /// Walks much of the store: goes to the blocking pool at once. Ours; not shown.
     pub const HEAVY: Self = Self(1 << 22);
+    /// Allowed to a connection that has subscribed and speaks RESP2. Ours; not shown.
+    pub const SUBSCRIBER: Self = Self(1 << 24);
+    /// Changes what is pushed to the connection: of the calls of a program the connection makes it, not
+    /// the writer. Ours; not shown.
+    pub const PUSHES: Self = Self(1 << 25);
 
     /// For a slot that is being imported, in a cluster; means nothing alone.
-    pub const ASKING: Self = Self(1 << 23);
+    pub const ASKING: Self = Self(1 << 26);
 
     /// Flags that `COMMAND INFO` shows, with their words, in its order.
     pub const SHOWN: &'static [(Self, &'static str)] = &[
@@ -289,6 +300,8 @@ pub struct CommandSpec {
     pub key_flags: Option<fn(&[bytes::Bytes]) -> KeyFlags>,
     /// Where the key of the last key spec stands in a call, where that spec is unknown.
     pub last_key: Option<KeyPlace>,
+    /// Which words of a call are secret, where some are: neither logged nor shown to others.
+    pub secrets: Option<SecretWords>,
     /// Its arguments.
     pub args: &'static [Arg],
     /// Its subcommands.
@@ -317,6 +330,7 @@ impl CommandSpec {
             keys: &[],
             key_flags: None,
             last_key: None,
+            secrets: None,
             args: &[],
             subcommands: &[],
         }
@@ -431,6 +445,13 @@ impl CommandSpec {
     #[must_use]
     pub const fn last_key(mut self, place: KeyPlace) -> Self {
         self.last_key = Some(place);
+        self
+    }
+
+    /// Which words of a call are neither logged nor shown to others.
+    #[must_use]
+    pub const fn secrets(mut self, words: SecretWords) -> Self {
+        self.secrets = Some(words);
         self
     }
 

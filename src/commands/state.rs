@@ -8,9 +8,9 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
 
 use super::object::packing;
-use super::{Clients, Pause, Scripts, Shutdown, table};
+use super::{Clients, Monitors, Pause, PubSub, Scripts, Shutdown, table};
 use crate::config::{Config, Settings};
-use crate::data::{Access, Context, Cursors, Edit};
+use crate::data::{Access, Context, Cursors, Edit, EventClasses};
 use crate::engine::{Engine, ReadMode};
 use crate::env::{Clock, Fs};
 use crate::observe::{LatencyMonitor, Metrics, SlowLog};
@@ -83,6 +83,10 @@ pub struct ServerState {
     pub cursors: Cursors,
     /// All connections.
     pub clients: Clients,
+    /// Subscriptions.
+    pub pubsub: Arc<PubSub>,
+    /// Who monitors.
+    pub monitors: Arc<Monitors>,
     /// `CLIENT PAUSE`.
     pub pause: Pause,
     /// `SHUTDOWN` and signals.
@@ -125,8 +129,17 @@ impl ServerState {
             access: &self.access,
             touch,
             in_script: false,
+            events: self.event_classes(&settings),
             cursors: &self.cursors,
         }
+    }
+
+    /// Of which keyspace events somebody wants to know: none where nobody has subscribed to anything.
+    fn event_classes(&self, settings: &Settings) -> EventClasses {
+        if settings.notify_keyspace_events.is_empty() || self.pubsub.is_idle() {
+            return EventClasses::NONE;
+        }
+        EventClasses::parse(&settings.notify_keyspace_events)
     }
 
     /// The state of a server that starts now; `engine` may follow later.
@@ -149,6 +162,8 @@ impl ServerState {
             access: Access::new(ACCESS_BYTES, started_ms),
             cursors: Cursors::default(),
             clients: Clients::default(),
+            pubsub: Arc::default(),
+            monitors: Arc::default(),
             pause: Pause::default(),
             shutdown: Shutdown::default(),
             engine: ArcSwapOption::new(engine),

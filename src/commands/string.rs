@@ -7,7 +7,7 @@ use super::lcs::lcs;
 use super::{
     Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeyFlags, KeySpec, Run,
 };
-use crate::data::{Edit, Extended, KeyType, Meta, StringForm, View, parse_int};
+use crate::data::{Edit, EventClasses, Extended, KeyType, Meta, StringForm, View, parse_int};
 use crate::protocol::Reply;
 
 /// Longest text of an integer in bytes.
@@ -313,6 +313,13 @@ fn store(edit: &mut Edit<'_>, key: &[u8], old: Option<&Meta>, value: &Bytes, exp
     } else {
         edit.set_string(key, old, value, expires_ms);
     }
+    edit.notify(EventClasses::STRING, "set", key);
+    if let Expiry::At(at_ms) = expiry {
+        edit.notify(EventClasses::GENERIC, "expire", key);
+        if at_ms <= edit.context().now_ms {
+            edit.notify(EventClasses::EXPIRED, "expired", key);
+        }
+    }
 }
 
 fn getset(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
@@ -320,6 +327,7 @@ fn getset(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let old = string(edit.find_for_answer(key)?)?;
     let answer = answer_of(edit, old.as_ref())?;
     edit.set_string(key, old.as_ref(), value, None);
+    edit.notify(EventClasses::STRING, "set", key);
     Ok(answer)
 }
 
@@ -328,6 +336,7 @@ fn getdel(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let Some(meta) = string(edit.find_for_answer(key)?)? else { return Ok(Reply::Null) };
     let answer = Reply::Bulk(edit.string(&meta)?);
     edit.delete(key, &meta);
+    edit.notify(EventClasses::GENERIC, "del", key);
     Ok(answer)
 }
 
@@ -344,9 +353,18 @@ fn getex(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let expiry = expiry.resolve("getex", edit.context().now_ms)?;
     let answer = Reply::Bulk(edit.string(&meta)?);
     match expiry {
-        Expiry::At(at_ms) if at_ms <= edit.context().now_ms => edit.delete(key, &meta),
-        Expiry::At(at_ms) => edit.set_expiry(key, &meta, Some(at_ms)),
-        Expiry::Persist if meta.expires_ms.is_some() => edit.set_expiry(key, &meta, None),
+        Expiry::At(at_ms) if at_ms <= edit.context().now_ms => {
+            edit.delete(key, &meta);
+            edit.notify(EventClasses::GENERIC, "del", key);
+        }
+        Expiry::At(at_ms) => {
+            edit.set_expiry(key, &meta, Some(at_ms));
+            edit.notify(EventClasses::GENERIC, "expire", key);
+        }
+        Expiry::Persist if meta.expires_ms.is_some() => {
+            edit.set_expiry(key, &meta, None);
+            edit.notify(EventClasses::GENERIC, "persist", key);
+        }
         Expiry::None | Expiry::Keep | Expiry::Persist => {}
     }
     Ok(answer)
@@ -358,6 +376,7 @@ fn setnx(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         return Ok(Reply::Integer(0));
     }
     edit.set_string(key, None, value, None);
+    edit.notify(EventClasses::STRING, "set", key);
     Ok(Reply::Integer(1))
 }
 
@@ -387,6 +406,7 @@ fn mset(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     for [key, value] in pairs(args, "mset")? {
         let old = edit.find(key)?;
         edit.set_string(key, old.as_ref(), value, None);
+        edit.notify(EventClasses::STRING, "set", key);
     }
     Ok(Reply::OK)
 }
@@ -402,6 +422,7 @@ fn msetnx(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         // A key may come twice; the last value counts.
         let old = edit.find(key)?;
         edit.set_string(key, old.as_ref(), value, None);
+        edit.notify(EventClasses::STRING, "set", key);
     }
     Ok(Reply::Integer(1))
 }
@@ -420,6 +441,7 @@ fn append(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
             edit.write_string(key, Some(&meta), offset, value)?
         }
     };
+    edit.notify(EventClasses::STRING, "append", key);
     Ok(length(len))
 }
 
@@ -431,7 +453,9 @@ fn setrange(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         return Ok(length(old.map_or(0, |meta| meta.string_len())));
     }
     check_len(edit, offset, value)?;
-    Ok(length(edit.write_string(key, old.as_ref(), offset, value)?))
+    let len = edit.write_string(key, old.as_ref(), offset, value)?;
+    edit.notify(EventClasses::STRING, "setrange", key);
+    Ok(length(len))
 }
 
 fn incr(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
@@ -462,6 +486,7 @@ fn increment(edit: &mut Edit<'_>, key: &[u8], by: i64) -> CommandResult {
     let sum = before.checked_add(by).ok_or(Error::IncrementOverflow)?;
     let text = Bytes::copy_from_slice(itoa::Buffer::new().format(sum).as_bytes());
     edit.set_string(key, old.as_ref(), &text, old.as_ref().and_then(|meta| meta.expires_ms));
+    edit.notify(EventClasses::STRING, "incrby", key);
     Ok(Reply::Integer(sum))
 }
 
@@ -478,6 +503,7 @@ fn incrbyfloat(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let text = Bytes::from(sum.to_text());
     let expires_ms = old.as_ref().and_then(|meta| meta.expires_ms);
     edit.set_string_as(StringForm::Text, key, old.as_ref(), &text, expires_ms);
+    edit.notify(EventClasses::STRING, "incrbyfloat", key);
     Ok(Reply::Bulk(text))
 }
 

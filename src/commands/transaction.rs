@@ -44,7 +44,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .differs(
             "After a crash all of a transaction is there, or nothing. CONFIG SET, CONFIG REWRITE, \
              DEBUG, BGSAVE, BGREWRITEAOF and PFSELFTEST are no part of it: it ends before them, and \
-             a new one begins behind. A transaction may change 1 GiB at most.",
+             a new one begins behind. A transaction may change 1 GiB at most. All replies are in \
+             the protocol version that holds at the end.",
         )
         .flags(CALLABLE_ANYTIME.or(Flags::SKIP_SLOWLOG).or(Flags::NOT_QUEUED)),
     command("discard", Arity::Exactly(1), Run::Session(discard))
@@ -56,6 +57,11 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .since("2.2.0")
         .complexity("O(1) for every key")
         .summary("Lets the next EXEC run nothing if one of these keys has changed by then.")
+        .differs(
+            "XGROUP CREATE, XGROUP DESTROY and XSETID change a stream, LTRIM that removes nothing \
+             changes no list, and a key that is what it was again after FLUSHDB or SWAPDB may count \
+             as unchanged.",
+        )
         .flags(USUAL.or(Flags::NOT_QUEUED))
         .keys(&[KeySpec::range(1, -1, 1).ro()])
         .args(&[Arg::key("key").multiple()]),
@@ -238,13 +244,31 @@ fn exec(
         gates::writable(state).map_err(|error| aborted(&error))?;
     }
     let Queue { calls, flags, .. } = *queue;
+    let mut writes = false;
+    let mut is_held = false;
+    for Queued { command, words } in &calls {
+        let (call_writes, call_is_held) = match command.spec.run {
+            // One that cannot be made answers its error in its turn.
+            Run::Program(make) => make(session, state, words)
+                .map_or((false, false), |made| (made.may_write(), made.is_held_by_pause())),
+            run => {
+                let flag = |flag| command.flags.has(flag);
+                let is_held = flag(Flags::WRITE) || flag(Flags::MAY_REPLICATE);
+                (matches!(run, Run::Write(_) | Run::Blocking(_)), is_held)
+            }
+        };
+        writes |= call_writes;
+        is_held |= call_is_held;
+    }
     Ok(Box::new(Transaction {
         replies: Vec::with_capacity(calls.len()),
         calls,
         flags,
+        writes,
+        is_held,
         watched,
         settled: 0,
-        failed: false,
+        ended: false,
     }))
 }
 
@@ -259,13 +283,17 @@ pub(crate) fn aborted(error: &Error) -> Error {
 struct Transaction {
     calls: Vec<Queued>,
     flags: Flags,
+    /// Whether a call may change data.
+    writes: bool,
+    /// Whether `CLIENT PAUSE WRITE` holds a call back.
+    is_held: bool,
     watched: Option<Box<Watched>>,
     /// Of the first calls, in order.
     replies: Vec<Reply>,
     /// So many calls have run for good.
     settled: usize,
-    /// Whether a watched key has changed.
-    failed: bool,
+    /// Whether there is nothing more to run: a watched key has changed, or all has run.
+    ended: bool,
 }
 
 impl Transaction {
@@ -288,12 +316,12 @@ impl Transaction {
 impl Program for Transaction {
     fn run(&mut self, calls: &mut Calls<'_>) -> CommandResult {
         self.replies.truncate(self.settled);
-        self.failed = self.has_watched_change(calls)?;
-        if self.failed {
+        self.ended = self.has_watched_change(calls)?;
+        if self.ended {
             return Ok(Reply::NullArray);
         }
         for Queued { command, words } in self.calls.iter().skip(self.settled) {
-            if matches!(command.spec.run, Run::Server(_)) {
+            if command.is_made_outside() {
                 // Goes on behind it.
                 return Ok(Reply::Silent);
             }
@@ -307,16 +335,16 @@ impl Program for Transaction {
         if calls.is_dry() {
             return Ok(Reply::Silent);
         }
+        self.ended = true;
         Ok(Reply::Array(std::mem::take(&mut self.replies)))
     }
 
     fn may_write(&self) -> bool {
-        let writes = |run| matches!(run, Run::Write(_) | Run::Blocking(_) | Run::Program(_));
-        self.calls.iter().any(|call| writes(call.command.spec.run))
+        self.writes
     }
 
     fn is_held_by_pause(&self) -> bool {
-        self.flags.has(Flags::WRITE) || self.flags.has(Flags::MAY_REPLICATE)
+        self.is_held
     }
 
     fn is_heavy(&self) -> bool {
@@ -332,7 +360,7 @@ impl Program for Transaction {
 
     fn outside(&mut self) -> Option<(&'static Command, Vec<Bytes>)> {
         let Queued { command, words } = self.calls.get(self.replies.len())?;
-        if self.failed || !matches!(command.spec.run, Run::Server(_)) {
+        if self.ended || !command.is_made_outside() {
             return None;
         }
         self.settled = self.replies.len();

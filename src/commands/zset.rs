@@ -7,7 +7,9 @@ use super::random::{self, Count};
 use super::scan::{ScanOptions, Scanned, parse_cursor, scan_answer};
 use super::typed::of_type;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
-use crate::data::{Edit, KeyType, Meta, Scored, SortedSet, View, ZSetEdit, parse_double};
+use crate::data::{
+    Edit, EventClasses, KeyType, Meta, Scored, SortedSet, View, ZSetEdit, parse_double,
+};
 use crate::protocol::{Reply, format_double};
 
 pub(super) const READ: &[KeySpec] = &[KeySpec::one(1).ro().access()];
@@ -272,6 +274,10 @@ pub(super) fn zadd(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         };
     }
     zset.finish()?;
+    if new + updated > 0 {
+        let name = if options.increment { "zincr" } else { "zadd" };
+        edit.notify(EventClasses::ZSET, name, key);
+    }
     Ok(match (options.increment, options.changed) {
         (true, _) => score_now.map_or(Reply::Null, Reply::Double),
         (false, true) => Reply::Integer(new + updated),
@@ -287,6 +293,9 @@ fn zincrby(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let options = AddOptions { increment: true, ..AddOptions::default() };
     let added = options.add(&mut zset, member, by)?;
     zset.finish()?;
+    if matches!(added, Added::New(_) | Added::Updated(_)) {
+        edit.notify(EventClasses::ZSET, "zincr", key);
+    }
     Ok(match added {
         Added::Refused => Reply::Null,
         Added::Same(score) | Added::New(score) | Added::Updated(score) => Reply::Double(score),
@@ -305,6 +314,9 @@ fn zrem(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         }
     }
     zset.finish()?;
+    if removed > 0 {
+        edit.notify_shrunk(EventClasses::ZSET, "zrem", key);
+    }
     Ok(Reply::Integer(removed))
 }
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::zset::{pair, reading, writing};
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, KeySpec};
 use crate::data::{
-    Aggregate, Edit, KeyType, Meta, Scored, Source, View, in_order, parse_double, parse_int,
-    scored_difference, scored_intersection, scored_union,
+    Aggregate, Edit, EventClasses, KeyType, Meta, Scored, Source, View, in_order, parse_double,
+    parse_int, scored_difference, scored_intersection, scored_union,
 };
 use crate::protocol::Reply;
 
@@ -302,5 +302,6 @@ fn store(
     drop(sources);
     let old = edit.find(target)?;
     edit.store_zset(target, old.as_ref(), &members)?;
+    edit.notify_stored(EventClasses::ZSET, name, target, members.is_empty());
     Ok(Reply::count(members.len()))
 }

@@ -8,7 +8,7 @@ use super::{
     Arg, Args, Arity, BlockingHandler, CommandResult, CommandSpec, Error, Flags, Group, KeySpec,
     Run,
 };
-use crate::data::{Edit, KeyType, Meta, Scored, SortedSet, parse_int};
+use crate::data::{Edit, EventClasses, KeyType, Meta, Scored, SortedSet, parse_int};
 use crate::engine::Direction;
 use crate::protocol::Reply;
 
@@ -125,6 +125,10 @@ fn pop(
         popped.push(member?);
     }
     remove(edit, key, old, &popped, size)?;
+    if !popped.is_empty() {
+        let name = if end == Direction::Forward { "zpopmin" } else { "zpopmax" };
+        edit.notify_shrunk(EventClasses::ZSET, name, key);
+    }
     Ok(Some(popped))
 }
 

@@ -8,7 +8,8 @@ use super::zset::{pair, reading, with_zset, writing, zset};
 use super::zset_pop::remove;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, KeySpec};
 use crate::data::{
-    Edit, LexBound, LexRange, Scored, SortedSet, Span, View, in_order, parse_double, parse_int,
+    Edit, EventClasses, LexBound, LexRange, Scored, SortedSet, Span, View, in_order, parse_double,
+    parse_int,
 };
 use crate::engine::Direction;
 use crate::protocol::Reply;
@@ -205,13 +206,14 @@ fn parse_scores(min: &[u8], max: &[u8]) -> Result<Span, Error> {
     Ok(Span::of_scores(bound(min)?, bound(max)?))
 }
 
-/// As `strtod` reads it: nothing is zero, blanks may stand before it, and what is too large is
-/// infinite.
+/// As `strtod` reads it: nothing is zero, blanks may stand before it, a zero byte ends it, and what is
+/// too large is infinite.
 fn parse_score_bound(word: &[u8]) -> Option<f64> {
-    let word = word.trim_ascii_start();
+    let word = word.split(|byte| *byte == 0).next().unwrap_or(word);
     if word.is_empty() {
         return Some(0.0);
     }
+    let word = word.trim_ascii_start();
     let rest =
         || std::str::from_utf8(word).ok()?.parse().ok().filter(|score: &f64| !score.is_nan());
     parse_double(word).or_else(rest)
@@ -341,6 +343,7 @@ fn zrangestore(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let members = in_order(members.unwrap_or_default());
     let old = edit.find(target)?;
     edit.store_zset(target, old.as_ref(), &members)?;
+    edit.notify_stored(EventClasses::ZSET, "zrangestore", target, members.is_empty());
     Ok(Reply::count(members.len()))
 }
 
@@ -359,19 +362,24 @@ fn zlexcount(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
 }
 
 fn zremrangebyrank(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
-    remove_range(edit, args, By::Rank)
+    remove_range(edit, args, By::Rank, "zremrangebyrank")
 }
 
 fn zremrangebyscore(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
-    remove_range(edit, args, By::Score)
+    remove_range(edit, args, By::Score, "zremrangebyscore")
 }
 
 fn zremrangebylex(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
-    remove_range(edit, args, By::Name)
+    remove_range(edit, args, By::Name, "zremrangebylex")
 }
 
 /// The members are gathered before they are removed; a range of all of them is not read.
-fn remove_range(edit: &mut Edit<'_>, args: &mut Args<'_>, by: By) -> CommandResult {
+fn remove_range(
+    edit: &mut Edit<'_>,
+    args: &mut Args<'_>,
+    by: By,
+    name: &'static str,
+) -> CommandResult {
     let key = args.next_bytes()?;
     let range = Range::parse(by, args.next_bytes()?, args.next_bytes()?)?;
     let Some(old) = zset(edit.find(key)?)? else { return Ok(Reply::Integer(0)) };
@@ -388,10 +396,35 @@ fn remove_range(edit: &mut Edit<'_>, args: &mut Args<'_>, by: By) -> CommandResu
     };
     if counted == size {
         edit.delete_collection(key, &old, size);
+        edit.notify_shrunk(EventClasses::ZSET, name, key);
         return Ok(Reply::from(size));
     }
     let all = Limit { offset: 0, count: -1 };
     let members = range.members(zset, Direction::Forward, all)?;
     remove(edit, key, old, &members, size)?;
+    if !members.is_empty() {
+        edit.notify_shrunk(EventClasses::ZSET, name, key);
+    }
     Ok(Reply::count(members.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_score_bound;
+
+    #[test]
+    fn bounds_are_read_as_strtod_reads_them() {
+        for (word, score) in [
+            (&b""[..], Some(0.0)),
+            (b"\0abc", Some(0.0)),
+            (b" 2", Some(2.0)),
+            (b"2\0abc", Some(2.0)),
+            (b"1e999", Some(f64::INFINITY)),
+            (b" ", None),
+            (b"2 ", None),
+            (b"nan", None),
+        ] {
+            assert_eq!(parse_score_bound(word), score, "{}", word.escape_ascii());
+        }
+    }
 }

@@ -11,7 +11,7 @@ mod store;
 mod table;
 mod units;
 
-pub use cli::{CliError, Parsed, parse};
+pub use cli::{Action, CliError, Parsed, parse};
 pub use error::{ConfigError, LoadError};
 pub use kind::{Kind, Setting, Shape, Source};
 pub use settings::{

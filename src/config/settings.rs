@@ -184,7 +184,7 @@ pub struct Settings {
     pub latency_tracking: bool,
     /// Percentiles of those in `INFO latencystats`.
     pub latency_tracking_info_percentiles: Vec<f64>,
-    /// Classes of keyspace events, in Redis's order. Without effect until there is a publication.
+    /// Classes of keyspace events that subscribers are told of, in Redis's order.
     pub notify_keyspace_events: String,
     /// From where `DEBUG` may be called.
     pub enable_debug_command: Protection,

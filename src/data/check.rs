@@ -7,6 +7,7 @@ use super::collection::damaged;
 use super::exploded::{self, Records, TIMES, hash_of};
 use super::packed::{self, Shape};
 use super::sorted::order_key;
+use super::verify::Ledger;
 use super::{Collection, Elements, KeyType, Layout, Meta, SortedSet, View, integers};
 use crate::engine::{Direction, Read, Result};
 
@@ -44,7 +45,7 @@ pub(super) fn check(read: &dyn Read, keyspace: u32, meta: &Meta) -> Result<()> {
             ensure(counts.len() == collection.count, "an order is of another number of members")?;
             check_records(collection, shape, records)?;
             let elements = Elements { read, keyspace, now_ms: 0, shape, collection };
-            check_scores(SortedSet::new(elements))
+            check_scores(shape, records, SortedSet::new(elements))
         }
     }?;
     let is_inline = collection.generation().is_none();
@@ -59,21 +60,26 @@ pub(super) fn check(read: &dyn Read, keyspace: u32, meta: &Meta) -> Result<()> {
 }
 
 /// Holds the order of scores against the members.
-fn check_scores(sorted: SortedSet<'_>) -> Result<()> {
+fn check_scores(shape: Shape, records: Records<'_>, sorted: SortedSet<'_>) -> Result<()> {
     if let Some(order) = sorted.order() {
         order.check()?;
     }
-    let mut count = 0;
+    let mut by_score = Ledger::default();
     for found in sorted.walk_from(0, Direction::Forward)? {
         let (member, score) = found?;
-        let stored = sorted.score(&member)?.map(f64::to_bits);
-        ensure(stored == Some(score.to_bits()), "a member has another score")?;
-        count += 1;
+        by_score.add(&[&member, &score.to_bits().to_le_bytes()]);
     }
-    ensure(count == sorted.count(), "the order of scores has too few members")
+    ensure(by_score.count() == sorted.count(), "the order of scores has too few members")?;
+    let mut by_name = Ledger::default();
+    for found in records.walk(0, TIMES) {
+        let found = found?;
+        let (score, _) = exploded::decode(shape, &found.record)?;
+        by_name.add(&[&found.name, &score]);
+    }
+    ensure(by_name == by_score, "a member has another score")
 }
 
-fn ensure(holds: bool, what: &str) -> Result<()> {
+pub(super) fn ensure(holds: bool, what: &str) -> Result<()> {
     if holds { Ok(()) } else { Err(damaged(what)) }
 }
 

@@ -1,6 +1,6 @@
 //! What surrounds a call: the time, the database, the limits.
 
-use super::{Access, Cursors, Packing};
+use super::{Access, Cursors, EventClasses, Packing};
 
 /// What a view or a transaction knows besides the records.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +23,8 @@ pub struct Context<'a> {
     pub touch: bool,
     /// Whether a script calls: what has no order of its own is sorted then where Redis sorts it.
     pub in_script: bool,
+    /// Of which keyspace events somebody wants to know.
+    pub events: EventClasses,
     /// Where running scans continue.
     pub cursors: &'a Cursors,
 }

@@ -6,7 +6,9 @@
 
 use bytes::Bytes;
 
-use super::{Collection, Context, Layout, Meta, ReadOutcome, Ready, Stream, View, key};
+use super::{
+    Collection, Context, Event, EventClasses, Layout, Meta, ReadOutcome, Ready, Stream, View, key,
+};
 use super::{hash_expiry, root::Root};
 use crate::engine::{Changes, Direction, Read, Result, Txn};
 
@@ -48,6 +50,10 @@ pub struct Edit<'a> {
     outcome: EditOutcome,
     /// What others may wait for, where it is noted.
     pub(super) ready: Option<Vec<Ready>>,
+    /// Events that somebody wants to know of.
+    pub(super) events: Vec<Event>,
+    /// Whether what was changed last, since a key was looked up, is that a key was deleted.
+    pub(super) gone: bool,
 }
 
 impl<'a> Edit<'a> {
@@ -55,7 +61,16 @@ impl<'a> Edit<'a> {
     pub fn new(txn: Txn<'a>, context: Context<'a>) -> Result<Self> {
         let root = Root::parse(txn.root())?;
         let keyspace = root.database(context.db).keyspace;
-        Ok(Self { txn, root, keyspace, context, outcome: EditOutcome::default(), ready: None })
+        Ok(Self {
+            txn,
+            root,
+            keyspace,
+            context,
+            outcome: EditOutcome::default(),
+            ready: None,
+            events: Vec::new(),
+            gone: false,
+        })
     }
 
     /// Ends the transaction and hands out its changes.
@@ -74,6 +89,9 @@ impl<'a> Edit<'a> {
         self.outcome.hits += outcome.hits;
         self.outcome.misses += outcome.misses;
         self.reap(&outcome)?;
+        for key in &outcome.missed {
+            self.notify(EventClasses::MISS, "keymiss", key);
+        }
         Ok(answer)
     }
 
@@ -104,11 +122,13 @@ impl<'a> Edit<'a> {
 
     /// Looks up `key` for a change; counts no hit or miss.
     pub fn find(&mut self, key: &[u8]) -> Result<Option<Meta>> {
+        self.gone = false;
         let Some(meta) = self.stored(key)? else { return Ok(None) };
         if meta.is_expired(self.context.now_ms) {
             self.put(key, Some(&meta), None);
             self.note_change(key, Some(&meta), None);
             self.outcome.expired += 1;
+            self.notify(EventClasses::EXPIRED, "expired", key);
             return Ok(None);
         }
         self.touch(key);
@@ -127,6 +147,9 @@ impl<'a> Edit<'a> {
         let counter =
             if found.is_some() { &mut self.outcome.hits } else { &mut self.outcome.misses };
         *counter += 1;
+        if found.is_none() {
+            self.notify(EventClasses::MISS, "keymiss", key);
+        }
         Ok(found)
     }
 
@@ -144,6 +167,10 @@ impl<'a> Edit<'a> {
     /// Gives `from`, which [`Self::find`] has found, the name `to`, whatever that held.
     pub fn rename(&mut self, from: &[u8], meta: &Meta, to: &[u8]) -> Result<()> {
         let target = self.find(to)?;
+        if target.is_some() {
+            // As if what was there had been deleted before.
+            self.notify(EventClasses::NEW, "new", to);
+        }
         self.replace(from, Some(meta), None);
         self.replace(to, target.as_ref(), Some(meta));
         Ok(())
@@ -192,7 +219,9 @@ impl<'a> Edit<'a> {
         self.put(key, old, new);
         self.note_change(key, old, new);
         self.outcome.dirty += changes;
+        self.gone = old.is_some() && new.is_none();
         if old.is_none() && new.is_some() {
+            self.notify(EventClasses::NEW, "new", key);
             self.context.access.create(self.keyspace, key, self.context.now_ms);
         }
     }

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::root::Database;
-use super::{Edit, key};
+use super::{Edit, EventClasses, key};
 use crate::engine::{Direction, Read, Result};
 
 /// Marks that are kept, those of databases that have no expiries at the moment included.
@@ -202,6 +202,7 @@ impl Edit<'_> {
         }
         self.root.add(self.context().db, -1, -1);
         self.note_gone(&due.key);
+        self.notify(EventClasses::EXPIRED, "expired", &due.key);
         self.count_expired(1);
     }
 }

@@ -65,7 +65,7 @@ struct RecordJudge {
 
 /// Which elements of a generation are alive.
 #[derive(Debug, Clone)]
-enum Life {
+pub(super) enum Life {
     /// None.
     Dead,
     /// All.
@@ -74,36 +74,44 @@ enum Life {
     From(Bytes),
 }
 
+impl Life {
+    /// Which elements of `generation` are alive, by its record.
+    pub(super) fn of(read: &dyn Read, keyspace: u32, generation: u64) -> Result<Self> {
+        let Some(record) = read.get(&key::generation(keyspace, generation))? else {
+            return Ok(Self::Dead);
+        };
+        if is_orphan(read, keyspace, &record)? {
+            return Ok(Self::Dead);
+        }
+        let start = key::start_of_generation(&record);
+        Ok(start.map_or(Self::Whole, |start| Self::From(record.slice_ref(start))))
+    }
+
+    /// Whether the element of this key is dead.
+    pub(super) fn is_over(&self, key: &Bytes) -> bool {
+        match self {
+            Self::Dead => true,
+            Self::Whole => false,
+            Self::From(start) => key::parse_part(key) < start,
+        }
+    }
+}
+
+/// Whether a generation, by the value of its record, is part of one that is dead.
+fn is_orphan(read: &dyn Read, keyspace: u32, record: &[u8]) -> Result<bool> {
+    let Some(parent) = key::parent_of_generation(record) else { return Ok(false) };
+    Ok(read.get(&key::generation(keyspace, parent))?.is_none())
+}
+
 impl RecordJudge {
     fn is_dead_element(&mut self, keyspace: u32, generation: u64, key: &Bytes) -> Result<bool> {
         let known =
             matches!(self.last_generation, Some((k, g, _)) if (k, g) == (keyspace, generation));
         if !known {
-            let life = self.life(keyspace, generation)?;
+            let life = Life::of(&*self.view, keyspace, generation)?;
             self.last_generation = Some((keyspace, generation, life));
         }
-        Ok(match &self.last_generation {
-            Some((_, _, Life::Dead)) => true,
-            Some((_, _, Life::From(start))) => key::parse_part(key) < start,
-            Some((_, _, Life::Whole)) | None => false,
-        })
-    }
-
-    fn life(&self, keyspace: u32, generation: u64) -> Result<Life> {
-        let Some(record) = self.view.get(&key::generation(keyspace, generation))? else {
-            return Ok(Life::Dead);
-        };
-        if self.is_orphan(keyspace, &record)? {
-            return Ok(Life::Dead);
-        }
-        let start = key::start_of_generation(&record);
-        Ok(start.map_or(Life::Whole, |start| Life::From(record.slice_ref(start))))
-    }
-
-    /// Whether a generation, by the value of its record, is part of one that is dead.
-    fn is_orphan(&self, keyspace: u32, record: &[u8]) -> Result<bool> {
-        let Some(parent) = key::parent_of_generation(record) else { return Ok(false) };
-        Ok(self.view.get(&key::generation(keyspace, parent))?.is_none())
+        Ok(self.last_generation.as_ref().is_some_and(|(_, _, life)| life.is_over(key)))
     }
 }
 
@@ -120,7 +128,7 @@ impl Judge for RecordJudge {
         }
         match kind {
             Kind::Element { generation } => self.is_dead_element(keyspace, generation, key),
-            Kind::Generation => self.is_orphan(keyspace, value),
+            Kind::Generation => is_orphan(&*self.view, keyspace, value),
             Kind::Meta | Kind::Expiry { .. } | Kind::FieldExpiry { .. } | Kind::Library => {
                 Ok(false)
             }

@@ -70,9 +70,14 @@ impl Place {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "whatever the score is, some place is answered"
+            reason = "whatever the score is, some place is answered, the one that Redis answers"
         )]
-        let bits = score as u64;
+        let bits = match score {
+            ..0.0 => (score as i64).cast_unsigned(),
+            // Beyond 64 bits.
+            18_446_744_073_709_551_616.0.. => 0,
+            _ => score as u64,
+        };
         let area = Cell { bits, steps: STEPS_MAX }.area();
         let middle = |(from, to): (f64, f64), max: f64| f64::midpoint(from, to).clamp(-max, max);
         Self {
@@ -318,6 +323,17 @@ mod tests {
     fn place() -> impl Strategy<Value = Place> {
         (-180.0..180.0_f64, -85.0..85.0_f64)
             .prop_map(|(longitude, latitude)| Place { longitude, latitude })
+    }
+
+    /// Whatever a sorted set holds, GEOPOS answers the place that Redis answers.
+    #[test]
+    fn scores_that_are_no_hashes_have_a_place_too() {
+        let corner = Place { longitude: LONGITUDE_MAX, latitude: LATITUDE_MAX };
+        assert_eq!(Place::of_score(-2.0), corner);
+        assert_eq!(Place::of_score(1e18), corner);
+        let south = Place { latitude: Place::of_score(0.0).latitude, ..corner };
+        assert_eq!(Place::of_score(-1e300), south);
+        assert_eq!(Place::of_score(1e300), Place::of_score(0.0));
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use super::collection::damaged;
 use super::exploded;
 use super::hash::{Fields, HashEdit};
-use super::{Edit, KeyType, Meta};
+use super::{Edit, EventClasses, KeyType, Meta};
 use crate::engine::Result;
 
 /// Expired fields of one hash that are deleted because a read has met the hash.
@@ -94,6 +94,9 @@ impl Edit<'_> {
         let fields = hash.remove_expired(limit)?;
         hash.finish()?;
         self.count_expired_fields(fields);
+        if fields > 0 {
+            self.notify_shrunk(EventClasses::HASH, "hexpired", key);
+        }
         let next_expiry_ms = self.stored(key)?.and_then(|meta| meta.next_field_expiry());
         Ok(Expired { fields: usize::try_from(fields).unwrap_or(limit), next_expiry_ms })
     }

@@ -56,8 +56,9 @@ const BEHIND_FIELD_EXPIRY: u8 = 5;
 const LIBRARY: u8 = 6;
 const BEHIND_LIBRARY: u8 = 7;
 
-/// The keyspace of libraries, which no database has.
-const LIBRARIES: [u8; 4] = [0xff; 4];
+/// The keyspace of libraries, the last one, which no database has.
+pub(super) const LIBRARIES_KEYSPACE: u32 = u32::MAX;
+const LIBRARIES: [u8; 4] = LIBRARIES_KEYSPACE.to_be_bytes();
 
 /// First byte of the value of a generation record.
 const STARTS: u8 = 1;
@@ -195,10 +196,14 @@ pub(super) fn element(keyspace: u32, generation: u64, order: u64, name: &[u8]) -
 pub(super) fn elements(keyspace: u32, generation: u64, from: u64, to: Option<u64>) -> KeyRange {
     let end = match to {
         Some(to) => element(keyspace, generation, to, b""),
-        // Before everything of the next one: the chunks of a string have shorter keys than elements.
+        // Not at an order of the next generation: the first chunk of a string stands before all of them.
         None => part(keyspace, generation.saturating_add(1), b"", b""),
     };
-    let start = element(keyspace, generation, from, b"");
+    // Nor at an order of this one: what is named by bytes may be shorter.
+    let start = match from {
+        0 => part(keyspace, generation, b"", b""),
+        from => element(keyspace, generation, from, b""),
+    };
     (Bound::Included(Bytes::copy_from_slice(&start)), Bound::Excluded(Bytes::copy_from_slice(&end)))
 }
 
@@ -271,6 +276,26 @@ pub(super) fn generation(keyspace: u32, generation: u64) -> [u8; ELEMENT_PREFIX_
     key[..META_PREFIX_LEN].copy_from_slice(&prefix(keyspace, GENERATION));
     key[META_PREFIX_LEN..].copy_from_slice(&generation.to_be_bytes());
     key
+}
+
+/// The generation that a generation record is about, from its key.
+#[must_use]
+pub(super) fn generation_number(key: &[u8]) -> Option<u64> {
+    key.get(META_PREFIX_LEN..)?.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// The element records of all generations.
+#[must_use]
+pub(super) fn all_elements(keyspace: u32) -> KeyRange {
+    let bytes = |kind| Bytes::copy_from_slice(&prefix(keyspace, kind));
+    (Bound::Included(bytes(ELEMENT)), Bound::Excluded(bytes(EXPIRY)))
+}
+
+/// The records of a keyspace that are of no kind known here.
+#[must_use]
+pub(super) fn unknown_kinds(keyspace: u32) -> KeyRange {
+    let start = Bytes::copy_from_slice(&prefix(keyspace, BEHIND_FIELD_EXPIRY)[..=KIND_AT]);
+    (Bound::Included(start), keyspaces(keyspace..keyspace.saturating_add(1)).1)
 }
 
 /// Key of the expiry index record of `user_key`.
@@ -381,6 +406,17 @@ pub(super) fn expiry_entry(key: &Bytes) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn elements_end_with_their_generation() {
+        let range = elements(7, 9, 0, None);
+        let holds =
+            |key: &[u8]| std::ops::RangeBounds::contains(&range, &Bytes::copy_from_slice(key));
+        assert!(holds(&element(7, 9, u64::MAX, b"n")) && holds(&chunk(7, 9, u32::MAX)));
+        assert!(holds(&chunk(7, 9, 0)) && holds(&part(7, 9, &[0], b"")));
+        assert!(!holds(&chunk(7, 10, 0)) && !holds(&element(7, 10, 0, b"")));
+        assert!(!holds(&chunk(7, 8, u32::MAX)));
+    }
 
     #[test]
     fn kinds_are_told_from_keys() {

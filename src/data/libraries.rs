@@ -47,6 +47,21 @@ pub fn stored_libraries(read: &dyn Read) -> Result<Vec<StoredLibrary>> {
     found.collect()
 }
 
+/// What [`library_digest`] answers of these libraries, which are all, in order.
+pub(super) fn digest_of(all: &[StoredLibrary]) -> Bytes {
+    if all.is_empty() {
+        return Bytes::new();
+    }
+    let mut hash = Sha1::new();
+    for StoredLibrary { name, code } in all {
+        for part in [name, code] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    }
+    Bytes::copy_from_slice(&hash.finalize())
+}
+
 impl Edit<'_> {
     /// Deletes the libraries of these names and keeps the others, then keeps `added`. Reads all.
     pub fn change_libraries(&mut self, deleted: &[Bytes], added: &[StoredLibrary]) -> Result<()> {
@@ -65,17 +80,62 @@ impl Edit<'_> {
         if all.is_empty() {
             self.txn.delete(digest);
         } else {
-            let mut hash = Sha1::new();
-            for StoredLibrary { name, code } in &all {
-                for part in [name, code] {
-                    hash.update((part.len() as u64).to_le_bytes());
-                    hash.update(part);
-                }
-            }
-            self.txn.put(digest, Bytes::copy_from_slice(&hash.finalize()));
+            self.txn.put(digest, digest_of(&all));
         }
         let changes = deleted.len() + added.len();
         self.count_changes(u64::try_from(changes).unwrap_or(u64::MAX));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::model::Store;
+    use crate::data::verify::verify;
+    use crate::data::{Access, Context, Cursors, EventClasses, Packing};
+
+    /// Changes the libraries of a store, and checks what it holds then.
+    fn change(store: &mut Store, deleted: &[&'static str], added: &[StoredLibrary]) {
+        let (access, cursors) = (Access::new(1 << 12, 0), Cursors::default());
+        let context = Context {
+            now_ms: 0,
+            db: 0,
+            databases: 16,
+            string_bytes_max: 1 << 20,
+            hll_sparse_bytes_max: 3000,
+            packing: Packing::DEFAULT,
+            access: &access,
+            touch: true,
+            in_script: false,
+            cursors: &cursors,
+            events: EventClasses::default(),
+        };
+        let mut edit = Edit::new(store.txn(), context).unwrap();
+        let deleted: Vec<Bytes> = deleted.iter().map(|name| Bytes::from(*name)).collect();
+        edit.change_libraries(&deleted, added).unwrap();
+        let (changes, _) = edit.finish().unwrap();
+        store.commit(changes);
+        verify(&*store, &mut |damage| panic!("{damage}")).unwrap();
+    }
+
+    fn library(name: &'static str, code: &'static str) -> StoredLibrary {
+        StoredLibrary { name: name.into(), code: code.into() }
+    }
+
+    #[test]
+    fn libraries_are_kept_replaced_and_deleted() {
+        let mut store = Store::default();
+        assert_eq!(library_digest(&store).unwrap(), "");
+        change(&mut store, &[], &[library("b", "1"), library("a", "2")]);
+        let first = library_digest(&store).unwrap();
+        assert_eq!(stored_libraries(&store).unwrap(), [library("a", "2"), library("b", "1")]);
+        change(&mut store, &[], &[library("b", "3")]);
+        assert_ne!(library_digest(&store).unwrap(), first);
+        change(&mut store, &["a"], &[library("b", "1"), library("a", "2")]);
+        assert_eq!(library_digest(&store).unwrap(), first, "it tells what is there, not how");
+        change(&mut store, &["a", "b"], &[]);
+        assert_eq!(stored_libraries(&store).unwrap(), []);
+        assert_eq!(library_digest(&store).unwrap(), "");
     }
 }

@@ -12,10 +12,12 @@
 //!   [`StreamEdit`] and [`GroupEdit`] change it.
 //! - [`Ready`] is what a transaction tells those who wait for keys; [`Watch`] tells whether a key has
 //!   changed since.
+//! - [`Event`] is what it tells those who listen to keys.
 //! - `counted` is an order of records that knows ranks; [`SortedSet`] reads a sorted set by score or
 //!   rank, [`ZSetEdit`] changes it.
 //! - `rdb` is Redis's format of serialized values: [`View::dump`], [`Edit::restore`].
 //! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
+//! - [`verify`] proves what the records of a whole store promise each other.
 //! - [`Access`] and [`Cursors`] are shared memory beside the records; [`CursorFile`] keeps the cursors
 //!   over a restart.
 
@@ -31,6 +33,7 @@ mod counted;
 mod cursors;
 mod edit;
 mod elements;
+mod event;
 mod expiry;
 mod exploded;
 mod extended;
@@ -59,6 +62,7 @@ mod set_algebra;
 mod sorted;
 mod stream;
 mod string;
+mod verify;
 mod view;
 mod watch;
 mod zset;
@@ -74,6 +78,7 @@ pub use counted::Counts;
 pub use cursors::{CursorFile, Cursors, Place};
 pub use edit::{Edit, EditOutcome};
 pub use elements::{Element, Elements};
+pub use event::{Event, EventClasses};
 pub use expiry::{ExpiryCycle, ExpiryMarks, expire_cycle};
 pub use extended::Extended;
 pub use filter::{RecordFilter, dropped_ranges};
@@ -101,6 +106,7 @@ pub use stream::{
     Consumer, Entries, Group, GroupEdit, Groups, Pending, Stream, StreamEdit, StreamEntry,
     StreamId, Trim, TrimTo,
 };
+pub use verify::{Damage, DatabaseTotals, Garbage, OnDamage, Totals, Verified, verify};
 pub use view::{ReadOutcome, View};
 pub use watch::Watch;
 pub use zset::ZSetEdit;

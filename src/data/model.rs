@@ -160,4 +160,5 @@ pub(crate) fn check(view: &dyn Read) {
         let counted = counts.get(&keyspace).copied().unwrap_or_default();
         assert_eq!((database.keys, database.expires), counted, "db {}", database.db);
     }
+    super::verify(view, &mut |damage| panic!("{damage}")).unwrap();
 }

@@ -114,6 +114,12 @@ impl<'a> RootRef<'a> {
         dropped
     }
 
+    /// The generation that is given out next.
+    #[must_use]
+    pub(super) fn next_generation(self) -> u64 {
+        self.next_generation
+    }
+
     /// Keyspace and counts of `db`.
     #[must_use]
     pub fn database(self, db: u16) -> Database {

@@ -7,9 +7,9 @@ use std::ops::{Bound, ControlFlow, Range};
 
 use bytes::{Bytes, BytesMut};
 
-use super::Edit;
 use super::key;
 use super::meta::{Body, CHUNK_BYTES, INLINE_BYTES_MAX, KeyType, Meta, StringForm};
+use super::{Edit, EventClasses};
 use crate::engine::{Direction, Read, Result};
 
 /// Ranges of at most so many chunks are read one by one, longer ones by a scan.
@@ -202,6 +202,10 @@ impl Edit<'_> {
         };
         self.select(db);
         let old = self.find(key)?;
+        if old.is_some() {
+            // As if what was there had been deleted before.
+            self.notify(EventClasses::NEW, "new", key);
+        }
         self.replace(key, old.as_ref(), Some(&Meta { body, ..meta.clone() }));
         self.select(home);
         Ok(())

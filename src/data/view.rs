@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::{Context, Meta, key, root::RootRef, string};
+use super::{Context, EventClasses, Meta, key, root::RootRef, string};
 use crate::engine::{Direction, Read, Result};
 
 /// Expired keys that one view notes.
@@ -21,6 +21,8 @@ pub struct ReadOutcome {
     /// Keys that have expired but are still stored, or that have fields of which that is true, at most
     /// 1,024: for [`super::Edit::reap`].
     pub expired: Vec<Bytes>,
+    /// Keys that were looked up and not found, where somebody wants to know of that.
+    pub missed: Vec<Bytes>,
 }
 
 impl ReadOutcome {
@@ -42,6 +44,7 @@ pub struct View<'a> {
     hits: Cell<u64>,
     misses: Cell<u64>,
     expired: RefCell<Vec<Bytes>>,
+    missed: RefCell<Vec<Bytes>>,
 }
 
 impl<'a> View<'a> {
@@ -56,6 +59,7 @@ impl<'a> View<'a> {
             hits: Cell::new(0),
             misses: Cell::new(0),
             expired: RefCell::default(),
+            missed: RefCell::default(),
         })
     }
 
@@ -107,6 +111,9 @@ impl<'a> View<'a> {
         let found = self.load(key)?;
         let counter = if found.is_some() { &self.hits } else { &self.misses };
         counter.set(counter.get() + 1);
+        if found.is_none() && self.context.events.has(EventClasses::MISS) {
+            self.missed.borrow_mut().push(Bytes::copy_from_slice(key));
+        }
         Ok(found)
     }
 
@@ -171,6 +178,7 @@ impl<'a> View<'a> {
             hits: self.hits.get(),
             misses: self.misses.get(),
             expired: self.expired.borrow().clone(),
+            missed: self.missed.borrow().clone(),
         }
     }
 

@@ -5,8 +5,9 @@
 //! if its database was emptied or exchanged and has another keyspace now. A key that had
 //! expired by then is as good as none: that it is deleted is no change.
 //!
-//! A key that was not there, was made and deleted again, and of which compaction has dropped even the
-//! tombstone, counts as unchanged: it is what it was.
+//! What left no trace is no change. So it is where a key was not there and is not there, made and
+//! deleted meanwhile, if the tombstone has gone with its keyspace or by compaction; or where two
+//! databases were exchanged, and exchanged again.
 
 use bytes::Bytes;
 
@@ -52,32 +53,24 @@ impl Watch {
 
     /// Whether `key`, the same one, has changed since, as `read` sees it now.
     pub fn has_changed(&self, read: &dyn Read, key: &[u8], now_ms: u64) -> Result<bool> {
-        let newest = read.newest(&key::meta(self.keyspace, key))?;
-        let value = newest.as_ref().and_then(|newest| newest.value.as_ref());
-        if newest.as_ref().is_some_and(|newest| newest.seq > self.seq) {
-            let was_reaped = self.found == Presence::Stale && value.is_none();
-            if !was_reaped {
-                return Ok(true);
-            }
-        } else if self.found == Presence::Present
-            && Presence::of(value, now_ms)? != Presence::Present
-        {
-            return Ok(true);
-        }
         let keyspace = RootRef::parse(read.root())?.database(self.db).keyspace;
-        if keyspace == self.keyspace {
-            return Ok(false);
+        let newest = read.newest(&key::meta(keyspace, key))?;
+        let is_newer = newest.as_ref().is_some_and(|newest| newest.seq > self.seq);
+        let value = newest.and_then(|newest| newest.value);
+        let now = Presence::of(value.as_ref(), now_ms)?;
+        let (was_there, is_there) = (self.found == Presence::Present, now == Presence::Present);
+        if keyspace != self.keyspace {
+            return Ok(was_there || is_there);
         }
-        let there = read.get(&key::meta(keyspace, key))?;
-        let is_there = Presence::of(there.as_ref(), now_ms)? == Presence::Present;
-        Ok(self.found == Presence::Present || is_there)
+        let was_reaped = self.found == Presence::Stale && now == Presence::Absent;
+        Ok(if is_newer { !was_reaped } else { was_there && !is_there })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::model::Store;
-    use super::super::{Access, Context, Cursors, Edit, Packing};
+    use super::super::{Access, Context, Cursors, Edit, EventClasses, Packing};
     use super::*;
 
     /// A store, its clock, and what surrounds its transactions.
@@ -106,6 +99,7 @@ mod tests {
                 touch: true,
                 in_script: false,
                 cursors: &self.cursors,
+                events: EventClasses::default(),
             };
             let mut edit = Edit::new(self.store.txn(), context).unwrap();
             change(&mut edit);

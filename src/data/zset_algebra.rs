@@ -57,9 +57,14 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn score_of(&self, element: &Element) -> Result<f64> {
+    /// Its score by the weight; no number where one is zero and the other infinite.
+    fn weighted(&self, element: &Element) -> Result<f64> {
         let score = if element.value.is_empty() { 1.0 } else { element.score()? };
-        Ok(not_nan(self.weight * score))
+        Ok(self.weight * score)
+    }
+
+    fn score_of(&self, element: &Element) -> Result<f64> {
+        self.weighted(element).map(not_nan)
     }
 }
 
@@ -84,7 +89,8 @@ pub fn scored_intersection(
         let mut score = smallest.score_of(&element)?;
         for other in others {
             let Some(found) = other.elements.get(&element.name)? else { continue 'members };
-            score = aggregate.join(score, other.score_of(&found)?);
+            // What is no number makes a sum zero, and is neither less nor more than any score.
+            score = aggregate.join(score, other.weighted(&found)?);
         }
         if visit(element.name, score).is_break() {
             break;

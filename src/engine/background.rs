@@ -17,6 +17,7 @@ use super::tree::Sealed;
 use super::version::Version;
 use super::wal::LogPosition;
 use super::{Error, Result, SeqNo, admission, flush, log_mark};
+use crate::env::process::{Standing, stand_back};
 
 /// How often a thread looks for work that nobody announces: files and memtables that the last
 /// reader let go, records that expired.
@@ -243,7 +244,7 @@ impl Drop for PanicGuard<'_> {
 fn work(shared: &Shared, role: Role) {
     let _guard = PanicGuard(shared);
     // Where it falls behind for that, writes slow down until it gets its turn.
-    crate::env::process::stand_back();
+    stand_back(Standing::Background);
     let mut state = shared.state.lock();
     while !shared.is_stopping() {
         if role != Role::Compact {

@@ -11,16 +11,48 @@ use super::{
     Direction, Error, LevelIter, ReadMode, Record, RecordIter, Result, ScanOptions, SeqNo,
 };
 
+/// Tables that were looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CheckedTables {
+    /// How many.
+    pub count: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+}
+
 /// Every table is whole, tables of a level do not overlap, and of each key newer records lie above
-/// older ones. Answers the first damage.
-pub(super) fn check(tree: &Tree) -> Result<()> {
+/// older ones. Hands the first damage of each table to `damage`; the order of records is looked at
+/// only where all of them can be read.
+pub(super) fn check_all(tree: &Tree, damage: &mut dyn FnMut(Error)) -> CheckedTables {
+    let mut checked = CheckedTables::default();
+    let mut is_sound = true;
+    let mut report = |error| {
+        is_sound = false;
+        damage(error);
+    };
     if let Some((handle, what)) = tree.version.broken_invariant() {
-        return Err(damaged(&handle, what));
+        report(damaged(&handle, what));
     }
     for (_, handle) in tree.version.tables() {
-        handle.table.verify()?;
+        checked.count += 1;
+        checked.bytes += handle.info().size;
+        handle.table.verify().unwrap_or_else(&mut report);
     }
-    check_order(tree)
+    if is_sound {
+        check_order(tree).unwrap_or_else(damage);
+    }
+    checked
+}
+
+/// As [`check_all`]; answers the first damage.
+pub(super) fn check(tree: &Tree) -> Result<()> {
+    let mut first = Ok(());
+    check_all(tree, &mut |error| {
+        if first.is_ok() {
+            first = Err(error);
+        }
+    });
+    first
 }
 
 fn damaged(handle: &Handle, what: String) -> Error {
@@ -84,7 +116,7 @@ fn sources(tree: &Tree) -> Result<Vec<Source<'_>>> {
     let active = std::iter::once(("the active memtable", &tree.active));
     let sealed = tree.sealed.iter().map(|sealed| ("a sealed memtable", &sealed.memtable));
     for (name, memtable) in active.chain(sealed) {
-        for records in memtable.walks(&all, direction, ReadMode::Blocking) {
+        for records in memtable.walks(&all, direction, SeqNo::MAX, ReadMode::Blocking) {
             sources.push(source(name.into(), records?));
         }
     }

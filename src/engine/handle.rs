@@ -9,8 +9,8 @@ use super::compaction::{self, Reason};
 use super::shared::Shared;
 use super::version::lies_within;
 use super::{
-    Error, Filter, KeyRange, Options, ReadMode, Result, SeqNo, Snapshot, Stats, Writer, check,
-    log_mark, recover, space, stats,
+    CheckedTables, Error, Filter, KeyRange, Options, ReadMode, Result, SeqNo, Snapshot, Stats,
+    Writer, check, log_mark, recover, space, stats,
 };
 use crate::env::{Clock, Fs};
 
@@ -244,5 +244,10 @@ impl Engine {
     /// older. Answers the first damage found. Blocks the thread for long.
     pub fn check(&self) -> Result<()> {
         check::check(&self.shared().tree())
+    }
+
+    /// As [`Self::check`], but hands the first damage of each table to `damage`.
+    pub fn check_tables(&self, damage: &mut dyn FnMut(Error)) -> CheckedTables {
+        check::check_all(&self.shared().tree(), damage)
     }
 }

@@ -37,6 +37,7 @@ pub mod wal;
 mod writer;
 
 pub use cache::{BlockCache, CacheStats};
+pub use check::CheckedTables;
 pub use error::{Error, Result};
 pub use filter::{Filter, Judge, KeepAll};
 pub use handle::Engine;

@@ -116,9 +116,9 @@ impl Tree {
         let mut sources: Vec<Box<dyn RecordIter + 'a>> = Vec::new();
         let memtables = self.sealed.iter().map(|sealed| &*sealed.memtable);
         for memtable in std::iter::once(&*self.active).chain(memtables) {
-            for walk in memtable.walks(range, direction, view.mode) {
+            for walk in memtable.walks(range, direction, view.seq, view.mode) {
                 match walk {
-                    Ok(walk) => sources.push(Box::new(walk.seen_at(view.seq))),
+                    Ok(walk) => sources.push(Box::new(walk)),
                     Err(error) => return Box::new(std::iter::once(Err(error))),
                 }
             }

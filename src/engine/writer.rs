@@ -148,7 +148,7 @@ impl Writer {
         open.builder.add(&changes);
         for (key, value) in &changes.writes {
             let entry = Entry::new(key, self.seq, value.as_deref());
-            open.memtable.insert(entry.clone());
+            open.memtable.insert(entry.clone(), open.first_seq);
             // Behind the memtable, so that whoever finds the row finds older versions there.
             open.rows.note(entry, open.first_seq);
         }

@@ -44,20 +44,33 @@ pub fn memory() -> ProcessMemory {
     }
 }
 
-/// Nice value of work that nobody waits for.
-#[cfg(target_os = "linux")]
-const BACKGROUND_NICE: i32 = 10;
+/// How far a thread stands back where processors are scarce, beside one of the usual priority that
+/// wants one for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// What somebody waits for, but may take long: about a quarter of the processor.
+    Heavy,
+    /// What nobody waits for: about a tenth.
+    Background,
+}
 
-/// Has the calling thread stand back where processors are scarce: it gets about a tenth of one that
-/// a thread of the usual priority wants for itself. Where the system refuses, nothing changes.
-pub fn stand_back() {
+/// Has the calling thread stand back where processors are scarce. Where the system refuses, nothing
+/// changes.
+pub fn stand_back(standing: Standing) {
     // On Linux the priority is that of a thread, not of the process.
     #[cfg(target_os = "linux")]
-    if let Err(error) =
-        rustix::process::setpriority_process(Some(rustix::thread::gettid()), BACKGROUND_NICE)
     {
-        tracing::debug!(%error, "background work keeps its priority");
+        let nice = match standing {
+            Standing::Heavy => 5,
+            Standing::Background => 10,
+        };
+        let thread = Some(rustix::thread::gettid());
+        if let Err(error) = rustix::process::setpriority_process(thread, nice) {
+            tracing::debug!(%error, ?standing, "the thread keeps its priority");
+        }
     }
+    #[cfg(not(target_os = "linux"))]
+    let _ = standing;
 }
 
 /// Has the allocator give unused pages back to the operating system now, which it does by itself

@@ -27,8 +27,13 @@ impl Default for Histogram {
 impl Histogram {
     /// Counts one duration in nanoseconds.
     pub fn record(&self, ns: u64) {
+        self.record_many(ns, 1);
+    }
+
+    /// Counts a duration as often as `count` says.
+    pub fn record_many(&self, ns: u64, count: u64) {
         if let Some(bucket) = self.buckets.get(bucket_of(ns)) {
-            bucket.fetch_add(1, Ordering::Relaxed);
+            bucket.fetch_add(count, Ordering::Relaxed);
         }
     }
 

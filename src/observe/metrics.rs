@@ -72,6 +72,16 @@ impl CommandStats {
         self.latency.get_or_init(Box::default).record(ns);
     }
 
+    /// Counts calls that ran, so many of which have failed; in the durations with their average.
+    pub fn ran_many(&self, calls: u64, failed: u64, total_ns: u64) {
+        self.calls.add(calls);
+        self.total_ns.add(total_ns);
+        self.failed.add(failed);
+        if let Some(average_ns) = total_ns.checked_div(calls) {
+            self.latency.get_or_init(Box::default).record_many(average_ns, calls);
+        }
+    }
+
     /// Its durations; `None` before the first call.
     #[must_use]
     pub fn latency(&self) -> Option<&Histogram> {
@@ -175,13 +185,17 @@ impl Metrics {
     /// Counts an error reply by its code: the first word of `text` (the reply without the minus
     /// sign).
     pub fn error(&self, text: &str) {
-        self.error_replies.add(1);
-        let code = text.split(' ').next().unwrap_or_default();
+        self.error_many(text.split(' ').next().unwrap_or_default(), 1);
+    }
+
+    /// Counts error replies of one code.
+    pub fn error_many(&self, code: &str, count: u64) {
+        self.error_replies.add(count);
         let mut errors = self.errors.lock();
-        if let Some(count) = errors.get_mut(code) {
-            *count += 1;
+        if let Some(known) = errors.get_mut(code) {
+            *known += count;
         } else if errors.len() < ERROR_CODES_MAX {
-            errors.insert(code.into(), 1);
+            errors.insert(code.into(), count);
         }
     }
 

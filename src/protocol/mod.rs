@@ -6,6 +6,7 @@
 mod decoder;
 mod encoder;
 mod error;
+mod list;
 mod number;
 mod reply;
 mod request;
@@ -14,10 +15,11 @@ mod words;
 pub use decoder::{Limits, RequestDecoder};
 pub use encoder::ReplyEncoder;
 pub use error::Error;
+pub use list::{EncodedItems, ListKind, ReplyList};
 pub use number::{format_double, format_plain_double};
 pub use reply::Reply;
 pub use request::Request;
-pub use words::{quote, split_words};
+pub use words::{quote, quote_always, split_words};
 
 /// Which version of the protocol a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+
+use super::EncodedItems;
 
 /// A reply. RESP3 types degrade for a RESP2 connection as Redis does it: map and set to array,
 /// double and verbatim to bulk string, boolean to integer, push to array, null to `$-1`.
@@ -46,8 +48,15 @@ pub enum Reply {
     Attribute(Vec<(Reply, Reply)>, Box<Reply>),
     /// `>1` and behind it the reply itself; in RESP2 the reply alone.
     AfterPush(Vec<Reply>, Box<Reply>),
+    /// Any number of `>1`, one behind the other, each sent whatever `CLIENT REPLY` says; in RESP2
+    /// arrays.
+    Pushes(Vec<Vec<Reply>>),
     /// Nothing is sent.
     Silent,
+    /// An array, a set or a map of many items; see [`super::ReplyList`].
+    Many(EncodedItems),
+    /// What [`super::ReplyEncoder`] has made of a reply, for the version of the connection; in pieces.
+    Encoded(Vec<BytesMut>),
 }
 
 impl Reply {

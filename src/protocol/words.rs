@@ -25,6 +25,12 @@ pub fn quote(word: &[u8]) -> String {
     if plain {
         return word.iter().copied().map(char::from).collect();
     }
+    quote_always(word)
+}
+
+/// As [`quote`], but never plain.
+#[must_use]
+pub fn quote_always(word: &[u8]) -> String {
     let mut out = String::with_capacity(word.len() + 2);
     out.push('"');
     for &byte in word {

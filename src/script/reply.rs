@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mlua::{IntoLua, Lua, LuaString, Table, Value};
 
 use super::arguments::{number_of, truncate};
-use crate::protocol::{Reply, Version, format_double, format_plain_double};
+use crate::protocol::{EncodedItems, ListKind, Reply, Version, format_double, format_plain_double};
 
 /// Tables within tables that a reply may have.
 const NESTING_MAX: usize = 512;
@@ -19,7 +19,8 @@ pub(super) fn to_lua(lua: &Lua, reply: &Reply, version: Version) -> mlua::Result
     match reply {
         Reply::Integer(number) => Ok(Value::Number(*number as f64)),
         Reply::Bulk(bytes) => lua.create_string(bytes)?.into_lua(lua),
-        Reply::Null | Reply::NullArray | Reply::Silent => {
+        Reply::Many(many) => many_items(lua, many, version),
+        Reply::Null | Reply::NullArray | Reply::Silent | Reply::Pushes(_) | Reply::Encoded(_) => {
             Ok(if resp3 { Value::Nil } else { Value::Boolean(false) })
         }
         Reply::Simple(text) => field(lua, "ok", text.as_ref()),
@@ -70,6 +71,33 @@ pub(super) fn to_lua(lua: &Lua, reply: &Reply, version: Version) -> mlua::Result
             lua.create_string(bytes)?.into_lua(lua)
         }
         Reply::Attribute(_, reply) | Reply::AfterPush(_, reply) => to_lua(lua, reply, version),
+    }
+}
+
+/// The value of a reply of many items.
+fn many_items(lua: &Lua, many: &EncodedItems, version: Version) -> mlua::Result<Value> {
+    let mut items = many.items();
+    let table = lua.create_table()?;
+    match (many.kind(), version) {
+        (ListKind::Map, Version::Resp3) => {
+            while let (Some(key), Some(value)) = (items.next(), items.next()) {
+                let key = to_lua(lua, &key, version)?;
+                table.raw_set(key, to_lua(lua, &value, version)?)?;
+            }
+            field(lua, "map", table)
+        }
+        (ListKind::Set, Version::Resp3) => {
+            for item in items {
+                table.raw_set(to_lua(lua, &item, version)?, true)?;
+            }
+            field(lua, "set", table)
+        }
+        _ => {
+            for (at, item) in items.enumerate() {
+                table.raw_set(at + 1, to_lua(lua, &item, version)?)?;
+            }
+            Ok(Value::Table(table))
+        }
     }
 }
 

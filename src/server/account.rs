@@ -6,13 +6,28 @@ use bytes::Bytes;
 
 use crate::commands::program::Gathered;
 use crate::commands::table::Command;
-use crate::commands::{CommandResult, Error, Flags, ServerState, Session};
+use crate::commands::{CommandResult, Error, Flags, ServerState, Session, monitor_source};
 use crate::data::{EditOutcome, ReadOutcome};
 use crate::engine;
 use crate::protocol::Reply;
 
 /// Counts a call that ran, and notes it where it was slow.
 pub(crate) fn ran(
+    state: &ServerState,
+    session: &Session,
+    command: &Command,
+    words: &[Bytes],
+    failed: bool,
+    elapsed_ns: u64,
+) {
+    if !state.monitors.is_idle() {
+        let source = monitor_source(&session.client);
+        state.monitors.show(state, command, session.db, &source, words);
+    }
+    counted(state, session, command, words, failed, elapsed_ns);
+}
+
+fn counted(
     state: &ServerState,
     session: &Session,
     command: &Command,
@@ -33,7 +48,7 @@ pub(crate) fn ran(
             usize::try_from(settings.slowlog_max_len).unwrap_or(usize::MAX),
             state.clock.unix_ms() / 1000,
             elapsed_us,
-            words,
+            &command.shown_words(words),
             &session.client.addr,
             &names.name,
         );
@@ -50,16 +65,25 @@ pub(crate) fn ran(
 pub(crate) fn gathered(state: &ServerState, session: &Session, gathered: &Gathered) {
     for call in &gathered.ran {
         let words = call.words.as_deref().unwrap_or_default();
-        ran(state, session, call.command, words, call.error.is_some(), call.elapsed_ns);
+        if call.words.is_some() && !state.monitors.is_idle() {
+            let client = monitor_source(&session.client);
+            let source = if call.in_script { "lua" } else { &client };
+            state.monitors.show(state, call.command, call.db, source, words);
+        }
+        counted(state, session, call.command, words, call.error.is_some(), call.elapsed_ns);
         if let Some(text) = &call.error {
             state.metrics.error(text);
         }
     }
-    for command in &gathered.rejected {
-        rejected(state, Some(command));
+    for (id, sum) in &gathered.sums {
+        state.metrics.commands_processed.add(sum.calls);
+        if let Some(stats) = state.metrics.command(*id) {
+            stats.ran_many(sum.calls, sum.failed, sum.elapsed_ns);
+            stats.rejected.add(sum.rejected);
+        }
     }
-    for text in &gathered.refusals {
-        state.metrics.error(text);
+    for (code, count) in &gathered.errors {
+        state.metrics.error_many(code, *count);
     }
     for (_, outcome) in &gathered.reads {
         read(state, outcome);

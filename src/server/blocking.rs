@@ -15,8 +15,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::dispatch::{Dispatcher, WARMINGS_MAX};
 use super::group::{Call, Done};
 use super::message::Message;
-use super::output::Output;
-use crate::commands::{Client, Error, ServerState, ShutdownPhase, Unblock};
+use super::output::{Full, Output};
+use super::pushes;
+use super::stream::WriteHalf;
+use crate::commands::{Client, Error, Outbox, ServerState, ShutdownPhase, Unblock};
 use crate::data::Edit;
 use crate::engine::{self, ReadMode, Txn};
 use crate::protocol::Reply;
@@ -103,11 +105,24 @@ impl Dispatcher {
             let mode =
                 if warmings > WARMINGS_MAX { ReadMode::Blocking } else { ReadMode::Resident };
             let idle_input = &mut self.idle_input;
+            let pushes = self.session.outbox().map(|outbox| (outbox, output.stream()));
             let release = || {
                 *idle_input = BytesMut::new();
                 output.release();
             };
-            let done = attempt(&self.state, &self.writer, &asked, mode, release).await;
+            let done = attempt(&self.state, &self.writer, &asked, mode, release);
+            let done = match pushes {
+                None => done.await,
+                Some((outbox, stream)) => {
+                    match Box::pin(pushed_to(&self.state, &stream, &outbox, done)).await {
+                        Ok(done) => done,
+                        Err(full) => {
+                            tracing::debug!(error = %self.dropped(full), "connection ended");
+                            return self.session.close();
+                        }
+                    }
+                }
+            };
             match done {
                 Some(Done { result: Err(Error::Engine(engine::Error::WouldBlock)), .. }) => {}
                 done => break done,
@@ -136,6 +151,23 @@ impl Dispatcher {
             client: Arc::clone(&self.session.client),
             ticket: Ticket::default(),
         })
+    }
+}
+
+/// Waits for the end of a call, and writes what is pushed to the connection meanwhile.
+async fn pushed_to(
+    state: &ServerState,
+    stream: &WriteHalf,
+    outbox: &Outbox,
+    done: impl Future<Output = Option<Done>>,
+) -> Result<Option<Done>, Full> {
+    tokio::pin!(done);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut done => return Ok(done),
+            () = outbox.ready() => pushes::deliver(state, stream, outbox).await?,
+        }
     }
 }
 

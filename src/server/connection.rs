@@ -16,8 +16,10 @@ use tokio_util::codec::Decoder;
 use super::buffers::{self, Buffers};
 use super::dispatch::Dispatcher;
 use super::output::Output;
+use super::pushes;
 use super::stream::{ReadHalf, WriteHalf};
-use crate::commands::{Client, Link, ServerState};
+use crate::commands::{Client, Link, Outbox, ServerState};
+use crate::config::OutputLimit;
 use crate::protocol::{self, Limits, Reply, Request, RequestDecoder};
 
 /// Requests decoded before they are run; more wait in the read buffer.
@@ -86,13 +88,37 @@ async fn conversation(
 ) -> io::Result<()> {
     let mut unfinished: Option<Box<Unfinished>> = None;
     loop {
-        read.readable().await?;
+        match dispatcher.session.outbox() {
+            None => read.readable().await?,
+            Some(outbox) => {
+                let receive = receive(read, write, dispatcher, &outbox);
+                if !Box::pin(receive).await? {
+                    continue;
+                }
+            }
+        }
         // Boxed, so that the task of an idle connection stays small.
         let turn = Box::pin(turn(read, write, dispatcher, unfinished.take()));
         match turn.await? {
             Flow::Idle => {}
             Flow::Unfinished(rest) => unfinished = Some(rest),
             Flow::End => return Ok(()),
+        }
+    }
+}
+
+/// Waits for bytes, or for something to push, and writes that; whether it was bytes.
+async fn receive(
+    read: &ReadHalf,
+    write: &WriteHalf,
+    dispatcher: &Dispatcher,
+    outbox: &Outbox,
+) -> io::Result<bool> {
+    tokio::select! {
+        readable = read.readable() => readable.map(|()| true),
+        () = outbox.ready() => {
+            let delivered = pushes::deliver(&dispatcher.state, write, outbox).await;
+            delivered.map(|()| false).map_err(|full| dispatcher.dropped(full))
         }
     }
 }
@@ -132,9 +158,8 @@ async fn turn(
         None => 0,
     };
     account_received(dispatcher, received, &input);
-    let limit = dispatcher.state.config.load().client_output_buffer_limit.normal;
     let client = Arc::clone(&dispatcher.session.client);
-    let mut output = Output::new(Arc::clone(write), client, output, limit);
+    let mut output = Output::new(Arc::clone(write), client, output, output_limit(dispatcher));
     let outcome = answer(dispatcher, &mut decoder, &mut input, &mut output).await?;
     output.flush().await.map_err(|full| dispatcher.dropped(full))?;
     let (output, sent) = output.into_parts();
@@ -167,6 +192,12 @@ fn exceeds_query_limit(dispatcher: &Dispatcher, held: usize) -> bool {
         tracing::warn!(client = dispatcher.session.client.id, "client-query-buffer-limit reached");
     }
     exceeds
+}
+
+/// How much output may wait for the connection.
+fn output_limit(dispatcher: &Dispatcher) -> OutputLimit {
+    let limits = dispatcher.state.config.load().client_output_buffer_limit;
+    if dispatcher.session.is_subscriber() { limits.pubsub } else { limits.normal }
 }
 
 /// Whether the conversation goes on.
@@ -207,7 +238,7 @@ async fn answer(
         if let Some(error) = failure {
             let text = error.to_string();
             dispatcher.state.metrics.error(&text);
-            output.push(&Reply::Error(text.into()), dispatcher.session.version);
+            output.push(Reply::Error(text.into()), dispatcher.session.version);
             return Ok(Outcome::Close);
         }
         if finished {

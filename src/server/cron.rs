@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::commands::ServerState;
+use crate::commands::{ClientFlag, ServerState};
 
 /// Time between two rounds.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -38,7 +38,7 @@ fn close_idle(state: &ServerState, timeout_ms: u64) {
     let now_ms = state.clock.unix_ms();
     for client in state.clients.all() {
         let idle_ms = now_ms.saturating_sub(client.last_interaction_ms.load(Ordering::Relaxed));
-        if idle_ms > timeout_ms && !client.is_waiting() {
+        if idle_ms > timeout_ms && !client.is_waiting() && !client.has(ClientFlag::PUBSUB) {
             tracing::debug!(client = client.id, "closing an idle client");
             client.end(Shutdown::Both);
         }

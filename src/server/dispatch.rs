@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -21,13 +21,17 @@ use super::account;
 use super::group::{Call, Done, Group};
 use super::message::Message;
 use super::output::{Full, Output};
+use super::pushes;
 use crate::commands::gates::{self, Refusal};
 use crate::commands::table::Command;
 use crate::commands::transaction;
-use crate::commands::{CommandResult, Error, Flags, Run, ServerState, Session};
-use crate::data::{self, Edit, ReadOutcome, View};
+use crate::commands::{
+    CommandResult, Error, FANOUT_TURN, Flags, Run, ServerState, Session, SessionHandler,
+    event_messages,
+};
+use crate::data::{self, Edit, Event, EventClasses, ReadOutcome, View};
 use crate::engine::{self, ReadMode, Snapshot};
-use crate::protocol::{Reply, Request};
+use crate::protocol::{Reply, ReplyEncoder, Request, Version};
 
 /// Times that a group is warmed before the writer itself may wait on the disk for it.
 pub(super) const WARMINGS_MAX: u32 = 3;
@@ -35,6 +39,8 @@ pub(super) const WARMINGS_MAX: u32 = 3;
 const REAP_PATIENCE: Duration = Duration::from_millis(50);
 /// A read of more words runs on the blocking pool at once: a look-up takes about a microsecond.
 const WORDS_LIGHT_MAX: usize = 4096;
+/// Replies of more items are encoded where they were made.
+const ITEMS_MAX: usize = 64;
 /// Keys from which on it is worth to prefetch them, and about how many at a time.
 const PREFETCHED_MIN: usize = 4;
 const PREFETCHED_MAX: usize = 64;
@@ -163,11 +169,7 @@ impl Dispatcher {
             }
             Run::Read(_) | Run::ReadOrBlock(..) => self.read(call, output).await,
             Run::Blocking(_) => self.block(call, output).await,
-            Run::Session(handler) => {
-                let started_ns = self.state.clock.monotonic_ns();
-                let result = handler(&mut self.session, &self.state, &mut call.args());
-                self.done(&call, result, started_ns, output);
-            }
+            Run::Session(handler) => self.run_session(handler, &call, output).await,
             Run::Server(handler) => {
                 let started_ns = self.state.clock.monotonic_ns();
                 let result = handler(&mut self.session, &self.state, &call.request.args).await;
@@ -180,6 +182,21 @@ impl Dispatcher {
         }
         self.session.client.argv_bytes.store(0, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Runs a command about the connection or the server, and what it has published to its end.
+    async fn run_session(&mut self, handler: SessionHandler, call: &Call, output: &mut Output) {
+        let started_ns = self.state.clock.monotonic_ns();
+        let result = handler(&mut self.session, &self.state, &mut call.args());
+        if let Some(fanout) = self.session.fanout.take() {
+            self.state.pubsub.finish(*fanout).await;
+            self.session.put_down = 0;
+        }
+        if self.session.put_down >= FANOUT_TURN {
+            self.session.put_down = 0;
+            tokio::task::yield_now().await;
+        }
+        self.done(call, result, started_ns, output);
     }
 
     /// Answers a request that did not pass the gates.
@@ -335,15 +352,16 @@ impl Dispatcher {
                 ran = Some((result, outcome));
             }
         }
-        let (result, outcome) = match ran {
+        let (result, mut outcome) = match ran {
             Some(ran) => ran,
             None => {
                 let state = Arc::clone(&self.state);
                 let snapshot = snapshot.with_mode(ReadMode::Blocking);
+                let version = self.session.version;
                 self.state.metrics.reads_blocking.add(1);
                 let ran = tokio::task::spawn_blocking(move || {
                     let (result, outcome) = run_read(&state, &snapshot, db, no_touch, &call);
-                    (call, result, outcome)
+                    (call, result.map(|reply| encoded(reply, version)), outcome)
                 });
                 match ran.await {
                     Ok((returned, result, outcome)) => {
@@ -355,8 +373,12 @@ impl Dispatcher {
             }
         };
         account::read(&self.state, &outcome);
+        let missed = std::mem::take(&mut outcome.missed);
         if !outcome.expired.is_empty() {
             self.reap(db, outcome).await;
+        }
+        if !missed.is_empty() {
+            self.tell_missed(db, &missed).await;
         }
         if matches!(result, Err(Error::NothingYet)) {
             return self.block(call, output).await;
@@ -374,6 +396,18 @@ impl Dispatcher {
         let message = Message::Reap { db, outcome, answer };
         if self.writer.try_send(message).is_ok() {
             drop(tokio::time::timeout(REAP_PATIENCE, answered).await);
+        }
+    }
+
+    /// Tells those who listen to misses of keys.
+    async fn tell_missed(&mut self, db: u16, keys: &[Bytes]) {
+        let classes = EventClasses::parse(&self.state.config.load().notify_keyspace_events);
+        let messages = keys.iter().flat_map(|key| {
+            event_messages(&Event { db, name: "keymiss", key: key.clone() }, classes)
+        });
+        let mut messages = messages.collect::<Vec<_>>().into_iter();
+        while let Some(fanout) = self.state.pubsub.publish_all(&self.state, &mut messages) {
+            self.state.pubsub.finish(fanout).await;
         }
     }
 
@@ -408,8 +442,17 @@ impl Dispatcher {
             Ok(reply) => reply,
             Err(error) => account::error_reply(&self.state, &error),
         };
-        if self.session.sends_reply() {
-            output.push(&reply, self.session.version);
+        let sends = self.session.sends_reply() || matches!(reply, Reply::Pushes(_));
+        if let Some(pushes) = self.session.pushes.as_deref_mut()
+            && std::mem::take(&mut pushes.comes_first)
+        {
+            pushes::append(&pushes.outbox, output);
+        }
+        if sends {
+            output.push(reply, self.session.version);
+        }
+        if let Some(pushes) = self.session.pushes.as_deref() {
+            pushes::append(&pushes.outbox, output);
         }
     }
 }
@@ -433,9 +476,30 @@ fn is_heavy(command: &Command, request: &Request) -> bool {
     command.flags.has(Flags::HEAVY) || request.args.len() > WORDS_LIGHT_MAX
 }
 
-/// Whether `CLIENT PAUSE WRITE` holds the command back.
+/// Whether `CLIENT PAUSE WRITE` holds the command back. A program says that of itself, later.
 fn may_write(command: &Command) -> bool {
+    if matches!(command.spec.run, Run::Program(_)) {
+        return false;
+    }
     command.flags.has(Flags::WRITE) || command.flags.has(Flags::MAY_REPLICATE)
+}
+
+/// The reply as it is sent, where it is large: to encode it, and to let go of its parts, would hold
+/// up the others.
+fn encoded(reply: Reply, version: Version) -> Reply {
+    match &reply {
+        Reply::Array(items) | Reply::Set(items) if items.len() > ITEMS_MAX => {}
+        Reply::Map(pairs) | Reply::Pairs(pairs) | Reply::Keyed(pairs)
+            if pairs.len() > ITEMS_MAX => {}
+        Reply::Many(_) => {
+            let Reply::Many(many) = reply else { return reply };
+            return Reply::Encoded(many.into_pieces(version));
+        }
+        _ => return reply,
+    }
+    let mut bytes = BytesMut::new();
+    ReplyEncoder::new(version).write(&reply, &mut bytes);
+    Reply::Encoded(vec![bytes])
 }
 
 fn run_read(

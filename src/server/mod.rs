@@ -2,8 +2,10 @@
 
 mod accept;
 mod account;
+mod announce;
 mod blocking;
 mod buffers;
+mod check;
 mod connection;
 mod cron;
 mod cursors;
@@ -18,6 +20,7 @@ mod message;
 mod output;
 mod pidfile;
 mod program;
+mod pushes;
 mod run;
 mod settings;
 mod shutdown;
@@ -27,4 +30,5 @@ mod writer;
 #[cfg(test)]
 mod writer_faults;
 
+pub use check::{CheckOutcome, check};
 pub use run::run;

@@ -1,5 +1,6 @@
 //! The replies of a connection on their way out: gathered, and sent with one write.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,6 +21,9 @@ const FLUSH_BYTES: usize = 64 << 10;
 /// limit, but not beyond this size.
 const LIMITED_FLUSH_BYTES: usize = 1 << 20;
 
+/// Bytes that one connection hands to its socket before others get their turn.
+const TURN_BYTES: usize = 256 << 10;
+
 /// Why replies cannot be sent any more.
 #[derive(Debug)]
 pub(crate) enum Full {
@@ -29,11 +33,29 @@ pub(crate) enum Full {
     Io(io::Error),
 }
 
+/// How long what is gathered may wait for the socket.
+struct Patience {
+    limit: OutputLimit,
+    /// The end of the time of the soft limit, once something has waited.
+    until: Option<Option<Instant>>,
+}
+
+impl Patience {
+    /// Until when so many bytes may go on waiting; `None` is without an end.
+    fn deadline(&mut self, waiting: usize) -> Option<Instant> {
+        let time = Duration::from_secs(self.limit.soft_seconds.max(1));
+        let until = *self.until.get_or_insert_with(|| Instant::now().checked_add(time));
+        until.filter(|_| exceeds(waiting, self.limit.soft_bytes))
+    }
+}
+
 /// Encoded replies that were not sent yet.
 #[derive(Debug)]
 pub(crate) struct Output {
     stream: Arc<WriteHalf>,
     client: Arc<Client>,
+    /// What comes before the buffer.
+    pieces: VecDeque<BytesMut>,
     buffer: BytesMut,
     sent: u64,
     limit: OutputLimit,
@@ -48,15 +70,31 @@ impl Output {
         buffer: BytesMut,
         limit: OutputLimit,
     ) -> Self {
-        Self { stream, client, buffer, sent: 0, limit }
+        Self { stream, client, pieces: VecDeque::new(), buffer, sent: 0, limit }
     }
 
     /// Adds a reply.
-    pub(crate) fn push(&mut self, reply: &Reply, version: Version) {
+    pub(crate) fn push(&mut self, reply: Reply, version: Version) {
+        if let Reply::Encoded(pieces) = reply {
+            if !self.buffer.is_empty() {
+                self.pieces.push_back(std::mem::take(&mut self.buffer));
+            }
+            return self.pieces.extend(pieces);
+        }
         let result = ReplyEncoder::new(version).encode(reply, &mut self.buffer);
         if let Err(error) = result {
             tracing::error!(%error, "a reply could not be encoded");
         }
+    }
+
+    /// Adds a reply, or what is pushed, that is encoded.
+    pub(crate) fn push_encoded(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The socket to which it is sent.
+    pub(crate) fn stream(&self) -> Arc<WriteHalf> {
+        Arc::clone(&self.stream)
     }
 
     /// Whether so much is gathered that the next command should not add to it before a
@@ -68,7 +106,7 @@ impl Output {
             0 => FLUSH_BYTES,
             _ => hard_max.clamp(FLUSH_BYTES, LIMITED_FLUSH_BYTES),
         };
-        self.buffer.len() >= much || exceeds(self.buffer.len(), hard_bytes)
+        self.len() >= much || exceeds(self.len(), hard_bytes)
     }
 
     /// Sends what is gathered. Waits for the peer: this is the back-pressure on a client that does
@@ -78,38 +116,69 @@ impl Output {
     /// Where the peer is gone, where more is gathered than the hard limit allows, and where more than
     /// the soft limit allows has waited for the socket for its time. Then nothing more may be sent.
     pub(crate) async fn flush(&mut self) -> Result<(), Full> {
-        let limit = self.limit;
-        if exceeds(self.buffer.len(), limit.hard_bytes) {
+        let mut waiting = self.len();
+        if exceeds(waiting, self.limit.hard_bytes) {
             return Err(Full::Limit);
         }
-        let mut rest = self.take_up(&self.buffer).map_err(Full::Io)?;
-        if !rest.is_empty() {
-            let patience = Duration::from_secs(limit.soft_seconds.max(1));
-            let deadline = Instant::now().checked_add(patience);
-            while !rest.is_empty() {
-                self.client.output_bytes.store(rest.len(), Ordering::Relaxed);
-                match deadline.filter(|_| exceeds(rest.len(), limit.soft_bytes)) {
-                    None => self.stream.writable().await,
-                    Some(deadline) => tokio::time::timeout_at(deadline, self.stream.writable())
-                        .await
-                        .map_err(|_| Full::Limit)?,
-                }
-                .map_err(Full::Io)?;
-                rest = self.take_up(rest).map_err(Full::Io)?;
-            }
+        let mut patience = Patience { limit: self.limit, until: None };
+        while let Some(piece) = self.pieces.pop_front() {
+            self.send(&piece, &mut waiting, &mut patience).await?;
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.send(&buffer, &mut waiting, &mut patience).await?;
+        buffer.clear();
+        self.buffer = buffer;
+        if patience.until.is_some() {
             self.client.output_bytes.store(0, Ordering::Relaxed);
         }
-        self.sent += self.buffer.len() as u64;
-        self.buffer.clear();
         Ok(())
     }
 
-    /// Writes what the socket takes now; the rest.
+    /// Sends these bytes, which are the first of those that are `waiting`.
+    async fn send(
+        &mut self,
+        bytes: &[u8],
+        waiting: &mut usize,
+        patience: &mut Patience,
+    ) -> Result<(), Full> {
+        let mut rest = bytes;
+        loop {
+            let left = self.take_up(rest).map_err(Full::Io)?;
+            *waiting -= rest.len() - left.len();
+            rest = left;
+            if rest.is_empty() {
+                break;
+            }
+            self.client.output_bytes.store(*waiting, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            let writable = self.stream.writable();
+            match patience.deadline(*waiting) {
+                None => writable.await,
+                Some(deadline) => {
+                    tokio::time::timeout_at(deadline, writable).await.map_err(|_| Full::Limit)?
+                }
+            }
+            .map_err(Full::Io)?;
+        }
+        self.sent += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes that are gathered.
+    fn len(&self) -> usize {
+        self.buffer.len() + self.pieces.iter().map(BytesMut::len).sum::<usize>()
+    }
+
+    /// Writes what the socket takes now, for one turn; the rest.
     fn take_up<'a>(&self, mut bytes: &'a [u8]) -> io::Result<&'a [u8]> {
-        while !bytes.is_empty() {
-            match self.stream.try_write(bytes) {
+        let mut left = TURN_BYTES;
+        while !bytes.is_empty() && left > 0 {
+            match self.stream.try_write(bytes.get(..left).unwrap_or(bytes)) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Ok(count) => {
+                    bytes = bytes.get(count..).unwrap_or_default();
+                    left -= count;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

@@ -14,7 +14,8 @@ use super::output::Output;
 use super::writer::WriterTask;
 use crate::commands::program::{Ended, Gathered, Pace, Stopped};
 use crate::commands::{
-    Calls, CommandResult, Error, Program, ProgramHandler, Run, ServerState, Session,
+    Args, Calls, CommandResult, Error, Flags, Program, ProgramHandler, Run, ServerState, Session,
+    monitor_source,
 };
 use crate::data::{KeyType, Ready};
 use crate::engine::{self, Read, ReadMode, Snapshot, Txn, Writer};
@@ -104,6 +105,12 @@ impl Dispatcher {
             }
         };
         self.await_pause(program.is_held_by_pause()).await;
+        if call.command.flags.has(Flags::SKIP_MONITOR) && !self.state.monitors.is_idle() {
+            let (state, session) = (&self.state, &self.session);
+            let source = monitor_source(&session.client);
+            let words = &call.request.args;
+            state.monitors.show_anyway(state, call.command, session.db, &source, words);
+        }
         let started_ns = self.state.clock.monotonic_ns();
         self.state.access.settle();
         let result = loop {
@@ -121,9 +128,15 @@ impl Dispatcher {
             let result = self.settle_program(program.keeps_session(), done).await;
             let outside = if result.is_ok() { program.outside() } else { None };
             let Some((command, words)) = outside else { break result };
-            let Run::Server(handler) = command.spec.run else { break result };
             let started_ns = self.state.clock.monotonic_ns();
-            let result = handler(&mut self.session, &self.state, &words).await;
+            let result = match command.spec.run {
+                Run::Server(handler) => handler(&mut self.session, &self.state, &words).await,
+                Run::Session(handler) => {
+                    let args = &mut Args::new(&words, command.name_words);
+                    handler(&mut self.session, &self.state, args)
+                }
+                _ => break result,
+            };
             let elapsed_ns = self.state.clock.monotonic_ns() - started_ns;
             let failed = account::has_failed(&result);
             account::ran(&self.state, &self.session, command, &words, failed, elapsed_ns);
@@ -139,13 +152,24 @@ impl Dispatcher {
         let Done { result, gathered, session } = done;
         if keeps_session {
             let close = self.session.close_after_reply || session.close_after_reply;
-            let Session { queue, watched, .. } = &mut self.session;
-            let (queue, watched) = (queue.take(), watched.take());
-            self.session =
-                Session { published: None, close_after_reply: close, queue, watched, ..session };
+            let Session { queue, watched, pushes, .. } = &mut self.session;
+            let (queue, watched, pushes) = (queue.take(), watched.take(), pushes.take());
+            self.session = Session {
+                held_messages: None,
+                close_after_reply: close,
+                queue,
+                watched,
+                pushes,
+                ..session
+            };
         }
         self.session.restore();
         account::gathered(&self.state, &self.session, &gathered);
+        // Those of a transaction were published with it.
+        let mut messages = gathered.messages.into_iter();
+        while let Some(fanout) = self.state.pubsub.publish_all(&self.state, &mut messages) {
+            self.state.pubsub.finish(fanout).await;
+        }
         for (db, outcome) in gathered.reads {
             if !outcome.expired.is_empty() {
                 self.reap(db, outcome).await;
@@ -312,6 +336,7 @@ impl WriterTask {
         }
         account::edit(&self.state, &gathered.edit);
         self.drops |= gathered.edit.dropped;
+        self.announcements.add(std::mem::take(&mut gathered.messages));
         let ready = in_the_end(std::mem::take(&mut gathered.ready));
         Ok((End::done(result, gathered, session), ready))
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,11 +14,12 @@ use super::logging::{self, Level};
 use super::message;
 use super::pidfile::PidFile;
 use super::writer::WriterTask;
-use super::{accept, cron, cursors, expiry, limits, settings, shutdown};
+use super::{accept, cron, cursors, expiry, limits, pushes, settings, shutdown};
 use crate::commands::{ServerState, memory_budget};
 use crate::config::{Config, Parsed, Settings};
 use crate::data;
 use crate::engine::{self, Engine, Options, Read, ReadMode, Writer};
+use crate::env::process::{Standing, stand_back};
 use crate::env::{Clock, RealFs, SystemClock};
 
 /// "File size limit exceeded", see signal(7).
@@ -34,7 +36,7 @@ const CONTROL_MAX: usize = 16;
 /// # Errors
 /// Where the data directory cannot be opened, or an address cannot be listened on.
 pub fn run(parsed: Parsed) -> io::Result<()> {
-    let Parsed { config, notices } = parsed;
+    let Parsed { config, notices, .. } = parsed;
     let settings = config.load_full();
     let level = logging::start(&settings)?;
     for notice in notices {
@@ -88,20 +90,28 @@ pub(crate) fn reclaim_dropped(engine: &Engine) {
     }
 }
 
-/// One thread runs everything where `io-threads` is 1, so that no wake-up crosses a core.
+/// One thread runs everything where `io-threads` is 1, so that no wake-up crosses a core. The threads
+/// of the blocking pool stand back behind those that run the connections.
 fn runtime(io_threads: usize) -> io::Result<tokio::runtime::Runtime> {
-    let mut builder = if io_threads <= 1 {
-        tokio::runtime::Builder::new_current_thread()
+    let (mut builder, workers) = if io_threads <= 1 {
+        (tokio::runtime::Builder::new_current_thread(), 0)
     } else {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder.worker_threads(io_threads);
-        builder
+        (builder, io_threads)
     };
+    // Workers are started together with the runtime, before any other thread.
+    let started = AtomicUsize::new(0);
     builder
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .thread_stack_size(STACK_BYTES)
         .thread_name("siltdb-worker")
+        .on_thread_start(move || {
+            if started.fetch_add(1, Ordering::Relaxed) >= workers {
+                stand_back(Standing::Heavy);
+            }
+        })
         .build()
 }
 
@@ -127,6 +137,7 @@ async fn serve(
     let mut writer_task = tokio::spawn(task.run());
     tokio::spawn(expiry::run(Arc::clone(&state), messages.downgrade()));
     tokio::spawn(cron::run(Arc::clone(&state)));
+    tokio::spawn(pushes::run_lane(Arc::clone(&state)));
     let cursor_file = cursors::load(&state);
     tokio::spawn(cursors::run(Arc::clone(&state), Arc::clone(&cursor_file)));
     banner(&settings);

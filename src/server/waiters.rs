@@ -137,7 +137,7 @@ impl WriterTask {
                 self.serve(ready);
                 self.done(result, started_ns, done);
             }
-            Tried::Nothing(Wait { keys, kind, timeout_ms, on_timeout, again }, ready) => {
+            Tried::Nothing(Wait { keys, kind, timeout_ms, on_timeout, again, .. }, ready) => {
                 if waits.send(Waits { timeout_ms, on_timeout }).is_ok() {
                     self.waiters.add(Waiter { asked, keys, kind, words: again, done });
                     self.tell_awaited();
@@ -297,7 +297,7 @@ impl WriterTask {
         }
         let words = words.unwrap_or(&call.request.args);
         let answer = handler(&mut edit, &mut Args::new(words, call.command.name_words))?;
-        let ready = edit.take_ready();
+        let (ready, events) = (edit.take_ready(), edit.take_events());
         let (changes, outcome) = edit.finish()?;
         Writer::check_limits(&changes)?;
         if matches!(answer, Attempt::Done(_)) && !ticket.serve() {
@@ -307,6 +307,7 @@ impl WriterTask {
             self.writer.commit(changes);
         }
         account::edit(&self.state, &outcome);
+        self.announcements.note(&self.state, &events);
         Ok(match answer {
             Attempt::Done(reply) => Tried::Done(Ok(reply), ready),
             // That an expired key was deleted is all that can have happened.

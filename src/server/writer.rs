@@ -19,14 +19,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::account;
+use super::announce::Announcements;
 use super::group::{self, Group};
 use super::log_thread::{Completion, Kind, LogThreads, Operation};
 use super::message::{Expired, Message, Waiting};
 use super::program::{Long, long_ended};
 use super::waiters::Waiters;
-use crate::commands::{Change, Control, Done, Error, Run, ServerState};
+use crate::commands::{self, Change, Control, Done, Error, Run, ServerState};
 use crate::config::AppendFsync;
-use crate::data::{Context, Edit, EditOutcome, ExpiryMarks, ReadOutcome, Ready, expire_cycle};
+use crate::data::{
+    Context, Edit, EditOutcome, Event, ExpiryMarks, ReadOutcome, Ready, expire_cycle,
+};
 use crate::engine::{self, Batch, ReadMode, SeqNo, Writer};
 use crate::protocol::Reply;
 
@@ -53,6 +56,8 @@ const DELAY_MIN: Duration = Duration::from_millis(1);
 struct UnderWay {
     seq: SeqNo,
     waiting: Vec<Waiting>,
+    /// What is told when it is published.
+    messages: Vec<commands::Message>,
     /// Whether it drops a keyspace.
     drops: bool,
 }
@@ -91,6 +96,8 @@ pub(crate) struct WriterTask {
     log: LogThreads,
     completions: mpsc::Receiver<Completion>,
     open: Vec<Waiting>,
+    /// What is to be told when what has run is published, and what waits for a fan-out to many.
+    pub(super) announcements: Announcements,
     /// Whether the open batch drops a keyspace.
     pub(super) drops: bool,
     under_way: Option<UnderWay>,
@@ -125,6 +132,7 @@ impl WriterTask {
             log,
             completions,
             open: Vec::new(),
+            announcements: Announcements::default(),
             drops: false,
             under_way: None,
             sync_under_way: None,
@@ -145,11 +153,15 @@ impl WriterTask {
         loop {
             let engine = self.state.engine().ok();
             let full = self.writer.must_wait();
-            let accepts = !full && self.resume_at.is_none() && !self.is_laden();
+            let accepts = !full
+                && self.resume_at.is_none()
+                && !self.is_laden()
+                && !self.announcements.are_many();
             let resume_at = self.resume_at;
             tokio::select! {
                 biased;
                 Some(done) = self.completions.recv() => self.complete(done),
+                () = self.announcements.fanned_out() => self.announcements.tell(&self.state),
                 () = sleep_until(resume_at.unwrap_or_else(Instant::now)), if resume_at.is_some() => {
                     self.resume_at = None;
                 }
@@ -261,6 +273,8 @@ impl WriterTask {
     /// Where nothing is to be written and nothing is under way, an answer need not wait.
     pub(super) fn answer_later(&mut self, waiting: Waiting) {
         if self.writer.open_bytes() == 0 && self.open.is_empty() && self.under_way.is_none() {
+            let messages = self.announcements.take_open();
+            self.announcements.publish(&self.state, messages);
             waiting.answer(&Ok(()));
         } else {
             self.open.push(waiting);
@@ -284,8 +298,9 @@ impl WriterTask {
             let context = self.state.context(group.db, !group.no_touch);
             let notes = !self.waiters.is_empty();
             let result = run_call(&mut self.writer, &self.state, context, group.mode, call, notes);
-            let result = result.map(|(reply, outcome, ready)| {
+            let result = result.map(|Ran { reply, outcome, ready, events }| {
                 self.drops |= outcome.dropped;
+                self.announcements.note(&self.state, &events);
                 self.serve(ready);
                 reply
             });
@@ -309,10 +324,11 @@ impl WriterTask {
                 edit.note_ready();
             }
             let cycle = expire_cycle(edit, marks, limit)?;
-            Ok((cycle.more, edit.take_ready()))
+            Ok((cycle.more, edit.take_ready(), edit.take_events()))
         });
         match cycle {
-            Ok((more, ready)) => {
+            Ok((more, ready, events)) => {
+                self.announcements.note(&self.state, &events);
                 self.serve(ready);
                 if more { Expired::More } else { Expired::All }
             }
@@ -336,10 +352,13 @@ impl WriterTask {
                 edit.note_ready();
             }
             edit.reap(outcome)?;
-            Ok(edit.take_ready())
+            Ok((edit.take_ready(), edit.take_events()))
         });
         match reaped {
-            Ok(ready) => self.serve(ready),
+            Ok((ready, events)) => {
+                self.announcements.note(&self.state, &events);
+                self.serve(ready);
+            }
             Err(error) => tracing::debug!(%error, "expired keys could not be deleted"),
         }
     }
@@ -377,7 +396,9 @@ impl WriterTask {
         if self.under_way.is_some() {
             return;
         }
+        let messages = self.announcements.take_open();
         let Some(batch) = self.writer.take_batch() else {
+            self.announcements.publish(&self.state, messages);
             for waiting in self.open.drain(..) {
                 waiting.answer(&Ok(()));
             }
@@ -386,7 +407,7 @@ impl WriterTask {
         let seq = batch.seq();
         let waiting = std::mem::take(&mut self.open);
         let drops = std::mem::take(&mut self.drops);
-        self.under_way = Some(UnderWay { seq, waiting, drops });
+        self.under_way = Some(UnderWay { seq, waiting, messages, drops });
         let policy = self.state.config.load().appendfsync;
         if policy == AppendFsync::Always {
             self.send(Operation::WriteSync(batch, self.writer.syncer()));
@@ -425,9 +446,12 @@ impl WriterTask {
         }
         match done.kind {
             Kind::Batch => {
-                let Some(UnderWay { seq, waiting, drops }) = self.under_way.take() else { return };
+                let Some(UnderWay { seq, waiting, messages, drops }) = self.under_way.take() else {
+                    return;
+                };
                 if done.result.is_ok() {
                     self.writer.publish(seq);
+                    self.announcements.publish(&self.state, messages);
                     if drops && let Ok(engine) = self.state.engine() {
                         super::run::reclaim_dropped(&engine);
                     }
@@ -452,6 +476,7 @@ impl WriterTask {
     fn fail(&mut self, error: &engine::Error) {
         tracing::error!(%error, "the write-ahead log failed; writes are refused from now on");
         self.writer.poison(error);
+        drop(self.announcements.take_open());
         let failed = Err(error.clone());
         for waiting in self.open.drain(..) {
             waiting.answer(&failed);
@@ -599,12 +624,21 @@ impl WriterTask {
 fn reply_weight(reply: &Reply) -> usize {
     match reply {
         Reply::Bulk(bytes) => bytes.len(),
+        Reply::Many(many) => many.bytes(),
         Reply::Array(items) | Reply::Set(items) => items.iter().map(reply_weight).sum(),
         Reply::Map(pairs) | Reply::Pairs(pairs) | Reply::Keyed(pairs) => {
             pairs.iter().map(|(key, value)| reply_weight(key) + reply_weight(value)).sum()
         }
         _ => 0,
     }
+}
+
+/// What a call has done.
+struct Ran {
+    reply: Reply,
+    outcome: EditOutcome,
+    ready: Vec<Ready>,
+    events: Vec<Event>,
 }
 
 /// Runs one call as a transaction of its own, and commits it. `notes` asks for what others may wait
@@ -616,21 +650,21 @@ fn run_call(
     mode: ReadMode,
     call: &super::group::Call,
     notes: bool,
-) -> Result<(Reply, EditOutcome, Vec<Ready>), Error> {
+) -> Result<Ran, Error> {
     let txn = writer.begin(mode)?;
     let mut edit = Edit::new(txn, context)?;
     if notes {
         edit.note_ready();
     }
     let reply = run_in(&mut edit, call)?;
-    let ready = edit.take_ready();
+    let (ready, events) = (edit.take_ready(), edit.take_events());
     let (changes, outcome) = edit.finish()?;
     if !changes.is_empty() {
         Writer::check_limits(&changes)?;
         writer.commit(changes);
     }
     account::edit(state, &outcome);
-    Ok((reply, outcome, ready))
+    Ok(Ran { reply, outcome, ready, events })
 }
 
 /// Runs the handler of a read or a write in a transaction.

@@ -74,7 +74,8 @@ impl Connection {
                 }
             },
             "*" if rest == "-1" => Reply::Bulk(None),
-            "*" => (0..number()?)
+            "_" => Reply::Bulk(None),
+            "*" | ">" | "%" => (0..number()? * if kind == "%" { 2 } else { 1 })
                 .map(|_| self.receive())
                 .collect::<io::Result<_>>()
                 .map(Reply::Array)?,

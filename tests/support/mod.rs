@@ -144,7 +144,7 @@ fn spawn(dir: &Path, args: &[String], port: u16) -> Child {
         .expect("the server starts")
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
 }

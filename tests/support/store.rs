@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use siltdb::engine::{
-    Direction, Engine, Filter, KeepAll, KeyRange, Options, Pair, Read, ReadMode, Result, Writer,
+    Direction, Engine, Filter, KeepAll, KeyRange, Options, Pair, Read, ReadMode, Result, Txn,
+    Writer,
 };
 use siltdb::env::{SimClock, SimFs};
 
@@ -57,19 +58,31 @@ impl Store {
         Ok(Self { fs: fs.clone(), engine, writer })
     }
 
-    /// Commits one transaction to the open batch.
+    /// Commits one transaction to the open batch. The second half of its writes comes from an inner
+    /// transaction; what another one writes is dropped with it.
     pub(crate) fn commit(&mut self, writes: &Writes, root: Option<Bytes>) -> Result<()> {
         let mut txn = self.writer.begin(ReadMode::Blocking)?;
-        for (key, value) in writes {
-            match value {
-                Some(value) => txn.put(key.clone(), value.clone()),
-                None => txn.delete(key.clone()),
+        let put = |txn: &mut Txn<'_>, writes: &[(Bytes, Option<Bytes>)]| {
+            for (key, value) in writes {
+                match value {
+                    Some(value) => txn.put(key.clone(), value.clone()),
+                    None => txn.delete(key.clone()),
+                }
             }
-        }
-        if let Some(root) = root {
-            txn.set_root(root);
-        }
+        };
+        let (outer, inner) = writes.split_at(writes.len() / 2);
+        put(&mut txn, outer);
         let seq = txn.seq();
+        let mut dropped = Txn::new(&txn, seq);
+        dropped.put(key(0), Bytes::from_static(b"never there"));
+        drop(dropped);
+        let mut absorbed = Txn::new(&txn, seq);
+        put(&mut absorbed, inner);
+        if let Some(root) = root {
+            absorbed.set_root(root);
+        }
+        let changes = absorbed.into_changes();
+        txn.absorb(changes);
         let changes = txn.into_changes();
         assert_eq!(self.writer.commit(changes), seq);
         Ok(())

@@ -34,7 +34,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The next reply: the text of a simple string or bulk string. An error reply is an error.
+    /// The next reply: the text of a simple string, an integer or a bulk string. An error reply is an error.
     pub fn receive(&mut self) -> io::Result<Vec<u8>> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
@@ -42,7 +42,7 @@ impl Connection {
         }
         let line = line.trim_end();
         match (line.as_bytes().first(), line.get(1..)) {
-            (Some(b'+'), Some(text)) => Ok(text.as_bytes().to_vec()),
+            (Some(b'+' | b':'), Some(text)) => Ok(text.as_bytes().to_vec()),
             (Some(b'$'), Some(length)) => {
                 let length: i64 = length.parse().map_err(|_| io::Error::other(line))?;
                 let Ok(length) = usize::try_from(length) else { return Ok(Vec::new()) };

@@ -5,16 +5,22 @@
 //! siltdb-bench-client load PORT [--keys N] [--size BYTES] [--connections N] [--pipeline N] [--order random|sequential]
 //! siltdb-bench-client get  PORT [--keys N] [--size BYTES] [--connections N] [--pipeline N] [--count N]
 //! siltdb-bench-client idle PORT [--connections N]
+//! siltdb-bench-client fill PORT --type hash|set|zset|list|stream [--key KEY] [--count N]
+//! siltdb-bench-client pace PORT [--seconds N] [--keys N]
 //! ```
 //!
 //! `load` sets key:000000000000 to N-1, each once; a value is text that its key determines, about
 //! three quarters of it entropy. `get` reads keys drawn evenly. Both print one line of `name=value`
 //! words; latencies are those of a whole pipeline, in milliseconds. `idle` opens connections, sends a
-//! PING on each, prints `ready` and keeps them until its standard input ends.
+//! PING on each, prints `ready` and keeps them until its standard input ends. `fill` makes one
+//! collection of elements element:000000000000 to N-1. `pace` sends a GET every millisecond and says
+//! how long the replies took.
 
 #![expect(clippy::disallowed_methods, reason = "a load generator measures real time")]
 
 mod connection;
+mod fill;
+mod pace;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -37,6 +43,10 @@ impl Options {
             }
         }
         Ok(Self(settings))
+    }
+
+    fn text<'a>(&'a self, name: &str, default: &'a str) -> &'a str {
+        self.0.get(name).map_or(default, String::as_str)
     }
 
     fn number(&self, name: &str, default: u64) -> Result<u64, String> {
@@ -220,6 +230,8 @@ fn idle(port: u16, options: &Options) -> Result<(), String> {
     Ok(())
 }
 
+const USAGE: &str = "usage: siltdb-bench-client load|get|idle|fill|pace PORT [--name value]";
+
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match words.as_slice() {
@@ -227,9 +239,11 @@ fn main() {
             ("load", Ok(port)) => Options::parse(rest).and_then(|o| run(port, true, &o)),
             ("get", Ok(port)) => Options::parse(rest).and_then(|o| run(port, false, &o)),
             ("idle", Ok(port)) => Options::parse(rest).and_then(|o| idle(port, &o)),
-            _ => Err("usage: siltdb-bench-client load|get|idle PORT [--name value]".to_owned()),
+            ("fill", Ok(port)) => Options::parse(rest).and_then(|o| fill::run(port, &o)),
+            ("pace", Ok(port)) => Options::parse(rest).and_then(|o| pace::run(port, &o)),
+            _ => Err(USAGE.to_owned()),
         },
-        _ => Err("usage: siltdb-bench-client load|get|idle PORT [--name value]".to_owned()),
+        _ => Err(USAGE.to_owned()),
     };
     if let Err(message) = outcome {
         eprintln!("{message}");

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::bit_offset;
 use crate::commands::string::string;
 use crate::commands::{Args, CommandResult, Error, KeyFlags, KeySpec};
-use crate::data::{BitEdit, Edit, FieldType, Overflow, View};
+use crate::data::{BitEdit, Edit, EventClasses, FieldType, Overflow, View};
 use crate::protocol::Reply;
 
 /// One operation of a call.
@@ -85,6 +85,9 @@ pub(super) fn bitfield(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResul
         }
     }
     bits.finish(changes);
+    if changes > 0 {
+        edit.notify(EventClasses::STRING, "setbit", key);
+    }
     Ok(Reply::Array(answers))
 }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use self::field::{bitfield, bitfield_key_flags, bitfield_ro};
 use super::string::string;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
-use crate::data::{BitEdit, BitOperation, Edit, View, parse_int};
+use crate::data::{BitEdit, BitOperation, Edit, EventClasses, View, parse_int};
 use crate::protocol::Reply;
 
 const UNIT: Arg = Arg::one_of("unit", &[Arg::token("byte", "BYTE"), Arg::token("bit", "BIT")])
@@ -175,6 +175,9 @@ fn setbit(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     }
     let changed = before != bit || bits.grows();
     bits.finish(u64::from(changed));
+    if changed {
+        edit.notify(EventClasses::STRING, "setbit", key);
+    }
     Ok(Reply::Integer(i64::from(before == 1)))
 }
 
@@ -294,7 +297,9 @@ fn bitop(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     for key in args.rest() {
         sources.push(string(edit.find_for_answer(key)?)?);
     }
-    Ok(place(edit.combine_bits(operation, &sources, destination)?))
+    let len = edit.combine_bits(operation, &sources, destination)?;
+    edit.notify_stored(EventClasses::STRING, "set", destination, len == 0);
+    Ok(place(len))
 }
 
 fn integer(word: &Bytes) -> Result<i64, Error> {

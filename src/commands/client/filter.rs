@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::commands::{Arg, Args, Client, Error, ServerState};
+use crate::commands::{Arg, Args, Client, ClientFlag, Error, ServerState};
 use crate::data::parse_int;
 
 /// Arguments of `CLIENT KILL`.
@@ -59,24 +59,29 @@ pub(super) const LIST_ARGS: &[Arg] = &[
     Arg::integer("client-id").with_token("ID").optional().multiple().since("6.2.0"),
 ];
 
-/// What a client is used for. All are normal as long as there is neither replication nor publish
-/// and subscribe.
+/// What a client is used for; there is no replication, so there are no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Normal,
-    Other,
+    PubSub,
+    Replication,
 }
 
 impl Kind {
     fn parse(word: &[u8]) -> Result<Self, Error> {
         match word.to_ascii_lowercase().as_slice() {
             b"normal" => Ok(Self::Normal),
-            b"master" | b"slave" | b"replica" | b"pubsub" => Ok(Self::Other),
+            b"pubsub" => Ok(Self::PubSub),
+            b"master" | b"slave" | b"replica" => Ok(Self::Replication),
             _ => {
                 let word = String::from_utf8_lossy(word);
                 Err(Error::Text(format!("ERR Unknown client type '{word}'")))
             }
         }
+    }
+
+    fn of(client: &Client) -> Self {
+        if client.has(ClientFlag::PUBSUB) { Self::PubSub } else { Self::Normal }
     }
 }
 
@@ -143,7 +148,7 @@ impl<'a> Filter<'a> {
         let age_s = now_ms.saturating_sub(client.created_ms) / 1000;
         let is = |wanted: Option<&Bytes>, has: &str| wanted.is_none_or(|w| *w == has.as_bytes());
         self.id.is_none_or(|id| id == client.id)
-            && self.kind.is_none_or(|kind| kind == Kind::Normal)
+            && self.kind.is_none_or(|kind| kind == Kind::of(client))
             && is(self.addr, &client.addr)
             && is(self.laddr, &client.laddr)
             && self.max_age_s.is_none_or(|max| age_s >= max)
@@ -154,10 +159,10 @@ impl<'a> Filter<'a> {
 /// The clients that `CLIENT LIST` asks for.
 pub(super) fn list(state: &ServerState, args: &mut Args<'_>) -> Result<Vec<Arc<Client>>, Error> {
     if args.len() == 2 && args.eat("TYPE") {
-        return Ok(match Kind::parse(args.next_bytes()?)? {
-            Kind::Normal => state.clients.all(),
-            Kind::Other => Vec::new(),
-        });
+        let kind = Kind::parse(args.next_bytes()?)?;
+        let mut clients = state.clients.all();
+        clients.retain(|client| Kind::of(client) == kind);
+        return Ok(clients);
     }
     if args.len() >= 2 && args.eat("ID") {
         let mut found = Vec::new();

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::{
-    Arg, Args, Arity, Client, ClientFlag, CommandResult, CommandSpec, Error, Flags, Group,
+    Arg, Args, Arity, Client, ClientFlag, CommandResult, CommandSpec, Error, Flags, Group, Kind,
     PauseKind, ReplyMode, ServerState, Session, SessionHandler, Unblock, help, table,
 };
 use crate::protocol::Reply;
@@ -209,10 +209,11 @@ fn describe(out: &mut Vec<u8>, client: &Client, now_ms: u64) {
     let names = client.names();
     let load = |number: &std::sync::atomic::AtomicUsize| number.load(Ordering::Relaxed);
     let (query, capacity) = (load(&client.query_bytes), load(&client.query_capacity));
-    let (argv, output) = (load(&client.argv_bytes), load(&client.output_bytes));
+    let (argv, output) = (load(&client.argv_bytes), client.waiting_bytes());
     let queued = load(&client.queued_bytes);
     let queues = client.has(ClientFlag::QUEUES);
     let calls = queues.then(|| load(&client.queued_calls).to_string());
+    let subscriptions = |kind| load(client.subscriptions(kind));
     let total = size_of::<Client>() + capacity + argv + queued + output;
     let command = table::by_id(client.last_command.load(Ordering::Relaxed));
     let seconds_since = |ms: u64| now_ms.saturating_sub(ms) / 1000;
@@ -226,13 +227,16 @@ fn describe(out: &mut Vec<u8>, client: &Client, now_ms: u64) {
     out.extend_from_slice(&names.name);
     out.extend_from_slice(
         format!(
-            " age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} watch={} qbuf={query} \
+            " age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} qbuf={query} \
              qbuf-free={} argv-mem={argv} multi-mem={queued} rbs=0 rbp=0 obl=0 oll={} omem={output} \
              tot-mem={total} events={} cmd={} user=default redir=-1 resp={} lib-name=",
             seconds_since(client.created_ms),
             seconds_since(client.last_interaction_ms.load(Ordering::Relaxed)),
             client.flag_letters(),
             client.db.load(Ordering::Relaxed),
+            subscriptions(Kind::Channel),
+            subscriptions(Kind::Pattern),
+            subscriptions(Kind::Shard),
             calls.as_deref().unwrap_or("-1"),
             load(&client.watched_keys),
             capacity.saturating_sub(query),

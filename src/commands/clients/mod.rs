@@ -10,6 +10,8 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::Kind;
+
 /// Bits of [`Client::flags`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientFlag(u32);
@@ -29,12 +31,18 @@ impl ClientFlag {
     pub const NO_EVICT: Self = Self(1 << 4);
     /// `CLIENT NO-TOUCH ON` (`T`).
     pub const NO_TOUCH: Self = Self(1 << 5);
+    /// Has subscribed to something (`P`).
+    pub const PUBSUB: Self = Self(1 << 7);
+    /// Monitors (`O`).
+    pub const MONITOR: Self = Self(1 << 8);
 
     /// Queues calls since `MULTI` (`x`).
     pub const QUEUES: Self = Self(1 << 7);
 
     const LETTERS: &'static [(Self, char)] = &[
         (Self::QUEUES, 'x'),
+        (Self::MONITOR, 'O'),
+        (Self::PUBSUB, 'P'),
         (Self::BLOCKED, 'b'),
         (Self::PAUSED, 'b'),
         (Self::CLOSE_AFTER_REPLY, 'c'),
@@ -113,6 +121,10 @@ pub struct Client {
     pub watched_keys: AtomicUsize,
     /// Bytes of what is queued and watched.
     pub queued_bytes: AtomicUsize,
+    /// Bytes of messages that wait to be pushed.
+    pub pushed_bytes: AtomicUsize,
+    /// Subscriptions to channels, to patterns, to shard channels.
+    subscriptions: [AtomicUsize; 3],
     /// Bytes received since it connected.
     pub net_in_bytes: AtomicU64,
     /// Bytes sent since it connected.
@@ -154,6 +166,8 @@ impl Client {
             queued_calls: AtomicUsize::new(0),
             watched_keys: AtomicUsize::new(0),
             queued_bytes: AtomicUsize::new(0),
+            pushed_bytes: AtomicUsize::new(0),
+            subscriptions: Default::default(),
             net_in_bytes: AtomicU64::new(0),
             net_out_bytes: AtomicU64::new(0),
             flags: AtomicU32::new(if unix { ClientFlag::UNIX.0 } else { 0 }),
@@ -254,6 +268,23 @@ impl Client {
         self.unblock_with_error.store(u8::from(how == Unblock::Error), Ordering::Release);
         self.unblocked.notify_waiters();
         true
+    }
+
+    /// How many subscriptions of a kind it has.
+    #[must_use]
+    pub fn subscriptions(&self, kind: Kind) -> &AtomicUsize {
+        let [channels, patterns, shards] = &self.subscriptions;
+        match kind {
+            Kind::Channel => channels,
+            Kind::Pattern => patterns,
+            Kind::Shard => shards,
+        }
+    }
+
+    /// Bytes that wait for the socket: of replies and of pushed messages.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.output_bytes.load(Ordering::Relaxed) + self.pushed_bytes.load(Ordering::Relaxed)
     }
 
     /// The letters of `flags=` in `CLIENT LIST`.

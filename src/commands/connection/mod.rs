@@ -23,7 +23,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .group(Group::Connection)
         .summary("Answers PONG, or the message that it was given.")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
-        .flags(Flags::FAST.or(Flags::SENTINEL))
+        .flags(Flags::FAST.or(Flags::SENTINEL).or(Flags::SUBSCRIBER))
         .args(&[Arg::string("message").optional()]),
     CommandSpec::new("echo", Arity::Exactly(2), Run::Session(echo))
         .group(Group::Connection)
@@ -34,12 +34,12 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .group(Group::Connection)
         .deprecated("7.2.0", "just closing the connection")
         .summary("Closes the connection.")
-        .flags(BEFORE_AUTH.or(Flags::NOT_QUEUED)),
+        .flags(BEFORE_AUTH.or(Flags::NOT_QUEUED).or(Flags::SUBSCRIBER)),
     CommandSpec::new("reset", Arity::Exactly(1), Run::Session(reset))
         .group(Group::Connection)
         .since("6.2.0")
         .summary("Brings the connection back to the state of a new one.")
-        .flags(BEFORE_AUTH.or(Flags::NOT_QUEUED)),
+        .flags(BEFORE_AUTH.or(Flags::NOT_QUEUED).or(Flags::SUBSCRIBER)),
     CommandSpec::new("select", Arity::Exactly(2), Run::Session(select))
         .group(Group::Connection)
         .summary("Selects the database of the connection.")
@@ -52,6 +52,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .history(&[("6.0.0", "A user may be named before the password.")])
         .differs("There is one user, `default`, with the password of `requirepass`.")
         .flags(BEFORE_AUTH.or(Flags::SENTINEL))
+        .secrets(|words| 1..words.len())
         .args(&[Arg::string("username").optional().since("6.0.0"), Arg::string("password")]),
     CommandSpec::new("hello", Arity::AtLeast(1), Run::Session(hello))
         .group(Group::Connection)
@@ -61,6 +62,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         )
         .history(&[("6.2.0", "Without a version it only tells.")])
         .flags(BEFORE_AUTH.or(Flags::SENTINEL))
+        .secrets(hello_secrets)
         .args(&[Arg::block(
             "arguments",
             &[
@@ -74,8 +76,14 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .optional()]),
 ];
 
-fn ping(_: &mut Session, _: &ServerState, args: &mut Args<'_>) -> CommandResult {
+/// Where a connection that has subscribed speaks RESP2 the answer has the form of a message.
+fn ping(session: &mut Session, _: &ServerState, args: &mut Args<'_>) -> CommandResult {
+    let as_message = session.is_subscriber() && session.version == Version::Resp2;
     match args.rest() {
+        [] if as_message => Ok(Reply::array(["pong", ""])),
+        [message] if as_message => {
+            Ok(Reply::Array(vec!["pong".into(), Reply::Bulk(message.clone())]))
+        }
         [] => Ok(Reply::Simple("PONG".into())),
         [message] => Ok(Reply::Bulk(message.clone())),
         _ => Err(Error::WrongArity("ping")),
@@ -98,6 +106,9 @@ fn reset(session: &mut Session, state: &ServerState, _: &mut Args<'_>) -> Comman
     session.authenticated = state.config.load().requirepass.is_empty();
     session.reply_mode = ReplyMode::On;
     session.no_touch = false;
+    if let Some(pushes) = session.pushes.as_deref_mut() {
+        pushes.leave();
+    }
     session.client.set(ClientFlag::NO_TOUCH, false);
     session.client.set(ClientFlag::NO_EVICT, false);
     session.client.edit_names(|names| names.name = Box::default());
@@ -179,6 +190,12 @@ fn hello(session: &mut Session, state: &ServerState, args: &mut Args<'_>) -> Com
         session.speak(version);
     }
     Ok(about(session))
+}
+
+/// User and password behind `AUTH`.
+fn hello_secrets(words: &[Bytes]) -> std::ops::Range<usize> {
+    let auth = words.iter().skip(2).position(|word| word.eq_ignore_ascii_case(b"AUTH"));
+    auth.map_or(0..0, |at| at + 3..(at + 5).min(words.len()))
 }
 
 #[derive(Default)]

@@ -9,7 +9,7 @@ use self::check::pfselftest;
 use super::string::string;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
 use crate::data::{
-    Corrupted, Edit, HYPERLOGLOG_BYTES_MAX, HyperLogLog, Meta, Registers, StringForm,
+    Corrupted, Edit, EventClasses, HYPERLOGLOG_BYTES_MAX, HyperLogLog, Meta, Registers, StringForm,
 };
 use crate::protocol::Reply;
 
@@ -70,6 +70,7 @@ fn pfadd(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     }
     sketch.forget_estimate();
     store(edit, key, old.as_ref(), sketch, changes);
+    edit.notify(EventClasses::STRING, "pfadd", key);
     Ok(Reply::Integer(1))
 }
 
@@ -118,6 +119,7 @@ fn pfmerge(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     sketch.raise_all(&union, sparse_bytes_max).map_err(corrupted)?;
     sketch.forget_estimate();
     store(edit, destination, old.as_ref(), sketch, 1);
+    edit.notify(EventClasses::STRING, "pfadd", destination);
     Ok(Reply::OK)
 }
 

@@ -56,13 +56,10 @@ pub(super) fn clients(picture: &Picture<'_>, out: &mut Fields) {
         "client_recent_max_input_buffer",
         most(&|client| client.query_capacity.load(Ordering::Relaxed)),
     );
-    out.add(
-        "client_recent_max_output_buffer",
-        most(&|client| client.output_bytes.load(Ordering::Relaxed)),
-    );
+    out.add("client_recent_max_output_buffer", most(&|client| client.waiting_bytes()));
     out.add("blocked_clients", blocked);
     out.add("tracking_clients", 0);
-    out.add("pubsub_clients", 0);
+    out.add("pubsub_clients", state.pubsub.subscribers());
     out.add("watching_clients", 0);
     out.add("clients_in_timeout_table", 0);
     out.add("total_watched_keys", 0);

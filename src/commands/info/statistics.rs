@@ -1,11 +1,12 @@
 //! Sections that count: statistics of the server, of each command, of errors.
 
 use super::{Fields, Picture};
-use crate::commands::table;
+use crate::commands::{Kind, table};
 
 pub(super) fn stats(picture: &Picture<'_>, out: &mut Fields) {
     let metrics = &picture.state.metrics;
     let rates = metrics.rates();
+    let subscribed = |kind| picture.state.pubsub.count(kind) as u64;
     let kilobytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
     out.all(&[
         ("total_connections_received", metrics.connections_received.get()),
@@ -38,9 +39,9 @@ pub(super) fn stats(picture: &Picture<'_>, out: &mut Fields) {
         ("current_eviction_exceeded_time", 0),
         ("keyspace_hits", metrics.keyspace_hits.get()),
         ("keyspace_misses", metrics.keyspace_misses.get()),
-        ("pubsub_channels", 0),
-        ("pubsub_patterns", 0),
-        ("pubsubshard_channels", 0),
+        ("pubsub_channels", subscribed(Kind::Channel)),
+        ("pubsub_patterns", subscribed(Kind::Pattern)),
+        ("pubsubshard_channels", subscribed(Kind::Shard)),
         ("latest_fork_usec", 0),
         ("total_forks", 0),
         ("migrate_cached_sockets", 0),

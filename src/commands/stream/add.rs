@@ -1,7 +1,7 @@
 //! `XADD`, `XDEL`, `XTRIM` and `XSETID`.
 
 use super::{Args, CommandResult, Edit, Error, Reply, StreamId, id, id_reply, stream, text};
-use crate::data::{Trim, TrimTo};
+use crate::data::{EventClasses, Trim, TrimTo};
 use crate::engine::VALUE_BYTES_MAX;
 
 /// Bytes of an entry besides fields and values: two varints each at most, and some.
@@ -174,10 +174,15 @@ pub(super) fn xadd(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         return Err(text("ERR Elements are too large to be stored"));
     }
     stream.append(id, fields)?;
-    if let Some(trim) = trim {
-        stream.trim(&trim)?;
-    }
+    let trimmed = match trim {
+        Some(trim) => stream.trim(&trim)?,
+        None => 0,
+    };
     stream.finish();
+    edit.notify(EventClasses::STREAM, "xadd", key);
+    if trimmed > 0 {
+        edit.notify(EventClasses::STREAM, "xtrim", key);
+    }
     Ok(id_reply(id))
 }
 
@@ -191,6 +196,9 @@ pub(super) fn xtrim(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let mut stream = edit.stream(key, Some(old));
     let trimmed = stream.trim(&trim)?;
     stream.finish();
+    if trimmed > 0 {
+        edit.notify(EventClasses::STREAM, "xtrim", key);
+    }
     Ok(Reply::from(trimmed))
 }
 
@@ -205,6 +213,9 @@ pub(super) fn xdel(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         deleted += i64::from(stream.delete(id)?);
     }
     stream.finish();
+    if deleted > 0 {
+        edit.notify(EventClasses::STREAM, "xdel", key);
+    }
     Ok(Reply::Integer(deleted))
 }
 
@@ -252,5 +263,6 @@ pub(super) fn xsetid(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult 
     }
     stream.set_last(last, added, max_deleted);
     stream.finish();
+    edit.notify(EventClasses::STREAM, "xsetid", key);
     Ok(Reply::OK)
 }

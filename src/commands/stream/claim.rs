@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::group::notify_consumer;
 use super::{
     Args, CommandResult, Edit, Error, Reply, StreamId, entry_reply, id, id_reply, no_group, stream,
     text,
@@ -101,7 +102,7 @@ pub(super) fn xclaim(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult 
         let entries_read = group.group().entries_read;
         group.set_last(options.last, entries_read);
     }
-    group.see(consumer)?;
+    let created = group.see(consumer)?;
     let mut replies = Vec::new();
     for id in ids {
         let old = group.pending(id)?;
@@ -128,6 +129,7 @@ pub(super) fn xclaim(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult 
         replies.push(claimed(entry, options.just_id));
     }
     group.finish();
+    notify_consumer(edit, key, created);
     Ok(Reply::Array(replies))
 }
 
@@ -187,7 +189,7 @@ pub(super) fn xautoclaim(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandRes
     let stream = found.as_ref().and_then(Meta::stream);
     let stream = stream.ok_or_else(|| no_group(key, name, ""))?;
     let mut group = edit.group(stream, name)?.ok_or_else(|| no_group(key, name, ""))?;
-    group.see(consumer)?;
+    let created = group.see(consumer)?;
     let mut pages = Pages { from: Some(start), page: VecDeque::new() };
     let (mut replies, mut deleted) = (Vec::new(), Vec::new());
     for _ in 0..count.saturating_mul(ATTEMPTS) {
@@ -203,6 +205,7 @@ pub(super) fn xautoclaim(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandRes
     }
     let next = pages.peek(&group)?.unwrap_or_default();
     group.finish();
+    notify_consumer(edit, key, created);
     Ok(Reply::Array(vec![id_reply(next), Reply::Array(replies), Reply::Array(deleted)]))
 }
 

@@ -4,7 +4,7 @@ use super::{
     Arg, Args, Arity, CommandResult, CommandSpec, Edit, Error, Flags, Group, HELP, KeySpec,
     NEW_OR_ID, Reply, Run, StreamId, id, no_group_of_key, stream, text,
 };
-use crate::data::{Meta, parse_int};
+use crate::data::{EventClasses, Meta, parse_int};
 
 const KEY_GROUP: &[Arg] = &[Arg::key("key"), Arg::string("group")];
 const KEY_GROUP_CONSUMER: &[Arg] =
@@ -80,6 +80,15 @@ impl Options {
     }
 }
 
+/// Words of a call that names each option once.
+const WORDS_OF_CREATE_MAX: usize = 8;
+const WORDS_OF_SETID_MAX: usize = 7;
+
+/// Fails where a call has more words than that.
+fn allow_words(args: &Args<'_>, most: usize) -> Result<(), Error> {
+    if args.all().len() > most { Err(Error::subcommand_syntax(args.all())) } else { Ok(()) }
+}
+
 /// The stream at `key`, which has to exist.
 fn existing(found: Option<Meta>) -> Result<Meta, Error> {
     stream(found)?.ok_or_else(|| {
@@ -95,6 +104,7 @@ fn create(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let options = Options::parse(args, true)?;
     let found = edit.find(key)?;
     let found = if options.make_stream { stream(found)? } else { Some(existing(found)?) };
+    allow_words(args, WORDS_OF_CREATE_MAX)?;
     let last = match &word[..] {
         b"$" => {
             let stream = found.as_ref().and_then(Meta::stream);
@@ -107,6 +117,7 @@ fn create(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         return Err(text("BUSYGROUP Consumer Group name already exists"));
     }
     stream.finish();
+    edit.notify(EventClasses::STREAM, "xgroup-create", key);
     Ok(Reply::OK)
 }
 
@@ -116,12 +127,14 @@ fn set_id(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let meta = existing(edit.find(key)?)?;
     let Some(stream) = meta.stream() else { return Err(Error::WrongType) };
     let mut group = edit.group(stream, name)?.ok_or_else(|| no_group_of_key(key, name))?;
+    allow_words(args, WORDS_OF_SETID_MAX)?;
     let last = match &word[..] {
         b"$" => stream.last,
         word => id::any(word, 0)?,
     };
     group.set_last(last, options.entries_read);
     group.finish();
+    edit.notify(EventClasses::STREAM, "xgroup-setid", key);
     Ok(Reply::OK)
 }
 
@@ -131,6 +144,9 @@ fn destroy(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let mut stream = edit.stream(key, Some(meta));
     let destroyed = stream.destroy_group(name)?;
     stream.finish();
+    if destroyed {
+        edit.notify(EventClasses::STREAM, "xgroup-destroy", key);
+    }
     Ok(Reply::from(destroyed))
 }
 
@@ -141,6 +157,7 @@ fn create_consumer(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let mut group = edit.group(stream, name)?.ok_or_else(|| no_group_of_key(key, name))?;
     let created = group.create_consumer(consumer)?;
     group.finish();
+    notify_consumer(edit, key, created);
     Ok(Reply::from(created))
 }
 
@@ -149,7 +166,18 @@ fn delete_consumer(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let meta = existing(edit.find(key)?)?;
     let Some(stream) = meta.stream() else { return Err(Error::WrongType) };
     let mut group = edit.group(stream, name)?.ok_or_else(|| no_group_of_key(key, name))?;
+    let is_there = group.consumer(consumer)?.is_some();
     let pending = group.delete_consumer(consumer)?;
     group.finish();
+    if is_there {
+        edit.notify(EventClasses::STREAM, "xgroup-delconsumer", key);
+    }
     Ok(Reply::from(pending))
+}
+
+/// Notes that a call has made a consumer, if it has.
+pub(super) fn notify_consumer(edit: &mut Edit<'_>, key: &[u8], created: bool) {
+    if created {
+        edit.notify(EventClasses::STREAM, "xgroup-createconsumer", key);
+    }
 }

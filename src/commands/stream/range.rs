@@ -3,6 +3,7 @@
 use super::{Args, CommandResult, Error, Reply, View, entry_reply, id, stream};
 use crate::data::Meta;
 use crate::engine::Direction;
+use crate::protocol::{ListKind, ReplyList};
 
 pub(super) fn xlen(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let found = stream(view.find(args.next_bytes()?)?)?;
@@ -39,6 +40,5 @@ fn range(view: &View<'_>, args: &mut Args<'_>, direction: Direction) -> CommandR
         return Ok(Reply::NullArray);
     }
     let entries = view.entries(stream).range(from, to, direction).take(count);
-    let replies = entries.map(|entry| Ok(entry_reply(entry?)));
-    Ok(Reply::Array(replies.collect::<Result<_, Error>>()?))
+    ReplyList::collect(ListKind::Array, entries.map(|entry| Ok(entry_reply(entry?))))
 }

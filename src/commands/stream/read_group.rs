@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::group::notify_consumer;
 use super::read::Call;
 use super::{
     Args, Attempt, Edit, Error, KeyType, Reply, StreamId, Wait, entry_reply, id, id_reply,
@@ -62,12 +63,13 @@ pub(super) fn xreadgroup(edit: &mut Edit<'_>, args: &mut Args<'_>) -> Result<Att
     for (key, meta, asked) in &found {
         let Some(stream) = meta.as_ref().and_then(Meta::stream) else { continue };
         let Some(mut group) = edit.group(stream, group)? else { continue };
-        group.see(consumer)?;
+        let created = group.see(consumer)?;
         let entries = match asked {
             Asked::History(behind) => Some(history(&mut group, consumer, *behind, call.count)?),
             Asked::New => deliver(&mut group, consumer, &call)?,
         };
         group.finish();
+        notify_consumer(edit, key, created);
         if let Some(entries) = entries {
             answer.push((Reply::Bulk((*key).clone()), Reply::Array(entries)));
         }

@@ -132,6 +132,13 @@ impl Table {
 }
 
 impl Command {
+    /// Whether the connection makes such a call where it is one of a transaction, which is committed
+    /// before and goes on behind it.
+    #[must_use]
+    pub fn is_made_outside(&self) -> bool {
+        matches!(self.spec.run, Run::Server(_)) || self.flags.has(Flags::PUSHES)
+    }
+
     /// Whether a call of so many words is complete.
     #[must_use]
     pub fn accepts(&self, words: usize) -> bool {
@@ -150,6 +157,20 @@ impl Command {
         let last = self.spec.last_key.and_then(|place| place(words)).zip(self.spec.keys.last());
         keys.extend(last.map(|(index, spec)| (index, spec.flags)));
         Some(keys)
+    }
+
+    /// The words of a call as they may be shown to others.
+    #[must_use]
+    pub fn shown_words<'w>(
+        &self,
+        words: &'w [bytes::Bytes],
+    ) -> std::borrow::Cow<'w, [bytes::Bytes]> {
+        let Some(secrets) = self.spec.secrets else { return words.into() };
+        let mut shown = words.to_vec();
+        for word in shown.get_mut(secrets(words)).into_iter().flatten() {
+            *word = bytes::Bytes::from_static(b"(redacted)");
+        }
+        shown.into()
     }
 
     /// First key, last key and step as in `COMMAND INFO`; zeros where the command names no key.

@@ -55,6 +55,8 @@ fn lookup_finds_by_any_case() {
 /// take instead, as (command, fact), with the reason.
 const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("client|kill", "arguments", "no type `primary`; MAXAGE is of 7.4"),
+    ("multi", "flags", "`no_multi` is Valkey's: in Redis a nested one does not abort"),
+    ("watch", "flags", "as of MULTI"),
     ("bgsave", "arguments", "CANCEL is Valkey's"),
     ("bitcount", "arguments", "a start without an end is Valkey's"),
     ("zscan", "arguments", "the facts name NOSCORES, which Redis 7.4 does not have"),
@@ -139,6 +141,7 @@ fn fact_categories(fact: &Value) -> String {
         ("admin", "admin"),
         ("admin", "dangerous"),
         ("blocking", "blocking"),
+        ("pubsub", "pubsub"),
         ("fast", "fast"),
     ] {
         if flags.iter().any(|f| f == flag) {
@@ -234,4 +237,24 @@ fn fact_args(list: &Value) -> String {
 fn describe(words: [String; 6], flags: [bool; 3], children: &str) -> String {
     let flags = flags.map(|flag| if flag { '1' } else { '0' }).iter().collect::<String>();
     format!("<{} {flags} {children}>", words.join(" "))
+}
+
+#[test]
+fn no_two_flags_are_one() {
+    let hidden = [
+        Flags::PROTECTED,
+        Flags::TOUCHES_ARBITRARY_KEYS,
+        Flags::SENTINEL,
+        Flags::HEAVY,
+        Flags::NOT_QUEUED,
+        Flags::SUBSCRIBER,
+        Flags::PUSHES,
+        Flags::ASKING,
+    ];
+    let shown = Flags::SHOWN.iter().map(|(flag, _)| *flag);
+    let all: Vec<Flags> = shown.chain(hidden).collect();
+    for (number, flag) in all.iter().enumerate() {
+        let others = all.iter().enumerate().filter(|(other, _)| *other != number);
+        assert!(others.into_iter().all(|(_, other)| !other.has(*flag)), "{flag:?}");
+    }
 }

@@ -51,6 +51,9 @@ fn push_value(kind: ArgKind, random: &mut fastrand::Rng, words: &mut Vec<Bytes>)
     }
 }
 
+/// Redis documents these options of `RESTORE` as if they could be joined, and refuses it.
+const NOT_TOGETHER: [&str; 2] = ["IDLETIME", "FREQ"];
+
 #[test]
 fn generated_calls_are_well_formed() {
     let mut server = Harness::new();
@@ -69,6 +72,9 @@ fn generated_calls_are_well_formed() {
                 .map(|word| Bytes::from_static(word.as_bytes()))
                 .collect();
             push_all(command.spec.args, &mut random, &mut words);
+            if NOT_TOGETHER.iter().all(|option| words.iter().any(|word| word == option)) {
+                continue;
+            }
             if let Err(error) = server.call(&words) {
                 let shape = matches!(
                     error,

@@ -217,3 +217,62 @@ fn a_small_hash_with_expiries_is_in_their_order() {
          hkeys h -> [\"a\" \"b\" \"c\"]",
     );
 }
+
+/// The first chunk of a string comes right behind the last element of the generation before it.
+#[test]
+fn a_long_string_beside_a_hash_is_none_of_its_fields() {
+    for fields in ["f 1", "f 1 g 2 h 3"] {
+        let mut server = Harness::new();
+        server.packing = BOTH[1];
+        server.script(&format!(
+            "hset hash {fields} -> {}
+             setrange long 20000 end -> 20003
+             setrange long 0 start -> 20003
+             hexpire hash 10 fields 1 f -> [1]
+             hpersist hash fields 1 f -> [1]
+             httl hash fields 1 f -> [-1]
+             copy hash other -> 1
+             hlen other -> {}",
+            fields.split(' ').count() / 2,
+            fields.split(' ').count() / 2,
+        ));
+    }
+}
+
+#[test]
+fn a_field_named_twice_is_met_twice() {
+    both(
+        "hset h a 1 b 2 c 3 -> 3
+         hexpire h 10 nx fields 3 a a b -> [1 0 1]
+         hexpire h 20 gt fields 2 a a -> [1 0]
+         hpersist h fields 2 a a -> [1 -1]
+         hexpire h 0 fields 3 a a b -> [2 -2 2]
+         hkeys h -> [\"c\"]",
+    );
+}
+
+#[test]
+fn expiries_of_fields_go_where_their_hash_goes() {
+    for packing in BOTH {
+        let mut server = Harness::new();
+        server.packing = packing;
+        server.script(
+            "hset h a 1 b 2 c 3 -> 3
+             hpexpire h 5000 fields 1 a -> [1]
+             hpexpire h 9000 fields 1 b -> [1]
+             copy h i -> 1
+             rename h j
+             move i 1 -> 1
+             hpttl j fields 3 a b c -> [5000 9000 -1]",
+        );
+        server.now_ms += 5000;
+        server.script("hpttl j fields 3 a b c -> [-2 4000 -1]");
+        server.db = 1;
+        server.script(
+            "hpttl i fields 3 a b c -> [-2 4000 -1]
+             hdel i c -> 1",
+        );
+        server.now_ms += 4000;
+        server.script("hmget i a b c -> [nil nil nil]\n exists i -> 0");
+    }
+}

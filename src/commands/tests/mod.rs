@@ -24,6 +24,8 @@ mod stream_groups;
 mod stream_model;
 mod streams;
 mod strings;
+mod transactions;
+mod watch_model;
 mod zset_model;
 mod zsets;
 
@@ -33,8 +35,8 @@ use self::store::Store;
 use super::table::{self, Lookup};
 use super::{Args, Attempt, BlockingHandler, Error, ReadHandler, Run};
 use crate::data::{
-    Access, Context, Cursors, Edit, EditOutcome, ExpiryMarks, Packing, ReadOutcome, View,
-    expire_cycle,
+    Access, Context, Cursors, Edit, EditOutcome, EventClasses, ExpiryMarks, Packing, ReadOutcome,
+    View, expire_cycle,
 };
 use crate::engine::{self, Changes, ReadMode};
 use crate::protocol::Reply;
@@ -95,6 +97,7 @@ impl Harness {
             access: &self.access,
             in_script: false,
             touch: true,
+            events: EventClasses::NONE,
             cursors: &self.cursors,
         }
     }

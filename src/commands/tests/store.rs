@@ -56,6 +56,14 @@ impl Store {
         }
     }
 
+    /// Sequence number of the newest transaction.
+    pub(super) fn seq(&self) -> u64 {
+        match self {
+            Self::Memory(store) => store.seq(),
+            Self::Disk(disk) => disk.engine().snapshot(ReadMode::Resident).seq(),
+        }
+    }
+
     /// Takes the changes of a transaction.
     pub(super) fn commit(&mut self, changes: Changes) {
         match self {

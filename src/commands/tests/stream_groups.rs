@@ -27,6 +27,8 @@ fn groups_come_and_go() {
          xgroup create s i 0 entriesread -2 -> -ERR value for ENTRIESREAD must be positive or -1
          xgroup create s i 0 foo -> -ERR unknown subcommand or wrong number of arguments for \
              'create'. Try XGROUP HELP.
+         xgroup create s i 0 mkstream entriesread 1 mkstream -> -ERR unknown subcommand or wrong \
+             number of arguments for 'create'. Try XGROUP HELP.
          xgroup createconsumer s g c -> 1
          xgroup createconsumer s g c -> 0
          xgroup createconsumer s i c -> -NOGROUP No such consumer group 'i' for key name 's'
@@ -260,4 +262,18 @@ fn groups_of_any_size_go_at_once() {
     assert!(server.last_write_bytes < 200, "{} bytes", server.last_write_bytes);
     server.store.compact();
     assert_eq!(server.store.len(), 0);
+}
+
+#[test]
+fn a_consumer_without_a_name_is_copied_too() {
+    let mut server = Harness::new();
+    server.script("xgroup create s g 0 mkstream");
+    let words = ["xgroup", "createconsumer", "s", "g", ""].map(bytes::Bytes::from);
+    assert_eq!(server.run_words(&words), "1");
+    server.script(
+        "copy s t -> 1
+         xgroup destroy s g -> 1",
+    );
+    let words = ["xgroup", "createconsumer", "t", "g", ""].map(bytes::Bytes::from);
+    assert_eq!(server.run_words(&words), "0", "it is there");
 }

@@ -305,3 +305,18 @@ fn encodings_follow_the_thresholds() {
     let drawn = server.run("zrandmember b -50 withscores");
     assert!(drawn.contains("(\"short\" ,1)") && drawn.contains("(\"longer\" ,1)"), "{drawn}");
 }
+
+/// Of the first set of an intersection such a product is zero, of the others it is left to the aggregate.
+#[test]
+fn zero_times_infinity_is_as_in_redis() {
+    both(
+        "zadd small -3 m -> 1
+         zadd large 0 m 1 n -> 2
+         zinter 2 small large weights 8 inf withscores -> [(\"m\" ,0)]
+         zinter 2 small large weights 8 inf aggregate max withscores -> [(\"m\" ,-24)]
+         zinter 2 small large weights 8 inf aggregate min withscores -> [(\"m\" ,-24)]
+         zunion 2 small large weights 8 inf aggregate max withscores -> [(\"m\" ,0) (\"n\" ,inf)]
+         zadd zero 0 m -> 1
+         zinter 2 zero large weights inf 2 aggregate max withscores -> [(\"m\" ,0)]",
+    );
+}

@@ -17,9 +17,20 @@ use super::{Config, Kind, LoadError, Setting};
 use crate::env::{Fs, RealFs};
 use crate::protocol::{quote, split_words};
 
+/// What shall be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Run a server.
+    Serve,
+    /// Check the data directory: `siltdb check`.
+    Check,
+}
+
 /// What the command line asked for.
 #[derive(Debug)]
 pub struct Parsed {
+    /// What shall be done.
+    pub action: Action,
     /// The settings of the file and the command line.
     pub config: Config,
     /// Lines to be logged as warnings once logging has been set up.
@@ -67,6 +78,10 @@ fn parse_with(
 ) -> Result<Parsed, CliError> {
     let args = gather(args.into_iter().collect());
     let matches = command().try_get_matches_from(args).map_err(CliError::Usage)?;
+    let (action, matches) = match matches.subcommand() {
+        Some((_, matches)) => (Action::Check, matches),
+        None => (Action::Serve, &matches),
+    };
 
     let mut loader = Loader::new(fs);
     let mut file = None;
@@ -80,14 +95,14 @@ fn parse_with(
             file = Some(path);
         }
     }
-    options(&mut loader, &matches)?;
+    options(&mut loader, matches)?;
 
     let mut notices = Vec::new();
     if !loader.without_effect.is_empty() {
         let names = loader.without_effect.join(", ");
         notices.push(format!("settings accepted without effect: {names}"));
     }
-    Ok(Parsed { config: Config::new(loader.settings, file), notices })
+    Ok(Parsed { action, config: Config::new(loader.settings, file), notices })
 }
 
 fn read_stdin(loader: &mut Loader<'_>, stdin: &mut dyn Read) -> Result<(), LoadError> {
@@ -109,7 +124,9 @@ fn read_stdin(loader: &mut Loader<'_>, stdin: &mut dyn Read) -> Result<(), LoadE
 fn options(loader: &mut Loader<'_>, matches: &ArgMatches) -> Result<(), LoadError> {
     let in_options = |text: String, why: String| LoadError { file: None, line: 0, text, why };
     for setting in settings() {
-        for line in matches.get_many::<String>(setting.name).into_iter().flatten() {
+        // `check` does not have all of them.
+        let lines = matches.try_get_many::<String>(setting.name).ok().flatten();
+        for line in lines.into_iter().flatten() {
             let words = split_words(line.as_bytes()).unwrap_or_default();
             let words: Vec<String> =
                 words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
@@ -173,14 +190,15 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("A Redis server whose data lives on disk and survives a power cut.")
         .styles(styles)
-        .override_usage("siltdb [CONFIG] [--<setting> <value>...]")
+        .override_usage(
+            "siltdb [CONFIG] [--<setting> <value>...]\n       siltdb check [CONFIG] [--dir <DIR>]",
+        )
         .after_help(AFTER_HELP)
         .disable_version_flag(true)
-        .arg(
-            Arg::new("CONFIG")
-                .help("Configuration file in the syntax of redis.conf; '-' reads standard input")
-                .value_parser(clap::value_parser!(PathBuf)),
-        )
+        .disable_help_subcommand(true)
+        .args_conflicts_with_subcommands(true)
+        .subcommand(check_command())
+        .arg(config_file())
         .arg(
             Arg::new("version")
                 .short('v')
@@ -192,11 +210,7 @@ fn command() -> Command {
     for group in GROUPS {
         for setting in group.settings {
             command = command.arg(
-                Arg::new(setting.name)
-                    .long(setting.name)
-                    .action(ArgAction::Append)
-                    .value_name(value_name(setting.kind))
-                    .help(help(setting))
+                option(setting)
                     .help_heading(group.title)
                     .hide(!group.has_effect)
                     .hide_short_help(!FREQUENT.contains(&setting.name)),
@@ -205,6 +219,40 @@ fn command() -> Command {
     }
     command
 }
+
+/// `siltdb check`, with the settings that it looks at.
+fn check_command() -> Command {
+    let of_check = settings().filter(|setting| CHECK_SETTINGS.contains(&setting.name));
+    Command::new("check")
+        .about("Read a whole data directory and prove that it is sound; no server may run on it")
+        .after_help(AFTER_CHECK_HELP)
+        .arg(config_file())
+        .args(of_check.map(option))
+}
+
+fn config_file() -> Arg {
+    Arg::new("CONFIG")
+        .help("Configuration file in the syntax of redis.conf; '-' reads standard input")
+        .value_parser(clap::value_parser!(PathBuf))
+}
+
+fn option(setting: &Setting) -> Arg {
+    Arg::new(setting.name)
+        .long(setting.name)
+        .action(ArgAction::Append)
+        .value_name(value_name(setting.kind))
+        .help(help(setting))
+}
+
+/// What `siltdb check` takes.
+const CHECK_SETTINGS: &[&str] = &["dir", "maxmemory"];
+
+const AFTER_CHECK_HELP: &str = "\
+Reads every block of every table, the manifest and the log, then holds each key of each database
+against its elements, the counts and the indexes. Prints what there is, and each damage on a line that
+starts with DAMAGED. Changes no record.
+
+Exit status: 0 sound, 1 damage was found, 2 the directory cannot be opened.";
 
 /// What `-h` shows.
 const FREQUENT: &[&str] = &[
@@ -228,6 +276,8 @@ const AFTER_HELP: &str = "\
 Sizes: 1k is 1000 bytes, 1kb is 1024; likewise m, mb, g, gb.
 -h shows the most used settings, --help all that have an effect. Every other setting of Redis 7.4
 is accepted too, so that a redis.conf can be used as it is.
+
+`siltdb check --dir DIR` proves that a data directory is sound; see `siltdb check --help`.
 
 Examples:
   siltdb

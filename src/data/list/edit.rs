@@ -23,6 +23,8 @@ use crate::engine::{Direction, Result};
 const MIDDLE: u64 = 1 << 63;
 /// Fewer elements than these are not worth a new generation when the others go.
 const FEW: u64 = 64;
+/// Bytes of elements that are written again so that those before and behind them go at once.
+const MOVED_BYTES_MAX: u64 = 8 << 20;
 /// Elements that a change in the middle of a dense list moves at most, besides as many as it removes;
 /// in tests few, so that short lists turn.
 const MOVED_MAX: u64 = if cfg!(test) { 8 } else { 128 };
@@ -152,7 +154,7 @@ impl ListEdit<'_, '_> {
             End::Tail => (len - count..len, Direction::Reverse),
         };
         let popped = self.read(range.clone(), direction)?;
-        self.cut(range, &popped)?;
+        self.cut(range, total_bytes(&popped))?;
         self.changes += count;
         Ok(popped)
     }
@@ -200,14 +202,18 @@ impl ListEdit<'_, '_> {
             self.clear();
             return Ok(());
         }
-        if !matches!(self.kept, Kept::Packed { .. }) && few < FEW.max(cut / 4) && cut > FEW {
+        if !matches!(self.kept, Kept::Packed { .. })
+            && few < FEW.max(cut / 4)
+            && cut > FEW
+            && self.bytes_of(keep.clone(), MOVED_BYTES_MAX)? < MOVED_BYTES_MAX
+        {
             let kept = self.read(keep, Direction::Forward)?;
             self.start_anew(&kept);
             return Ok(());
         }
         for range in [keep.end..self.count(), 0..keep.start] {
-            let gone = self.read(range.clone(), Direction::Forward)?;
-            self.cut(range, &gone)?;
+            let gone_bytes = self.bytes_of(range.clone(), u64::MAX)?;
+            self.cut(range, gone_bytes)?;
         }
         Ok(())
     }
@@ -313,10 +319,10 @@ impl ListEdit<'_, '_> {
         }
         if near_tail {
             self.put_all(first, moved);
-            self.cut(len - removed..len, &gone)
+            self.cut(len - removed..len, total_bytes(&gone))
         } else {
             self.put_all(removed, moved);
-            self.cut(0..removed, &gone)
+            self.cut(0..removed, total_bytes(&gone))
         }
     }
 
@@ -345,22 +351,45 @@ impl ListEdit<'_, '_> {
 
     /// Elements of this range, which are there.
     fn read(&self, range: Range<u64>, direction: Direction) -> Result<Vec<Bytes>> {
-        match &self.kept {
+        self.walk(range, direction)?.collect()
+    }
+
+    /// What the elements of this range would take in a listpack; stops where that reaches `max`.
+    fn bytes_of(&self, range: Range<u64>, max: u64) -> Result<u64> {
+        let mut bytes = 0;
+        for element in self.walk(range, Direction::Forward)? {
+            bytes += element_bytes(&element?);
+            if bytes >= max {
+                break;
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn walk(
+        &self,
+        range: Range<u64>,
+        direction: Direction,
+    ) -> Result<Box<dyn Iterator<Item = Result<Bytes>> + '_>> {
+        let (read, keyspace) = (&self.edit.txn, self.edit.keyspace);
+        Ok(match &self.kept {
             Kept::Packed { list, .. } => {
                 let places = places(list, range)?;
                 let part = Bytes::copy_from_slice(list.get(places).ok_or_else(missing)?);
-                super::walk_packed(&part, 0, u64::MAX, direction).collect()
+                Box::new(
+                    super::walk_packed(&part, 0, u64::MAX, direction)
+                        .collect::<Vec<_>>()
+                        .into_iter(),
+                )
             }
             Kept::Dense(dense) => {
-                let (read, keyspace) = (&self.edit.txn, self.edit.keyspace);
-                dense.walk(read, keyspace, range.start, range.end, direction).collect()
+                Box::new(dense.walk(read, keyspace, range.start, range.end, direction))
             }
             Kept::Indexed(indexed) => {
-                let (read, keyspace) = (&self.edit.txn, self.edit.keyspace);
                 let items = indexed.items(read, keyspace, range.start, range.end, direction);
-                items.map(|item| Ok(item?.1)).collect()
+                Box::new(items.map(|item| Ok(item?.1)))
             }
-        }
+        })
     }
 
     /// Takes all elements away; their records go with their generation.
@@ -368,8 +397,8 @@ impl ListEdit<'_, '_> {
         self.kept = Kept::Packed { count: 0, list: Vec::new() };
     }
 
-    /// Takes a range at one of the ends away, which held `gone`.
-    fn cut(&mut self, range: Range<u64>, gone: &[Bytes]) -> Result<()> {
+    /// Takes a range at one of the ends away, which took `gone_bytes` in a listpack.
+    fn cut(&mut self, range: Range<u64>, gone_bytes: u64) -> Result<()> {
         self.has_shrunk = true;
         if range.end - range.start == self.count() {
             self.clear();
@@ -384,7 +413,7 @@ impl ListEdit<'_, '_> {
             Kept::Dense(dense) => {
                 let (head, generation) = (dense.head, dense.generation);
                 dense.count -= range.end - range.start;
-                dense.bytes = dense.bytes.saturating_sub(total_bytes(gone));
+                dense.bytes = dense.bytes.saturating_sub(gone_bytes);
                 if range.start == 0 {
                     dense.head += range.end;
                 }
@@ -394,7 +423,7 @@ impl ListEdit<'_, '_> {
                 }
             }
             Kept::Indexed(indexed) => {
-                indexed.bytes = indexed.bytes.saturating_sub(total_bytes(gone));
+                indexed.bytes = indexed.bytes.saturating_sub(gone_bytes);
                 let (read, keyspace) = (&self.edit.txn, self.edit.keyspace);
                 let mut changes = OrderChanges::default();
                 let Range { start, end } = range;

@@ -36,14 +36,15 @@ fn check_entries(read: &dyn Read, keyspace: u32, stream: &Stream) -> Result<()> 
     }
     ensure(first <= top && top <= last, "the edges of a stream are not in order")?;
     let entries = super::Entries { read, keyspace, stream };
-    let mut ids = Vec::new();
+    let (mut count, mut last_seen) = (0, None);
     for entry in entries.range(StreamId::MIN, StreamId::MAX, Direction::Forward) {
-        ids.push(entry?.id);
+        let id = entry?.id;
+        ensure(last_seen.is_some() || id == first, "a stream has another first entry")?;
+        ensure(last_seen < Some(id), "the entries of a stream are not ascending")?;
+        (count, last_seen) = (count + 1, Some(id));
     }
-    ensure(ids.len() as u64 == length, "the entries of a stream are counted wrongly")?;
-    ensure(ids.is_sorted_by(|a, b| a < b), "the entries of a stream are not ascending")?;
-    ensure(ids.first() == Some(&first), "a stream has another first entry")?;
-    ensure(ids.last() == Some(&top), "a stream has another top entry")?;
+    ensure(count == length, "the entries of a stream are counted wrongly")?;
+    ensure(last_seen == Some(top), "a stream has another top entry")?;
     let Layout::Packed(list) = &stream.layout else { return Ok(()) };
     let packed = super::entry::packed(list).count() as u64;
     ensure(packed == length, "packed entries lie outside of their stream")

@@ -38,7 +38,7 @@ type Parts<'a> = Box<dyn Iterator<Item = Result<(Bytes, Bytes)>> + 'a>;
 /// A consumer group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Group {
-    pub(super) generation: u64,
+    pub(in crate::data) generation: u64,
     /// The last id that was delivered.
     pub last: StreamId,
     /// How many entries were read, by the count of entries added; `None` where nobody knows.
@@ -94,7 +94,7 @@ impl Edit<'_> {
 }
 
 impl<'a> Groups<'a> {
-    pub(super) fn new(read: &'a dyn Read, keyspace: u32, stream: &Stream) -> Self {
+    pub(in crate::data) fn new(read: &'a dyn Read, keyspace: u32, stream: &Stream) -> Self {
         Self { read, keyspace, parent: stream.generation() }
     }
 

@@ -101,10 +101,12 @@ impl GroupEdit<'_, '_> {
         Ok(true)
     }
 
-    /// Notes that a consumer, which is made where it does not exist, asks for something.
-    pub fn see(&mut self, name: &Bytes) -> Result<()> {
-        self.create_consumer(name)?;
-        self.change_consumer(name, |consumer, now_ms| consumer.seen_ms = now_ms)
+    /// Notes that a consumer, which is made where it does not exist, asks for something; whether it
+    /// was made.
+    pub fn see(&mut self, name: &Bytes) -> Result<bool> {
+        let created = self.create_consumer(name)?;
+        self.change_consumer(name, |consumer, now_ms| consumer.seen_ms = now_ms)?;
+        Ok(created)
     }
 
     /// Notes that a consumer got something.

@@ -1,7 +1,10 @@
 //! Entries that nobody has asked for in order yet, as they came.
 
-use super::entry::{Entry, Place};
+use std::ops::Bound;
+
+use super::entry::Entry;
 use super::ordered::Page;
+use crate::engine::SeqNo;
 
 /// Entries of a chunk: what is moved when a vector grows stays small.
 const CHUNK_ENTRIES: usize = 4096;
@@ -11,8 +14,6 @@ const SHORT_RUN: usize = 32;
 const ROUNDS_MAX: usize = 16;
 /// Entries that a walk asks for together.
 const BURST: usize = 16;
-/// Entries that a walk takes at a time.
-const PAGE_ENTRIES: usize = 256;
 
 /// Entries in the order in which they came.
 ///
@@ -107,27 +108,80 @@ impl Run {
         RunIter { run: self, position: 0 }
     }
 
-    fn count_before(&self, place: Place<'_>) -> usize {
+    /// How many entries are those of keys of which this holds; all that are come first.
+    fn count(&self, is_before: impl Fn(&[u8]) -> bool) -> usize {
         self.order.partition_point(|number| {
-            self.entries.get(*number as usize).is_some_and(|entry| entry.place() < place)
+            self.entries.get(*number as usize).is_some_and(|entry| is_before(entry.key()))
         })
     }
 
-    /// As [`super::ordered::Ordered::leaf_from`].
-    pub(super) fn page_from(&self, place: Place<'_>, limit: usize) -> Page {
-        let first = self.count_before(place);
-        let end = first.saturating_add(limit.min(PAGE_ENTRIES));
-        let entries = (first..end).map_while(|position| self.get(position).cloned()).collect();
-        Page { entries, next: self.get(end).cloned() }
+    /// Where the versions of the key at `position` end. A key of many versions takes no more steps
+    /// than their number has digits.
+    fn end_of(&self, position: usize) -> usize {
+        let Some(first) = self.get(position) else { return position };
+        let is_same = |at: usize| self.get(at).is_some_and(|entry| entry == first);
+        let (mut inside, mut step) = (position, 1);
+        while is_same(inside + step) {
+            inside += step;
+            step *= 2;
+        }
+        // The end is behind `inside`, and not behind `inside + step`.
+        let between = self.order.get(inside + 1..self.order.len().min(inside + step));
+        let same = between.unwrap_or_default().partition_point(|number| {
+            self.entries.get(*number as usize).is_some_and(|entry| entry == first)
+        });
+        inside + 1 + same
     }
 
-    /// As [`super::ordered::Ordered::leaf_before`].
-    pub(super) fn page_before(&self, place: Option<Place<'_>>) -> Page {
-        let end = place.map_or(self.order.len(), |place| self.count_before(place));
-        let first = end.saturating_sub(PAGE_ENTRIES);
-        let entries = (first..end).rev().filter_map(|at| self.get(at).cloned()).collect();
-        let next = (first > 0).then(|| self.get(first).cloned()).flatten();
-        Page { entries, next }
+    /// Of the versions of one key, those from `first` to `end`, the one that a view at `seq` sees.
+    fn seen_at(&self, first: usize, end: usize, seq: SeqNo) -> Option<&Entry> {
+        let newer = self.order.get(first..end)?.partition_point(|number| {
+            self.entries.get(*number as usize).is_some_and(|entry| entry.seq() > seq)
+        });
+        self.get(first + newer).filter(|_| first + newer < end)
+    }
+
+    /// The version of `key` that a view at `seq` sees.
+    pub(super) fn get_seen(&self, key: &[u8], seq: SeqNo) -> Option<Entry> {
+        let first = self.count(|other| other < key);
+        self.get(first).filter(|entry| entry.key() == key)?;
+        self.seen_at(first, self.end_of(first), seq).cloned()
+    }
+
+    /// As [`super::ordered::Ordered::page_from`].
+    pub(super) fn page_from(&self, start: Bound<&[u8]>, seq: SeqNo, limit: usize) -> Page {
+        let mut at = match start {
+            Bound::Unbounded => 0,
+            Bound::Included(key) => self.count(|other| other < key),
+            Bound::Excluded(key) => self.count(|other| other <= key),
+        };
+        let mut entries = Vec::new();
+        for _ in 0..limit.min(self.order.len() - at) {
+            let end = self.end_of(at);
+            entries.extend(self.seen_at(at, end, seq).cloned());
+            at = end;
+        }
+        Page { entries, next: self.get(at).cloned() }
+    }
+
+    /// As [`super::ordered::Ordered::page_before`].
+    pub(super) fn page_before(&self, end: Bound<&[u8]>, seq: SeqNo, limit: usize) -> Page {
+        let mut end = match end {
+            Bound::Unbounded => self.order.len(),
+            Bound::Included(key) => self.count(|other| other <= key),
+            Bound::Excluded(key) => self.count(|other| other < key),
+        };
+        let mut entries = Vec::new();
+        for _ in 0..limit {
+            let Some(last) = end.checked_sub(1).and_then(|at| self.get(at)) else { break };
+            let first = match end.checked_sub(2).and_then(|at| self.get(at)) {
+                Some(before) if before == last => self.count(|other| other < last.key()),
+                _ => end - 1,
+            };
+            entries.extend(self.seen_at(first, end, seq).cloned());
+            end = first;
+        }
+        Page { entries, next: (end > 0).then(|| self.get(end).cloned()).flatten() }
     }
 }
 

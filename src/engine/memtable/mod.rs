@@ -1,7 +1,8 @@
 //! The memtable: the newest records, in memory.
 //!
-//! One writer inserts, any number of readers look up and walk. Versions of a key are kept, newest
-//! first; a reader passes over those that are newer than its view. Nothing is ever removed.
+//! One writer inserts, any number of readers look up and walk. Versions of a key are kept, so that a
+//! reader finds the newest one that is not newer than its view; only what the same batch has
+//! overwritten may go. No key is ever removed.
 //! Lookups go through [`super::rows`], which has the newest version of each key in one hash map.
 //!
 //! Order is made when somebody asks for it: entries are put down as they come, and the first walk
@@ -14,6 +15,7 @@
 //! that is walked ten times a second costs nothing where the data are.
 
 mod backlog;
+mod chain;
 mod entry;
 mod ordered;
 mod part;
@@ -82,12 +84,19 @@ impl Memtable {
             .map(|(_, part)| part)
     }
 
-    /// Adds a version. Only the writer calls this; each (key, seq) once, `seq` never decreasing.
-    pub(super) fn insert(&self, entry: Entry) {
+    /// Adds a version, written by the batch whose first transaction is `batch_seq`: what that has
+    /// written of the key before is seen by nobody, and may go. Only the writer calls this; each
+    /// (key, seq) once, `seq` never decreasing.
+    pub(super) fn insert(&self, entry: Entry, batch_seq: SeqNo) {
+        let added = entry.len() as u64 + ENTRY_OVERHEAD_BYTES;
+        let part = self.part(entry.key());
+        let gone = match part.insert(entry, batch_seq) {
+            0 => 0,
+            bytes => bytes as u64 + ENTRY_OVERHEAD_BYTES,
+        };
         // The writer alone changes it.
-        let bytes = self.bytes() + entry.len() as u64 + ENTRY_OVERHEAD_BYTES;
+        let bytes = (self.bytes() + added).saturating_sub(gone);
         self.bytes.store(bytes, Atomic::Relaxed);
-        self.part(entry.key()).insert(entry);
     }
 
     /// No more entries will come.
@@ -110,17 +119,19 @@ impl Memtable {
         Ok(self.part(key).get(key, seq, mode)?.map(|entry| entry.found()))
     }
 
-    /// Walks all versions in `range`: key ascending, newest first; or exactly the opposite way. One
-    /// walk for each kind of which records may be met; no key is met by two.
+    /// Walks what a view at `seq` sees of `range`: of each key the newest version that is not newer, and
+    /// no other, so a key costs the same however often it was written. One walk for each kind of which
+    /// records may be met; no key is met by two.
     pub(super) fn walks(
         &self,
         range: &KeyRange,
         direction: Direction,
+        seq: SeqNo,
         mode: ReadMode,
     ) -> impl Iterator<Item = Result<MemtableIter<'_>>> {
         self.parts(range)
-            .map(move |part| part.entries(range, direction, mode))
-            .map(|entries| Ok(MemtableIter { entries: entries?, seen_at: None }))
+            .map(move |part| part.entries(range, direction, seq, mode))
+            .map(|entries| Ok(MemtableIter(entries?)))
     }
 
     /// Calls `take` with the newest version of each key, keys ascending, until it fails. Puts
@@ -222,28 +233,13 @@ fn head(bytes: &[u8]) -> u64 {
 
 /// A walk over the records of a memtable.
 #[derive(Debug)]
-pub(super) struct MemtableIter<'a> {
-    entries: Entries<'a>,
-    seen_at: Option<SeqNo>,
-}
-
-impl MemtableIter<'_> {
-    /// Of each key the newest version that is not newer than `seq`, and no other: a key costs the same
-    /// however often it was written.
-    pub(super) fn seen_at(self, seq: SeqNo) -> Self {
-        Self { seen_at: Some(seq), ..self }
-    }
-}
+pub(super) struct MemtableIter<'a>(Entries<'a>);
 
 impl Iterator for MemtableIter<'_> {
     type Item = Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let entry = match self.seen_at {
-            Some(seq) => self.entries.next_seen(seq),
-            None => self.entries.next(),
-        };
-        entry.map(|entry| Ok(entry.record()))
+        self.0.next().map(|entry| Ok(entry.record()))
     }
 }
 

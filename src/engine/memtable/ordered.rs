@@ -1,21 +1,25 @@
 //! The entries of a memtable in order: a tree of three levels, one writer, any number of readers.
 //!
-//! A root of branches, branches of leaves, leaves of entries; each node has a lock of its own, and
-//! locks are taken from the root downwards. Readers hold theirs for one leaf at a time. The writer
-//! locks a leaf for an insertion, and the way down to it only where the leaf is full and is split.
-//! Nothing is ever removed, so a walk needs no care for what the writer does between two leaves.
+//! A root of branches, branches of leaves, leaves of keys with their versions; each node has a lock of
+//! its own, and locks are taken from the root downwards. Readers hold theirs for one leaf at a time.
+//! The writer locks a leaf for an insertion, and the way down to it only where the leaf is full and is
+//! split. No key is ever removed, so a walk needs no care for what the writer does between two leaves.
+
+use std::ops::Bound;
 
 use parking_lot::RwLock;
 
-use super::entry::{Entry, Place};
-use super::sorted::{Placed, Sorted};
+use super::chain::Chain;
+use super::entry::Entry;
+use super::sorted::{Keyed, Sorted};
+use crate::engine::SeqNo;
 
-/// Entries of a leaf.
-const LEAF_ENTRIES: usize = 64;
+/// Keys of a leaf.
+const LEAF_KEYS: usize = 64;
 /// Leaves of a branch.
 const BRANCH_LEAVES: usize = 128;
 
-type Leaf = Sorted<Entry>;
+type Leaf = Sorted<Chain>;
 type Branch = Node<Leaf>;
 
 /// A node whose children are nodes.
@@ -26,16 +30,16 @@ struct Node<T> {
     rest: Sorted<Child<T>>,
 }
 
-/// A node and where it begins.
+/// A node and the first key that it may have.
 #[derive(Debug)]
 struct Child<T> {
     from: Entry,
     node: Box<RwLock<T>>,
 }
 
-impl<T> Placed for Child<T> {
-    fn entry(&self) -> &Entry {
-        &self.from
+impl<T> Keyed for Child<T> {
+    fn key(&self) -> &[u8] {
+        self.from.key()
     }
 }
 
@@ -52,14 +56,18 @@ impl<T> Node<T> {
         }
     }
 
-    /// The number of the child in which `place` lies.
-    fn number_of(&self, place: Place<'_>) -> usize {
-        self.rest.count_up_to(place)
+    /// The number of the child in which `key` lies.
+    fn number_of(&self, key: &[u8]) -> usize {
+        self.rest.count_up_to(key)
     }
 
-    /// The number of the child in which the last entry before `place` lies; `None` is behind all.
-    fn number_before(&self, place: Option<Place<'_>>) -> usize {
-        place.map_or(self.rest.len(), |place| self.rest.count_before(place))
+    /// The number of the child in which the last key within `end` lies.
+    fn number_before(&self, end: Bound<&[u8]>) -> usize {
+        match end {
+            Bound::Unbounded => self.rest.len(),
+            Bound::Included(key) => self.rest.count_up_to(key),
+            Bound::Excluded(key) => self.rest.count_before(key),
+        }
     }
 
     /// Where the child with this number begins; `None` for the first and behind the last.
@@ -69,7 +77,7 @@ impl<T> Node<T> {
 
     /// Adds a child that begins at `from`.
     fn add(&mut self, from: Entry, node: T) {
-        let position = self.rest.count_before(from.place());
+        let position = self.rest.count_before(from.key());
         self.rest.insert(position, Child { from, node: Box::new(RwLock::new(node)) });
     }
 
@@ -87,18 +95,19 @@ pub(super) struct Ordered {
     root: RwLock<Node<Branch>>,
 }
 
-/// Entries of one leaf, in the order in which they were asked for, and where to go on.
+/// What a view sees of some keys that follow each other, in the order in which they were asked for,
+/// and where to go on.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) entries: Vec<Entry>,
-    /// Where to go on: what comes next (forward), or where this leaf begins (reverse: go on before
-    /// it).
+    /// Forward: the key that comes next. Reverse: the key before which to go on.
     pub(super) next: Option<Entry>,
 }
 
 /// Whether the writer found room in a leaf.
 enum Inserted {
-    Done,
+    /// The bytes of the version that has gone.
+    Done(usize),
     /// The leaf is full; the entry comes back.
     Full(Entry),
 }
@@ -111,39 +120,43 @@ impl Default for Ordered {
 }
 
 impl Ordered {
-    /// Adds an entry. Only the writer calls this.
-    pub(super) fn insert(&self, entry: Entry) {
-        let full = match self.insert_in_leaf(entry) {
-            Inserted::Done => return,
+    /// Adds an entry, written by the batch whose first transaction is `batch_seq`; see
+    /// [`Chain::add`]. Only the writer calls this.
+    pub(super) fn insert(&self, entry: Entry, batch_seq: SeqNo) -> usize {
+        let full = match self.insert_in_leaf(entry, batch_seq) {
+            Inserted::Done(bytes) => return bytes,
             Inserted::Full(entry) => entry,
         };
-        self.split_for(&full);
-        match self.insert_in_leaf(full) {
-            Inserted::Done => {}
+        self.split_for(full.key());
+        match self.insert_in_leaf(full, batch_seq) {
+            Inserted::Done(bytes) => bytes,
             Inserted::Full(_) => unreachable!("a leaf that was split has room"),
         }
     }
 
-    fn insert_in_leaf(&self, entry: Entry) -> Inserted {
+    fn insert_in_leaf(&self, entry: Entry, batch_seq: SeqNo) -> Inserted {
         let root = self.root.read();
-        let branch = root.child(root.number_of(entry.place())).read();
-        let mut leaf = branch.child(branch.number_of(entry.place())).write();
-        if leaf.len() >= LEAF_ENTRIES {
+        let branch = root.child(root.number_of(entry.key())).read();
+        let mut leaf = branch.child(branch.number_of(entry.key())).write();
+        let position = leaf.count_before(entry.key());
+        if let Some(chain) = leaf.at_mut(position, entry.key()) {
+            return Inserted::Done(chain.add(entry, batch_seq));
+        }
+        if leaf.len() >= LEAF_KEYS {
             return Inserted::Full(entry);
         }
-        let position = leaf.count_before(entry.place());
-        leaf.insert(position, entry);
-        Inserted::Done
+        leaf.insert(position, Chain::new(entry));
+        Inserted::Done(0)
     }
 
-    /// Makes room for `entry`: splits its leaf, and the branch of that where it is full too.
-    fn split_for(&self, entry: &Entry) {
+    /// Makes room for `key`: splits its leaf, and the branch of that where it is full too.
+    fn split_for(&self, key: &[u8]) {
         let mut root = self.root.write();
-        let number = root.number_of(entry.place());
+        let number = root.number_of(key);
         let mut branch = root.child(number).write();
-        let leaf_number = branch.number_of(entry.place());
+        let leaf_number = branch.number_of(key);
         let is_last = number == root.rest.len() && leaf_number == branch.rest.len();
-        let split = split(&mut branch.child(leaf_number).write(), entry, is_last);
+        let split = split(&mut branch.child(leaf_number).write(), key, is_last);
         if let Some((from, leaf)) = split {
             branch.add(from, leaf);
         }
@@ -151,7 +164,7 @@ impl Ordered {
             return;
         }
         // Keys that only grow fill their branches; others leave room on both sides.
-        let grows = branch.number_of(entry.place()) == branch.rest.len();
+        let grows = branch.number_of(key) == branch.rest.len();
         let cut = if grows { branch.rest.len() } else { branch.rest.len() / 2 };
         let split = branch.split_off(cut);
         drop(branch);
@@ -167,54 +180,74 @@ impl Ordered {
         (0..=root.rest.len()).map(|number| root.child(number).read().rest.len() + 1).sum()
     }
 
-    /// The first entry at or behind `place`.
-    pub(super) fn first_from(&self, place: Place<'_>) -> Option<Entry> {
-        let mut page = self.leaf_from(place, 1);
-        while page.entries.is_empty() {
-            page = self.leaf_from(page.next?.place(), 1);
-        }
-        page.entries.into_iter().next()
+    /// The version of `key` that a view at `seq` sees.
+    pub(super) fn get(&self, key: &[u8], seq: SeqNo) -> Option<Entry> {
+        let root = self.root.read();
+        let branch = root.child(root.number_of(key)).read();
+        let leaf = branch.child(branch.number_of(key)).read();
+        let chain = leaf.get(leaf.count_before(key)).filter(|chain| chain.key() == key)?;
+        chain.seen_at(seq).cloned()
     }
 
-    /// Entries at or behind `place` in the leaf where it lies, at most `limit`, ascending. May be
-    /// empty though more follow.
-    pub(super) fn leaf_from(&self, place: Place<'_>, limit: usize) -> Page {
+    /// What a view at `seq` sees of the keys from `start` on, ascending: of at most `limit` keys, all
+    /// of one leaf. May be empty though more follow.
+    pub(super) fn page_from(&self, start: Bound<&[u8]>, seq: SeqNo, limit: usize) -> Page {
+        let (Bound::Included(key) | Bound::Excluded(key)) = start else {
+            return self.page_from(Bound::Included(&[]), seq, limit);
+        };
         let root = self.root.read();
-        let branch_number = root.number_of(place);
+        let branch_number = root.number_of(key);
         let branch = root.child(branch_number).read();
-        let number = branch.number_of(place);
-        let next = branch.from(number + 1).or_else(|| root.from(branch_number + 1)).cloned();
+        let number = branch.number_of(key);
+        let next = branch.from(number + 1).or_else(|| root.from(branch_number + 1));
         let leaf = branch.child(number).read();
-        let first = leaf.count_before(place);
+        let first = match start {
+            Bound::Excluded(_) => leaf.count_up_to(key),
+            _ => leaf.count_before(key),
+        };
         let end = leaf.len().min(first.saturating_add(limit));
-        let entries = (first..end).filter_map(|position| leaf.get(position).cloned()).collect();
-        Page { entries, next: leaf.get(end).cloned().or(next) }
+        let seen = |position| leaf.get(position).and_then(|chain| chain.seen_at(seq)).cloned();
+        let entries = (first..end).filter_map(seen).collect();
+        let next = leaf.get(end).and_then(|chain| chain.seen_at(SeqNo::MAX)).or(next);
+        Page { entries, next: next.cloned() }
     }
 
-    /// Entries before `place` (`None`: all) in the leaf where the last of them lies, descending.
-    /// May be empty though more follow.
-    pub(super) fn leaf_before(&self, place: Option<Place<'_>>) -> Page {
+    /// What a view at `seq` sees of the keys up to `end`, descending: of at most `limit` keys, all of
+    /// one leaf. May be empty though more follow.
+    pub(super) fn page_before(&self, end: Bound<&[u8]>, seq: SeqNo, limit: usize) -> Page {
         let root = self.root.read();
-        let branch_number = root.number_before(place);
+        let branch_number = root.number_before(end);
         let branch = root.child(branch_number).read();
-        let number = branch.number_before(place);
-        let next = branch.from(number).or_else(|| root.from(branch_number)).cloned();
+        let number = branch.number_before(end);
+        let begin = branch.from(number).or_else(|| root.from(branch_number));
         let leaf = branch.child(number).read();
-        let end = place.map_or(leaf.len(), |place| leaf.count_before(place));
-        let entries = (0..end).rev().filter_map(|position| leaf.get(position).cloned()).collect();
-        Page { entries, next }
+        let last = match end {
+            Bound::Unbounded => leaf.len(),
+            Bound::Included(key) => leaf.count_up_to(key),
+            Bound::Excluded(key) => leaf.count_before(key),
+        };
+        let first = last.saturating_sub(limit);
+        let seen = |position| leaf.get(position).and_then(|chain| chain.seen_at(seq)).cloned();
+        let entries = (first..last).rev().filter_map(seen).collect();
+        let next = match first {
+            0 => begin,
+            _ => leaf.get(first).and_then(|chain| chain.seen_at(SeqNo::MAX)),
+        };
+        Page { entries, next: next.cloned() }
     }
 }
 
-/// Splits a full leaf for `entry`; the new one and where it begins. Behind the last entry of the last
+/// Splits a full leaf for `key`; the new one and where it begins. Behind the last key of the last
 /// leaf it begins a leaf of its own, so that keys that only grow fill their leaves.
-fn split(leaf: &mut Leaf, entry: &Entry, is_last: bool) -> Option<(Entry, Leaf)> {
-    if leaf.len() < LEAF_ENTRIES {
+fn split(leaf: &mut Leaf, key: &[u8], is_last: bool) -> Option<(Entry, Leaf)> {
+    if leaf.len() < LEAF_KEYS {
         return None;
     }
-    if is_last && leaf.count_before(entry.place()) == leaf.len() {
-        return Some((entry.clone(), Leaf::with_capacity(LEAF_ENTRIES)));
+    if is_last && leaf.count_before(key) == leaf.len() {
+        // Only the key of what begins there is looked at.
+        let from = Entry::new(key, 0, None);
+        return Some((from, Leaf::with_capacity(LEAF_KEYS)));
     }
-    let right = leaf.split_off(LEAF_ENTRIES / 2);
-    Some((right.get(0)?.clone(), right))
+    let right = leaf.split_off(LEAF_KEYS / 2);
+    Some((right.get(0)?.seen_at(SeqNo::MAX)?.clone(), right))
 }

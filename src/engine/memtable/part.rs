@@ -9,20 +9,15 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::backlog::{Backlog, Run, RunIter};
-use super::entry::{Entry, Place};
+use super::entry::Entry;
 use super::ordered::{Ordered, Page};
 use crate::engine::{Direction, Error, KeyRange, ReadMode, Result, SeqNo};
 
 /// Entries that a resident read may put in order.
 pub(super) const RESIDENT_BACKLOG_MAX: usize = 256;
 
-/// Entries of a page where a walk has passed over the versions of a key.
-const SHORT_PAGE: usize = 4;
-
-/// Before every version of its key.
-const NEWEST: SeqNo = SeqNo::MAX;
-/// After every version of its key: sequence numbers start at 1.
-const OLDEST: SeqNo = 0;
+/// Keys of the first page of a walk, and of the longest: many walks are short.
+const PAGE_KEYS: std::ops::RangeInclusive<usize> = 16..=256;
 
 /// Entries in no order yet, and those that were put in order.
 #[derive(Debug, Default)]
@@ -43,8 +38,9 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Adds an entry. Only the writer calls this.
-    pub(super) fn insert(&self, entry: Entry) {
+    /// Adds an entry, written by the batch whose first transaction is `batch_seq`. Only the writer calls
+    /// this. The bytes of what the same batch has written before, where that goes.
+    pub(super) fn insert(&self, entry: Entry, batch_seq: SeqNo) -> usize {
         if !self.is_used.load(Atomic::Relaxed) {
             self.is_used.store(true, Atomic::Release);
         }
@@ -53,11 +49,30 @@ impl Part {
             && let Ok(rest) = self.take_backlog(ReadMode::Resident)
         {
             // What came while a walk put the others in order.
-            rest.backlog.into_run().iter().for_each(|entry| self.ordered.insert(entry.clone()));
-            self.ordered.insert(entry);
+            self.add_run(&rest.backlog.into_run());
+            self.ordered.insert(entry, batch_seq)
         } else {
             self.backlog.lock().push(entry);
+            0
         }
+    }
+
+    /// Puts the entries of a run into the tree. The caller holds `ordering`.
+    fn add_run(&self, run: &Run) {
+        let mut versions: Vec<&Entry> = Vec::new();
+        // Versions come newest first, and go into the tree oldest first.
+        let add = |versions: &mut Vec<&Entry>| {
+            for entry in versions.drain(..).rev() {
+                self.ordered.insert(entry.clone(), SeqNo::MAX);
+            }
+        };
+        for entry in run.iter() {
+            if versions.last().is_some_and(|other| *other != entry) {
+                add(&mut versions);
+            }
+            versions.push(entry);
+        }
+        add(&mut versions);
     }
 
     /// Takes what is in no order yet; `WouldBlock` where that is too much for a resident read. The
@@ -108,7 +123,7 @@ impl Part {
         // Until the writer can keep up by itself: each round is shorter than the one before.
         loop {
             let count = taken.backlog.len();
-            taken.backlog.into_run().iter().for_each(|entry| self.ordered.insert(entry.clone()));
+            self.add_run(&taken.backlog.into_run());
             if count <= RESIDENT_BACKLOG_MAX {
                 return Ok(Order::Tree(&self.ordered));
             }
@@ -118,14 +133,18 @@ impl Part {
 
     /// The newest version of `key` that is not newer than `seq`.
     pub(super) fn get(&self, key: &[u8], seq: SeqNo, mode: ReadMode) -> Result<Option<Entry>> {
-        Ok(self.order(mode)?.newest_at(key, seq))
+        Ok(match self.order(mode)? {
+            Order::Tree(tree) => tree.get(key, seq),
+            Order::Run(run) => run.get_seen(key, seq),
+        })
     }
 
-    /// Walks all versions in `range`.
+    /// Walks what a view at `seq` sees of `range`.
     pub(super) fn entries(
         &self,
         (start, end): &KeyRange,
         direction: Direction,
+        seq: SeqNo,
         mode: ReadMode,
     ) -> Result<Entries<'_>> {
         let (from, stop) = match direction {
@@ -134,21 +153,23 @@ impl Part {
         };
         Ok(Entries {
             order: self.order(mode)?,
+            seq,
             page: Vec::new().into_iter(),
-            page_len: usize::MAX,
+            page_keys: *PAGE_KEYS.start(),
             next: Next::Bound(from.clone()),
             stop: stop.clone(),
             direction,
         })
     }
 
-    /// Everything, forwards. Puts it in order first.
+    /// Every version of a run, the newest of each key of a tree; forwards. Puts them in order first.
     pub(super) fn all(&self) -> Result<All<'_>> {
         Ok(match self.order(ReadMode::Blocking)? {
             Order::Run(run) => All::Run(run.iter()),
             Order::Tree(_) => {
                 let all = (Bound::Unbounded, Bound::Unbounded);
-                All::Tree(self.entries(&all, Direction::Forward, ReadMode::Blocking)?)
+                let mode = ReadMode::Blocking;
+                All::Tree(self.entries(&all, Direction::Forward, SeqNo::MAX, mode)?)
             }
         })
     }
@@ -171,18 +192,6 @@ impl Part {
 pub(super) enum Order<'a> {
     Tree(&'a Ordered),
     Run(&'a Run),
-}
-
-impl Order<'_> {
-    /// The newest version of `key` that `seq` allows.
-    fn newest_at(self, key: &[u8], seq: SeqNo) -> Option<Entry> {
-        let place = Place { key, seq };
-        let found = match self {
-            Order::Tree(tree) => tree.first_from(place),
-            Order::Run(run) => run.page_from(place, 1).entries.pop(),
-        };
-        found.filter(|entry| entry.key() == key)
-    }
 }
 
 /// All entries of a part.
@@ -216,18 +225,19 @@ pub(super) struct Taken {
 enum Next {
     /// At the bound where it starts.
     Bound(Bound<Bytes>),
-    /// At this entry (forward) or before it (reverse).
+    /// At the key of this entry (forward) or before it (reverse).
     Page(Entry),
     End,
 }
 
-/// A walk over the entries of a part, page by page.
+/// A walk over what a view sees of a part, page by page.
 #[derive(Debug)]
 pub(super) struct Entries<'a> {
     order: Order<'a>,
+    seq: SeqNo,
     page: std::vec::IntoIter<Entry>,
-    /// Most entries of the next page, forward.
-    page_len: usize,
+    /// Most keys of the next page.
+    page_keys: usize,
     next: Next,
     stop: Bound<Bytes>,
     direction: Direction,
@@ -239,73 +249,35 @@ impl Entries<'_> {
         let next = std::mem::replace(&mut self.next, Next::End);
         let page = match (&next, self.direction) {
             (Next::End, _) => return false,
-            (Next::Bound(start), Direction::Forward) => self.page_from(match start {
-                Bound::Unbounded => Place { key: &[], seq: NEWEST },
-                Bound::Included(key) => Place { key, seq: NEWEST },
-                Bound::Excluded(key) => Place { key, seq: OLDEST },
-            }),
-            (Next::Bound(end), Direction::Reverse) => self.page_before(match end {
-                Bound::Unbounded => None,
-                Bound::Included(key) => Some(Place { key, seq: OLDEST }),
-                Bound::Excluded(key) => Some(Place { key, seq: NEWEST }),
-            }),
-            (Next::Page(entry), Direction::Forward) => self.page_from(entry.place()),
-            (Next::Page(entry), Direction::Reverse) => self.page_before(Some(entry.place())),
+            (Next::Bound(start), Direction::Forward) => {
+                self.page_from(start.as_ref().map(|key| &key[..]))
+            }
+            (Next::Bound(end), Direction::Reverse) => {
+                self.page_before(end.as_ref().map(|key| &key[..]))
+            }
+            (Next::Page(entry), Direction::Forward) => self.page_from(Bound::Included(entry.key())),
+            (Next::Page(entry), Direction::Reverse) => {
+                self.page_before(Bound::Excluded(entry.key()))
+            }
         };
         let Page { entries, next } = page;
         self.page = entries.into_iter();
-        self.page_len = usize::MAX;
+        self.page_keys = (2 * self.page_keys).min(*PAGE_KEYS.end());
         self.next = next.map_or(Next::End, Next::Page);
         true
     }
 
-    /// Passes over what is left of the versions of `key`, however many they are; answers the newest
-    /// of those in the page that `seq` allows, and whether all of them were in the page.
-    fn pass_over(&mut self, key: &Entry, seq: SeqNo) -> (Option<Entry>, bool) {
-        let rest = self.page.as_slice();
-        let same = rest.iter().take_while(|entry| *entry == key).count();
-        let is_whole = same < rest.len();
-        let allowed = rest.iter().take(same).filter(|entry| entry.seq() <= seq);
-        let newest = allowed.max_by_key(|entry| entry.seq()).cloned();
-        if is_whole {
-            self.page.by_ref().take(same).for_each(drop);
-        } else {
-            self.page = Vec::new().into_iter();
-            self.page_len = SHORT_PAGE;
-            self.next = Next::Bound(Bound::Excluded(Bytes::copy_from_slice(key.key())));
-        }
-        (newest, is_whole)
-    }
-
-    /// Of the next key of which `seq` allows a version: the newest of these.
-    pub(super) fn next_seen(&mut self, seq: SeqNo) -> Option<Entry> {
-        loop {
-            let entry = self.next()?;
-            let (newest, is_whole) = self.pass_over(&entry, seq);
-            let is_allowed = entry.seq() <= seq;
-            // Forward the newest version comes first.
-            let seen = match self.direction {
-                Direction::Forward if is_allowed => Some(entry),
-                _ if !is_whole => self.order.newest_at(entry.key(), seq),
-                _ => newest.or(is_allowed.then_some(entry)),
-            };
-            if seen.is_some() {
-                return seen;
-            }
-        }
-    }
-
-    fn page_from(&self, place: Place<'_>) -> Page {
+    fn page_from(&self, start: Bound<&[u8]>) -> Page {
         match self.order {
-            Order::Tree(tree) => tree.leaf_from(place, self.page_len),
-            Order::Run(run) => run.page_from(place, self.page_len),
+            Order::Tree(tree) => tree.page_from(start, self.seq, self.page_keys),
+            Order::Run(run) => run.page_from(start, self.seq, self.page_keys),
         }
     }
 
-    fn page_before(&self, place: Option<Place<'_>>) -> Page {
+    fn page_before(&self, end: Bound<&[u8]>) -> Page {
         match self.order {
-            Order::Tree(tree) => tree.leaf_before(place),
-            Order::Run(run) => run.page_before(place),
+            Order::Tree(tree) => tree.page_before(end, self.seq, self.page_keys),
+            Order::Run(run) => run.page_before(end, self.seq, self.page_keys),
         }
     }
 

@@ -8,22 +8,15 @@
 
 use smallvec::SmallVec;
 
-use super::entry::{Entry, Place};
 use super::head;
 
 /// Bytes of the shared prefix that are made use of.
 const PREFIX_MAX: usize = 255;
 
-/// What has a place in the order.
-pub(super) trait Placed {
-    /// The entry that says where.
-    fn entry(&self) -> &Entry;
-}
-
-impl Placed for Entry {
-    fn entry(&self) -> &Entry {
-        self
-    }
+/// What has a place in the order of keys.
+pub(super) trait Keyed {
+    /// Its key, that of no other item.
+    fn key(&self) -> &[u8];
 }
 
 /// Items in order; at most 65,536.
@@ -38,7 +31,7 @@ pub(super) struct Sorted<T> {
     items: Vec<T>,
 }
 
-impl<T: Placed> Sorted<T> {
+impl<T: Keyed> Sorted<T> {
     /// An empty node with room for `capacity` items.
     pub(super) fn with_capacity(capacity: usize) -> Self {
         Self {
@@ -58,19 +51,25 @@ impl<T: Placed> Sorted<T> {
         self.items.get(usize::from(*self.slots.get(position)?))
     }
 
-    /// How many items are before `place`.
-    pub(super) fn count_before(&self, place: Place<'_>) -> usize {
-        self.count(place, |item| item < place)
+    /// How many items are before `key`.
+    pub(super) fn count_before(&self, key: &[u8]) -> usize {
+        self.count(key, |item| item < key)
     }
 
-    /// How many items are before `place` or at it.
-    pub(super) fn count_up_to(&self, place: Place<'_>) -> usize {
-        self.count(place, |item| item <= place)
+    /// How many items are before `key` or at it.
+    pub(super) fn count_up_to(&self, key: &[u8]) -> usize {
+        self.count(key, |item| item <= key)
     }
 
-    fn count(&self, place: Place<'_>, is_before: impl Fn(Place<'_>) -> bool) -> usize {
-        let shared = self.prefix.len().min(place.key.len());
-        let (own, prefix) = (place.key.split_at(shared), self.prefix.split_at(shared));
+    /// The item at `position`, where it is that of `key`.
+    pub(super) fn at_mut(&mut self, position: usize, key: &[u8]) -> Option<&mut T> {
+        let item = self.items.get_mut(usize::from(*self.slots.get(position)?))?;
+        (item.key() == key).then_some(item)
+    }
+
+    fn count(&self, key: &[u8], is_before: impl Fn(&[u8]) -> bool) -> usize {
+        let shared = self.prefix.len().min(key.len());
+        let (own, prefix) = (key.split_at(shared), self.prefix.split_at(shared));
         match own.0.cmp(prefix.0) {
             std::cmp::Ordering::Less => return 0,
             std::cmp::Ordering::Greater => return self.len(),
@@ -84,14 +83,14 @@ impl<T: Placed> Sorted<T> {
         let equal = equal.iter().take_while(|other| **other == head).count();
         let slots = self.slots.get(from..from + equal).unwrap_or_default();
         from + slots.partition_point(|slot| {
-            self.items.get(usize::from(*slot)).is_some_and(|item| is_before(item.entry().place()))
+            self.items.get(usize::from(*slot)).is_some_and(|item| is_before(item.key()))
         })
     }
 
     /// Inserts `item` so that it is at `position`, which [`Self::count_before`] has told.
     pub(super) fn insert(&mut self, position: usize, item: T) {
         let slot = u16::try_from(self.items.len()).expect("a node has at most 65,536 items");
-        let key = item.entry().key();
+        let key = item.key();
         let shared = if self.items.is_empty() {
             self.prefix = SmallVec::from_slice(key.get(..PREFIX_MAX).unwrap_or(key));
             self.prefix.len()
@@ -160,7 +159,7 @@ impl<T: Placed> Sorted<T> {
         else {
             return;
         };
-        let (first, last) = (first.entry().key(), last.entry().key());
+        let (first, last) = (first.key(), last.key());
         let shared = common_len(first, last).min(PREFIX_MAX);
         if shared > self.prefix.len() {
             self.prefix = SmallVec::from_slice(first.get(..shared).unwrap_or_default());
@@ -172,7 +171,7 @@ impl<T: Placed> Sorted<T> {
         let Self { prefix, heads, slots, items } = self;
         heads.clear();
         heads.extend(slots.iter().map(|slot| {
-            let key = items.get(usize::from(*slot)).map_or(&[][..], |item| item.entry().key());
+            let key = items.get(usize::from(*slot)).map_or(&[][..], Keyed::key);
             head(key.get(prefix.len()..).unwrap_or_default())
         }));
     }
@@ -189,11 +188,13 @@ mod tests {
 
     use super::*;
 
-    fn entry(key: &[u8], seq: u64) -> Entry {
-        Entry::new(key, seq, Some(b"v"))
+    impl Keyed for Vec<u8> {
+        fn key(&self) -> &[u8] {
+            self
+        }
     }
 
-    /// Keys with long common prefixes, zeros and ends inside of eight bytes.
+    /// Keys with long common prefixes, zeros and ends inside of eight bytes; each once.
     fn keys() -> impl Strategy<Value = Vec<Vec<u8>>> {
         let key = prop_oneof![
             vec(0_u8..3, 0..12),
@@ -201,19 +202,21 @@ mod tests {
                 .prop_map(|tail| [b"a common prefix of keys".to_vec(), tail].concat()),
             vec(any::<u8>(), 0..4).prop_map(|tail| [vec![7; 300], tail].concat()),
         ];
-        vec(key, 1..60)
+        let once = |keys: Vec<Vec<u8>>| {
+            let mut known = std::collections::HashSet::new();
+            keys.into_iter().filter(|key| known.insert(key.clone())).collect()
+        };
+        vec(key, 1..60).prop_map(once)
     }
 
-    fn check(node: &Sorted<Entry>, expected: &[(Vec<u8>, u64)]) {
-        let found: Vec<(Vec<u8>, u64)> = (0..node.len())
-            .map(|at| node.get(at).unwrap())
-            .map(|entry| (entry.key().to_vec(), entry.seq()))
-            .collect();
-        assert_eq!(found, expected);
-        for (at, (key, seq)) in expected.iter().enumerate() {
-            let place = Place { key, seq: *seq };
-            assert_eq!(node.count_before(place), at);
-            assert_eq!(node.count_up_to(place), at + 1);
+    fn check(node: &mut Sorted<Vec<u8>>, expected: &[Vec<u8>]) {
+        let found: Vec<&Vec<u8>> = (0..node.len()).map(|at| node.get(at).unwrap()).collect();
+        assert!(found.into_iter().eq(expected));
+        for (at, key) in expected.iter().enumerate() {
+            assert_eq!(node.count_before(key), at);
+            assert_eq!(node.count_up_to(key), at + 1);
+            assert_eq!(node.at_mut(at, key).as_deref(), Some(key));
+            assert_eq!(node.at_mut(at + 1, key), None);
         }
     }
 
@@ -221,30 +224,26 @@ mod tests {
         #[test]
         fn items_are_in_order_and_found(keys in keys(), cut in any::<prop::sample::Index>(), probe in keys()) {
             let mut node = Sorted::with_capacity(4);
-            let mut expected: Vec<(Vec<u8>, u64)> = Vec::new();
-            for (seq, key) in (1..).zip(keys) {
-                let place = Place { key: &key, seq };
-                let at = node.count_before(place);
-                let sorted = expected.partition_point(|(k, s)| Place { key: k, seq: *s } < place);
-                prop_assert_eq!(at, sorted);
-                node.insert(at, entry(&key, seq));
-                expected.insert(at, (key, seq));
+            let mut expected: Vec<Vec<u8>> = Vec::new();
+            for key in keys {
+                let at = node.count_before(&key);
+                prop_assert_eq!(at, expected.partition_point(|other| *other < key));
+                node.insert(at, key.clone());
+                expected.insert(at, key);
             }
-            check(&node, &expected);
+            check(&mut node, &expected);
             for key in &probe {
-                let place = Place { key, seq: 3 };
-                let before = expected.partition_point(|(k, s)| Place { key: k, seq: *s } < place);
-                prop_assert_eq!(node.count_before(place), before);
+                let before = expected.partition_point(|other| other < key);
+                prop_assert_eq!(node.count_before(key), before);
             }
             let cut = cut.index(expected.len());
-            let right = node.split_off(cut);
+            let mut right = node.split_off(cut);
             let mut expected_right = expected.split_off(cut);
-            check(&node, &expected);
-            check(&right, &expected_right);
-            let mut right = right;
+            check(&mut node, &expected);
+            check(&mut right, &expected_right);
             let first = right.remove_first().unwrap();
-            prop_assert_eq!(first.key(), &expected_right.remove(0).0[..]);
-            check(&right, &expected_right);
+            prop_assert_eq!(first, expected_right.remove(0));
+            check(&mut right, &expected_right);
         }
     }
 }

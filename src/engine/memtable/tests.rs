@@ -10,18 +10,33 @@ use crate::engine::{Error, RecordIter};
 /// Longer than the keys: one kind.
 const ONE_KIND: usize = 100;
 
+/// Every version is written by a batch of its own.
+fn insert(table: &Memtable, entry: Entry) {
+    let seq = entry.seq();
+    table.insert(entry, seq);
+}
+
 fn sample() -> Memtable {
     let table = Memtable::new(ONE_KIND);
     for (key, seq, value) in
         [("b", 1, Some("b1")), ("a", 2, Some("a2")), ("b", 3, None), ("ba", 4, Some("ba4"))]
     {
-        table.insert(Entry::new(key.as_bytes(), seq, value.map(str::as_bytes)));
+        insert(&table, Entry::new(key.as_bytes(), seq, value.map(str::as_bytes)));
     }
     table
 }
 
 fn walk(table: &Memtable, range: &KeyRange, direction: Direction) -> Vec<(String, SeqNo)> {
-    let walks = table.walks(range, direction, ReadMode::Blocking);
+    walk_at(table, range, direction, SeqNo::MAX)
+}
+
+fn walk_at(
+    table: &Memtable,
+    range: &KeyRange,
+    direction: Direction,
+    seq: SeqNo,
+) -> Vec<(String, SeqNo)> {
+    let walks = table.walks(range, direction, seq, ReadMode::Blocking);
     let walks = walks.map(|walk| Box::new(walk.unwrap()) as Box<dyn RecordIter>).collect();
     MergeIter::new(walks, direction)
         .map(|record| record.unwrap())
@@ -53,10 +68,7 @@ fn walks_have_all_bounds(table: &Memtable) {
     let key = |k: &'static str| Bytes::from_static(k.as_bytes());
     let all = (Bound::Unbounded, Bound::Unbounded);
     let forward = walk(table, &all, Direction::Forward);
-    assert_eq!(
-        forward,
-        [("a".into(), 2), ("b".into(), 3), ("b".into(), 1), ("ba".into(), 4)] as [(String, u64); 4]
-    );
+    assert_eq!(forward, [("a".into(), 2), ("b".into(), 3), ("ba".into(), 4)] as [(String, u64); 3]);
     let mut reverse = walk(table, &all, Direction::Reverse);
     reverse.reverse();
     assert_eq!(forward, reverse);
@@ -89,8 +101,8 @@ fn many_leaves_are_one_order() {
         let table = Memtable::new(ONE_KIND);
         let entries = 30_000;
         for seq in 1..=entries {
-            let key = format!("{:05}", seq * step % 50_000 / 3);
-            table.insert(Entry::new(key.as_bytes(), seq, Some(b"value")));
+            let key = format!("{:05}", seq * step % 50_000);
+            insert(&table, Entry::new(key.as_bytes(), seq, Some(b"value")));
             if is_walked && seq % 7_000 == 0 {
                 let found = table.get(key.as_bytes(), seq, ReadMode::Blocking).unwrap();
                 assert_eq!(found.unwrap().seq, seq);
@@ -101,7 +113,7 @@ fn many_leaves_are_one_order() {
         let forward = walk(&table, &all, Direction::Forward);
         assert_eq!(table.parts[0].is_run(), !is_walked);
         assert_eq!(forward.len() as u64, entries);
-        assert!(forward.is_sorted_by(|a, b| (&a.0, b.1) < (&b.0, a.1)));
+        assert!(forward.is_sorted_by(|a, b| a.0 < b.0));
         let mut reverse = walk(&table, &all, Direction::Reverse);
         reverse.reverse();
         assert_eq!(forward, reverse);
@@ -115,20 +127,20 @@ fn many_leaves_are_one_order() {
 #[test]
 fn walks_beside_the_writer_miss_nothing_older() {
     let table = Memtable::new(ONE_KIND);
-    let insert = |number: u64| {
-        let key = format!("{:06}", number * 7919 % 100_000);
-        table.insert(Entry::new(key.as_bytes(), number + 1, Some(b"v")));
+    let add = |number: u64| {
+        let key = format!("{:06}", number * 7919 % 20_000);
+        insert(&table, Entry::new(key.as_bytes(), number + 1, Some(b"v")));
     };
-    (0..5_000).for_each(insert);
+    (0..5_000).for_each(add);
     let all = (Bound::Unbounded, Bound::Unbounded);
     std::thread::scope(|scope| {
         let walks = [Direction::Forward, Direction::Reverse].map(|direction| {
             let (table, all) = (&table, &all);
             scope.spawn(move || {
                 for _ in 0..20 {
+                    let old = walk_at(table, all, direction, 5_000);
+                    assert_eq!(old.len(), 5_000);
                     let walked = walk(table, all, direction);
-                    let old = walked.iter().filter(|(_, seq)| *seq <= 5_000).count();
-                    assert_eq!(old, 5_000);
                     let ordered = match direction {
                         Direction::Forward => walked.is_sorted(),
                         Direction::Reverse => walked.is_sorted_by(|a, b| a >= b),
@@ -137,7 +149,7 @@ fn walks_beside_the_writer_miss_nothing_older() {
                 }
             })
         });
-        (5_000..60_000).for_each(insert);
+        (5_000..60_000).for_each(add);
         for walk in walks {
             walk.join().unwrap();
         }
@@ -149,7 +161,7 @@ fn threads_that_ask_for_order_at_once_see_the_same() {
     for _ in 0..20 {
         let table = Memtable::new(ONE_KIND);
         for seq in 1..=40_000_u64 {
-            table.insert(Entry::new(&(seq * 7919 % 40_000).to_be_bytes(), seq, Some(b"v")));
+            insert(&table, Entry::new(&(seq * 7919 % 40_000).to_be_bytes(), seq, Some(b"v")));
         }
         table.seal();
         let start = std::sync::Barrier::new(3);
@@ -168,11 +180,11 @@ fn threads_that_ask_for_order_at_once_see_the_same() {
 #[test]
 fn what_comes_between_the_first_walk_and_the_seal_is_kept() {
     let table = Memtable::new(ONE_KIND);
-    let insert = |seq: u64| table.insert(Entry::new(seq.to_string().as_bytes(), seq, Some(b"v")));
-    (1..=500).for_each(insert);
+    let add = |seq: u64| insert(&table, Entry::new(seq.to_string().as_bytes(), seq, Some(b"v")));
+    (1..=500).for_each(add);
     let taken = table.parts[0].take_backlog(ReadMode::Blocking).unwrap();
     // A walk has begun; the writer goes on, and seals.
-    (501..=600).for_each(insert);
+    (501..=600).for_each(add);
     table.seal();
     table.parts[0].put_in_order(taken, ReadMode::Blocking).unwrap();
     let all = (Bound::Unbounded, Bound::Unbounded);
@@ -180,16 +192,32 @@ fn what_comes_between_the_first_walk_and_the_seal_is_kept() {
 }
 
 #[test]
-fn overwriting_one_key_fills_the_leaves() {
+fn overwriting_keys_makes_no_leaves() {
     let table = Memtable::new(ONE_KIND);
-    let insert = |key: &str, seq| table.insert(Entry::new(key.as_bytes(), seq, Some(b"v")));
-    (1..=64 * 40).for_each(|seq: u64| insert(&format!("{seq:06}"), seq));
-    insert("z", 64 * 40 + 1);
+    let add = |key: u64, seq| {
+        insert(&table, Entry::new(format!("{key:06}").as_bytes(), seq, Some(b"v")));
+    };
+    (1..=6_400).for_each(|seq: u64| add(seq, seq));
     let all = (Bound::Unbounded, Bound::Unbounded);
-    assert_eq!(walk(&table, &all, Direction::Forward).len(), 64 * 40 + 1);
-    (1..=6_400).for_each(|seq| insert("z", 64 * 40 + 1 + seq));
-    (1..=6_400).for_each(|seq| insert(&format!("y{:06}", 9_999 - seq), 90_000 + seq));
-    assert!(table.parts[0].leaves() <= 40 + 2 * 2 * 100 + 4, "{}", table.parts[0].leaves());
+    assert_eq!(walk(&table, &all, Direction::Forward).len(), 6_400);
+    let leaves = table.parts[0].leaves();
+    (1..=6_400).for_each(|seq| add(1 + seq % 64, 6_400 + seq));
+    assert_eq!(table.parts[0].leaves(), leaves);
+    assert_eq!(leaves, 100);
+}
+
+#[test]
+fn what_a_batch_has_overwritten_itself_takes_no_memory() {
+    let table = Memtable::new(ONE_KIND);
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let add = |seq, batch_seq| table.insert(Entry::new(b"key", seq, Some(b"value")), batch_seq);
+    add(1, 1);
+    assert_eq!(walk(&table, &all, Direction::Forward).len(), 1);
+    let one = table.bytes();
+    (2..=1_000).for_each(|seq| add(seq, 2));
+    assert_eq!(table.bytes(), 2 * one);
+    let get = |seq| table.get(b"key", seq, ReadMode::Blocking).unwrap().map(|found| found.seq);
+    assert_eq!((get(0), get(1), get(1_000)), (None, Some(1), Some(1_000)));
 }
 
 #[test]
@@ -202,12 +230,12 @@ fn a_view_meets_one_version_of_each_key() {
         // One key is written all the time, some often, many once.
         let number = [7, random.u32(..9), random.u32(..900)][random.usize(..3)];
         let key = format!("{number:03}");
-        table.insert(Entry::new(key.as_bytes(), seq, Some(b"v")));
+        insert(&table, Entry::new(key.as_bytes(), seq, Some(b"v")));
         all.push((key, seq));
     }
     for sealed in [false, true] {
         let run = Memtable::new(ONE_KIND);
-        all.iter().for_each(|(key, seq)| run.insert(Entry::new(key.as_bytes(), *seq, None)));
+        all.iter().for_each(|(key, seq)| insert(&run, Entry::new(key.as_bytes(), *seq, None)));
         run.seal();
         let table = if sealed { &run } else { &table };
         for view in [0, 1, 50, 700, 2_000, 9_999] {
@@ -224,8 +252,8 @@ fn a_view_meets_one_version_of_each_key() {
                     .collect();
                 let seen = |direction| -> Vec<(String, SeqNo)> {
                     table
-                        .walks(&range, direction, ReadMode::Blocking)
-                        .flat_map(|walk| walk.unwrap().seen_at(view))
+                        .walks(&range, direction, view, ReadMode::Blocking)
+                        .flat_map(|walk| walk.unwrap())
                         .map(|record| record.unwrap())
                         .map(|record| (String::from_utf8(record.key.to_vec()).unwrap(), record.seq))
                         .collect()
@@ -240,17 +268,17 @@ fn a_view_meets_one_version_of_each_key() {
 #[test]
 fn a_resident_read_puts_few_entries_in_order_and_leaves_many_to_others() {
     let table = Memtable::new(ONE_KIND);
-    let insert = |seq: u64| table.insert(Entry::new(&seq.to_be_bytes(), seq, Some(b"v")));
+    let add = |seq: u64| insert(&table, Entry::new(&seq.to_be_bytes(), seq, Some(b"v")));
     let few = RESIDENT_BACKLOG_MAX as u64;
-    (1..=few).for_each(insert);
+    (1..=few).for_each(add);
     let get = |seq: u64, mode| table.get(&seq.to_be_bytes(), seq, mode);
     assert!(get(few, ReadMode::Resident).unwrap().is_some());
     // From now on the writer keeps the order.
-    (few + 1..=3 * few).for_each(insert);
+    (few + 1..=3 * few).for_each(add);
     assert!(get(3 * few, ReadMode::Resident).unwrap().is_some());
 
     let table = Memtable::new(ONE_KIND);
-    (1..=few + 1).for_each(|seq| table.insert(Entry::new(b"key", seq, Some(b"v"))));
+    (1..=few + 1).for_each(|seq| insert(&table, Entry::new(b"key", seq, Some(b"v"))));
     let get = |mode| table.get(b"key", 1, mode);
     assert!(matches!(get(ReadMode::Resident), Err(Error::WouldBlock)));
     assert_eq!(get(ReadMode::Blocking).unwrap().unwrap().seq, 1);
@@ -260,9 +288,9 @@ fn a_resident_read_puts_few_entries_in_order_and_leaves_many_to_others() {
 #[test]
 fn a_walk_puts_no_other_kind_in_order() {
     let table = Memtable::new(1);
-    let insert = |key: &str, seq| table.insert(Entry::new(key.as_bytes(), seq, Some(b"v")));
+    let add = |key: &str, seq| insert(&table, Entry::new(key.as_bytes(), seq, Some(b"v")));
     for seq in 1..=1_000_u64 {
-        insert(&format!("k{}{seq:04}", seq % 3), seq);
+        add(&format!("k{}{seq:04}", seq % 3), seq);
     }
     let key = |k: &'static str| Bytes::from_static(k.as_bytes());
     let of_one_kind = [
@@ -293,7 +321,7 @@ fn what_is_flushed_is_the_newest_of_each_key_of_all_kinds_in_order() {
         let table = Memtable::new(0);
         for seq in 1..=3_000_u64 {
             let key = [u8::try_from(seq % 5 * 60).unwrap(), u8::try_from(seq % 251).unwrap()];
-            table.insert(Entry::new(&key, seq, Some(b"v")));
+            insert(&table, Entry::new(&key, seq, Some(b"v")));
         }
         if is_walked {
             assert!(table.get(&[60, 1], 3_000, ReadMode::Blocking).unwrap().is_some());

@@ -102,8 +102,8 @@ impl<'a> Replay<'a> {
         self.memtable.note_log(segment, payload.len() as u64);
         for write in &decoded.writes {
             let entry = Entry::new(&write.key, write.seq, write.value.as_deref());
-            self.memtable.insert(entry.clone());
             // There are no views yet: older versions are of no use.
+            self.memtable.insert(entry.clone(), 0);
             self.rows.note(entry, 0);
         }
         self.transactions += decoded.last_seq - decoded.first_seq + 1;

@@ -18,7 +18,7 @@ use redis_protocol::resp3::types::VerbatimStringFormat;
 use redis_protocol::{resp2, resp3};
 use tokio_util::codec::Encoder;
 
-use super::{Error, Reply, Version, format_double, format_plain_double};
+use super::{Error, ListKind, Reply, Version, format_double, format_plain_double};
 
 const CRLF: &[u8] = b"\r\n";
 
@@ -40,6 +40,15 @@ impl ReplyEncoder {
     pub fn write(self, reply: &Reply, dst: &mut BytesMut) {
         match (self.version, reply) {
             (_, Reply::Silent) => {}
+            (_, Reply::Encoded(pieces)) => pieces.iter().for_each(|piece| dst.put_slice(piece)),
+            (_, Reply::Many(many)) => {
+                self.write_header(many.kind, many.count, dst);
+                many.pieces.iter().for_each(|piece| dst.put_slice(piece));
+            }
+            (version, Reply::Pushes(frames)) => {
+                let kind = if version == Version::Resp2 { b'*' } else { b'>' };
+                frames.iter().for_each(|items| self.write_all(kind, items, dst));
+            }
             (_, Reply::Integer(value)) => put_integer(dst, *value),
             (_, Reply::Bulk(bytes)) => put_bulk(dst, bytes),
             (_, Reply::Simple(text)) if text == "OK" => dst.put_slice(b"+OK\r\n"),
@@ -106,6 +115,15 @@ impl ReplyEncoder {
             (Version::Resp3, Reply::Bool(_) | Reply::BigNumber(_) | Reply::Verbatim(..)) => {
                 put_resp3(dst, reply);
             }
+        }
+    }
+
+    /// Appends what stands before the items of a reply; keys and values of a map count each.
+    pub(super) fn write_header(self, kind: ListKind, count: usize, dst: &mut BytesMut) {
+        match (self.version, kind) {
+            (Version::Resp3, ListKind::Set) => put_header(dst, b'~', count),
+            (Version::Resp3, ListKind::Map) => put_header(dst, b'%', count / 2),
+            (Version::Resp2, _) | (_, ListKind::Array) => put_header(dst, b'*', count),
         }
     }
 

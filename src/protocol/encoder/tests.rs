@@ -36,6 +36,7 @@ fn leaves() {
     same(&Reply::bulk("a\r\nb"), "$4\r\na\r\nb\r\n");
     same(&Reply::bulk(""), "$0\r\n\r\n");
     same(&Reply::Silent, "");
+    same(&Reply::Encoded(vec![":1".into(), "\r\n".into()]), ":1\r\n");
     check(&Reply::Null, "$-1\r\n", "_\r\n");
     check(&Reply::NullArray, "*-1\r\n", "_\r\n");
     check(&Reply::Bool(true), ":1\r\n", "#t\r\n");
@@ -157,6 +158,8 @@ fn frame2(reply: &Reply) -> Frame2 {
         }
         Reply::Attribute(_, reply) | Reply::AfterPush(_, reply) => frame2(reply),
         Reply::Null | Reply::NullArray | Reply::Silent => Frame2::Null,
+        Reply::Encoded(_) | Reply::Many(_) => unreachable!("nothing made them"),
+        Reply::Pushes(_) => unreachable!("several frames, which are tested by themselves"),
     }
 }
 

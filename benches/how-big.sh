@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# What the size of a collection costs: point commands on ELEMENTS elements beside the same on 1,000,
+# SiltDB beside Redis, both with a log on disk.
+#
+# usage: benches/how-big.sh [TYPE...]        hash set zset list stream; all by default
+#
+# Fills one small and one large collection of each type, then runs redis-benchmark against either (8
+# connections, pipelines of 8) and takes the server's CPU time per request, background work included.
+# Then: EXPIRE and DEL of the large one, and what reading all of it does to a client that sends a GET
+# every millisecond. The server runs on core 0, the load elsewhere. Prints tables in Markdown.
+#
+#   ELEMENTS=10000000  N=100000   elements of the large collection, requests of each measurement
+#   FSYNC=everysec                appendfsync
+#   MAXMEMORY=1gb                 of SiltDB; Redis holds everything in memory
+#   SERVERS="siltdb redis"
+set -uo pipefail
+. "$(dirname "$0")/common.sh"
+
+ELEMENTS=${ELEMENTS:-10000000} N=${N:-100000} FSYNC=${FSYNC:-everysec} MAXMEMORY=${MAXMEMORY:-1gb}
+SERVERS=${SERVERS:-siltdb redis}
+SMALL=1000
+[ $# -gt 0 ] || set -- hash set zset list stream
+needs redis-benchmark redis-cli awk cargo
+build
+build_client
+cli() { redis-cli -p "$PORT" "$@"; }
+
+# Point commands of a type: KEY stands for the key, ITEM for a random element, MIDDLE for the index of the middle.
+commands() {
+    case $1 in
+    hash) set -- "HGET KEY ITEM" "HSET KEY ITEM x" "HEXISTS KEY ITEM" "HLEN KEY" "HRANDFIELD KEY" ;;
+    set) set -- "SISMEMBER KEY ITEM" "SADD KEY ITEM" "SREM KEY ITEM" "SCARD KEY" "SRANDMEMBER KEY" ;;
+    zset) set -- "ZSCORE KEY ITEM" "ZRANK KEY ITEM" "ZINCRBY KEY 7 ITEM" "ZRANGE KEY MIDDLE MIDDLE" \
+        "ZRANGEBYSCORE KEY MIDDLE +inf LIMIT 0 1" "ZCARD KEY" ;;
+    list) set -- "LINDEX KEY MIDDLE" "LRANGE KEY MIDDLE MIDDLE" "LSET KEY MIDDLE x" "RPUSH KEY x" "LPOP KEY" ;;
+    stream) set -- "XRANGE KEY MIDDLE + COUNT 1" "XADD KEY * f x" "XLEN KEY" ;;
+    esac
+    printf '%s\n' "$@"
+}
+
+# measure KEY SIZE WORDS...: sets US, the server's CPU microseconds per request.
+measure() {
+    local key=$1 size=$2 before
+    shift 2
+    local words=("$@") i
+    for i in "${!words[@]}"; do
+        words[i]=${words[i]/#KEY/$key}
+        words[i]=${words[i]/#ITEM/element:__rand_int__}
+        words[i]=${words[i]/#MIDDLE/$((size / 2))}
+    done
+    before=$(cpu_us)
+    redis-benchmark -p "$PORT" -q -r "$size" -n "$N" -c 8 -P 8 "${words[@]}" >"$WORK/out" 2>&1
+    if grep -qi 'err' "$WORK/out"; then tail -1 "$WORK/out" >&2; fi
+    US=$(awk "BEGIN { printf \"%.1f\", ($(cpu_us) - $before) / $N }")
+}
+
+# timed WORDS...: milliseconds of one command.
+timed() {
+    local begin
+    begin=$(date +%s%N)
+    cli "$@" >/dev/null
+    awk "BEGIN { printf \"%.1f\", ($(date +%s%N) - $begin) / 1e6 }"
+}
+
+all_of() {
+    case $1 in
+    hash) say "HGETALL big" ;; set) say "SMEMBERS big" ;; zset) say "ZRANGE big 0 -1 WITHSCORES" ;;
+    list) say "LRANGE big 0 -1" ;; stream) say "XRANGE big - +" ;;
+    esac
+}
+
+say "$(machine); large: $ELEMENTS elements, small: $SMALL; appendfsync $FSYNC, maxmemory $MAXMEMORY (SiltDB)"
+for type in "$@"; do
+    for server in $SERVERS; do
+        dir=$WORK/$type-$server
+        CORE=0
+        if [ "$server" = siltdb ]; then
+            start "$SILTDB" "$dir" --appendfsync "$FSYNC" --maxmemory "$MAXMEMORY"
+        else
+            start "$REDIS" "$dir" --appendonly yes --appendfsync "$FSYNC" --save ''
+        fi
+        "$CLIENT" load "$PORT" --keys 1000 --connections 1 >/dev/null
+        "$CLIENT" fill "$PORT" --type "$type" --key small --count "$SMALL" >/dev/null
+        filled=$("$CLIENT" fill "$PORT" --type "$type" --key big --count "$ELEMENTS")
+        say
+        say "**$type, $server**: filled at $(word per_second "$filled") elements/s, resident" \
+            "$(memory_kb VmRSS) KB, disk $(disk_mb "$dir") MB"
+        say
+        say "| command | us on $SMALL | us on $ELEMENTS | ratio |"
+        say "|---|---|---|---|"
+        commands "$type" | while read -r line; do
+            read -r -a words <<<"$line"
+            measure small "$SMALL" "${words[@]}"
+            small=$US
+            measure big "$ELEMENTS" "${words[@]}"
+            say "| $line | $small | $US | $(awk "BEGIN { printf \"%.2f\", $US / ($small + 0.001) }") |"
+        done
+        alone=$("$CLIENT" pace "$PORT" --seconds 5)
+        read -r -a words <<<"$(all_of "$type")"
+        (while :; do cli "${words[@]}" >/dev/null; done) 2>/dev/null &
+        reader=$!
+        beside=$("$CLIENT" pace "$PORT" --seconds 10)
+        kill "$reader" && wait "$reader" 2>/dev/null
+        say
+        say "GET every ms alone: p99 $(word p99_ms "$alone") ms, max $(word max_ms "$alone") ms;" \
+            "beside ${words[0]}: p99 $(word p99_ms "$beside") ms, max $(word max_ms "$beside") ms;" \
+            "peak resident $(memory_kb VmHWM) KB"
+        say "EXPIRE: $(timed EXPIRE big 1000) ms, DEL: $(timed DEL big) ms (redis-cli's start included)"
+        sleep 10
+        say "10 s later: disk $(disk_mb "$dir") MB"
+        stop
+        rm -rf "$dir"
+    done
+done

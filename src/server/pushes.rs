@@ -1,0 +1,135 @@
+//! What is pushed to a connection, on its way to the socket.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+
+use super::output::{Full, Output};
+use super::stream::WriteHalf;
+use crate::commands::{FANOUT_STEP, Outbox, ServerState};
+
+/// Messages taken from an outbox at a time.
+const BATCH_MAX: usize = 64;
+/// Bytes of messages taken at a time, but for the last one.
+const BATCH_BYTES_MAX: usize = 256 << 10;
+/// Time between two looks whether what waits has been too much for too long.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Carries out the fan-outs to many, one behind the other; others run between the steps of each.
+/// Runs until the server stops.
+pub(crate) async fn run_lane(state: Arc<ServerState>) {
+    let Some(mut lane) = state.pubsub.take_lane_end() else { return };
+    while let Some(mut next) = lane.recv().await {
+        while !next.fanout.advance(&state, FANOUT_STEP) {
+            tokio::task::yield_now().await;
+        }
+        // Whoever has published may be gone.
+        let _gone = next.done.send(());
+    }
+}
+
+/// Writes a batch of what waits in the outbox; waits for the peer where it has to.
+///
+/// # Errors
+/// Where the peer is gone, or does not keep up.
+pub(crate) async fn deliver(
+    state: &ServerState,
+    stream: &WriteHalf,
+    outbox: &Outbox,
+) -> Result<(), Full> {
+    let mut batch = VecDeque::with_capacity(BATCH_MAX);
+    outbox.take(&mut batch, BATCH_MAX, BATCH_BYTES_MAX);
+    let mut left = batch.iter().map(Bytes::len).sum::<usize>();
+    state.metrics.net_out_bytes.add(left as u64);
+    outbox.client.net_out_bytes.fetch_add(left as u64, Ordering::Relaxed);
+    while left > 0 {
+        let count = match write_some(stream, &batch) {
+            Ok(0) => return Err(Full::Io(std::io::ErrorKind::WriteZero.into())),
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                writable(state, stream, outbox).await?;
+                continue;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Full::Io(error)),
+        };
+        left -= count;
+        outbox.written(advance(&mut batch, count), count);
+    }
+    Ok(())
+}
+
+/// Writes what the socket takes now.
+fn write_some(stream: &WriteHalf, batch: &VecDeque<Bytes>) -> std::io::Result<usize> {
+    if let [only] = batch.as_slices().0 {
+        return stream.try_write(only);
+    }
+    let mut slices = [IoSlice::new(&[]); BATCH_MAX];
+    for (slice, message) in slices.iter_mut().zip(batch) {
+        *slice = IoSlice::new(message);
+    }
+    stream.try_write_vectored(slices.get(..batch.len()).unwrap_or(&slices))
+}
+
+/// Takes the first `count` bytes off the batch; how many messages that ends.
+fn advance(batch: &mut VecDeque<Bytes>, mut count: usize) -> usize {
+    let mut ended = 0;
+    while let Some(first) = batch.front_mut() {
+        if first.len() > count {
+            first.advance(count);
+            break;
+        }
+        count -= first.len();
+        batch.pop_front();
+        ended += 1;
+    }
+    ended
+}
+
+/// Waits until the socket takes bytes, as long as the soft limit allows.
+async fn writable(state: &ServerState, stream: &WriteHalf, outbox: &Outbox) -> Result<(), Full> {
+    loop {
+        let limit = state.config.load().client_output_buffer_limit.pubsub;
+        if outbox.is_overdue(limit) {
+            return Err(Full::Limit);
+        }
+        if let Ok(writable) = tokio::time::timeout(PATIENCE, stream.writable()).await {
+            return writable.map_err(Full::Io);
+        }
+    }
+}
+
+/// Moves all that waits in the outbox behind the replies.
+pub(crate) fn append(outbox: &Outbox, output: &mut Output) {
+    let mut batch = VecDeque::new();
+    loop {
+        outbox.take(&mut batch, BATCH_MAX, usize::MAX);
+        if batch.is_empty() {
+            return;
+        }
+        let bytes = batch.iter().map(Bytes::len).sum();
+        outbox.written(batch.len(), bytes);
+        batch.drain(..).for_each(|message| output.push_encoded(&message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_taken_off_by_the_byte() {
+        let texts = ["abc", "", "de", "f"];
+        let mut batch: VecDeque<Bytes> = texts.map(|t| Bytes::from_static(t.as_bytes())).into();
+        assert_eq!(advance(&mut batch, 2), 0);
+        assert_eq!(batch, ["c", "", "de", "f"]);
+        assert_eq!(advance(&mut batch, 2), 2);
+        assert_eq!(batch, ["e", "f"]);
+        assert_eq!(advance(&mut batch, 2), 2);
+        assert!(batch.is_empty());
+    }
+}

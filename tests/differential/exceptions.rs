@@ -1,0 +1,141 @@
+//! Where Redis 7.4, which SiltDB follows, answers differently from Redis 7.0, which judges.
+
+use super::generator::Step;
+use super::value::Value;
+
+/// Fields of XINFO that do not count, each with the reason.
+pub(crate) const CHANGED_FIELDS: &[(&str, &str)] = &[
+    ("idle", "a time"),
+    ("inactive", "a time; since 7.2"),
+    ("seen-time", "a time"),
+    ("active-time", "a time; since 7.2"),
+    ("entries-read", "7.4 counts anew from the id where it was set to what cannot be"),
+    ("lag", "7.4 knows it of a group before the first entry"),
+    ("radix-tree-keys", "there is no radix tree here"),
+    ("radix-tree-nodes", "there is no radix tree here"),
+];
+
+/// A difference that is right, from the words of the call (the first in upper case), the reply of
+/// Redis 7.0 and that of SiltDB.
+type IsChanged = fn(&Step, &Value, &Value) -> bool;
+
+/// What 7.4 changed, each with the reason.
+pub(crate) const CHANGED: &[(&str, IsChanged)] = &[
+    ("7.2 keeps a small list in a listpack", |step, redis, siltdb| {
+        is_encoding(step) && bulk(redis) == b"quicklist" && bulk(siltdb) == b"listpack"
+    }),
+    ("7.2 keeps a small set in a listpack", |step, redis, siltdb| {
+        is_encoding(step) && bulk(redis) == b"hashtable" && bulk(siltdb) == b"listpack"
+    }),
+    ("7.2 says of an infinite timeout that it is out of range", |_, redis, siltdb| {
+        error(redis) == "ERR timeout is negative" && error(siltdb) == "ERR timeout is out of range"
+    }),
+    ("names in texts of Redis end at a zero byte", |step, redis, siltdb| {
+        let has_zero = step.words.iter().any(|word| word.contains(&0));
+        let start = |text: &str| text.chars().take(12).collect::<String>();
+        has_zero && !error(redis).is_empty() && start(error(redis)) == start(error(siltdb))
+    }),
+    ("7.2 looks at the range of BITCOUNT and BITPOS before the key", |step, redis, siltdb| {
+        let is_bits = matches!(&name(step)[..], b"BITCOUNT" | b"BITPOS");
+        let is_of_key =
+            matches!(redis, Value::Integer(0 | -1)) || error(redis).starts_with("WRONGTYPE");
+        is_bits && is_of_key && error(siltdb).starts_with("ERR")
+    }),
+    (
+        "7.2 counts the arguments of ZADD before it chooses an encoding; here SORT changes none",
+        |step, redis, siltdb| {
+            let either = |value| matches!(bulk(value), b"listpack" | b"skiplist");
+            is_encoding(step) && either(redis) && either(siltdb)
+        },
+    ),
+    ("7.2 has ZRANK and ZREVRANK WITHSCORE", |step, redis, siltdb| {
+        let is_rank = matches!(&name(step)[..], b"ZRANK" | b"ZREVRANK");
+        is_rank
+            && error(redis).starts_with("ERR wrong number")
+            && step.words.len() == 4
+            && error(siltdb) == "ERR syntax error"
+    }),
+    ("SORT ALPHA compares words by their bytes, beyond a zero byte too", |step, redis, siltdb| {
+        let (Value::Array(a), Value::Array(b)) = (redis, siltdb) else { return false };
+        let has_zero = |value: &Value| bulk(value).contains(&0);
+        let has = |name: &[u8]| step.words.iter().any(|word| word.eq_ignore_ascii_case(name));
+        // With GET the words themselves are not seen.
+        let is_sort = name(step).starts_with(b"SORT") && has(b"ALPHA");
+        is_sort && a.len() == b.len() && (has(b"GET") || a.iter().chain(b).any(has_zero))
+    }),
+    ("7.2 counts the arguments of HSET before it chooses an encoding", |step, redis, siltdb| {
+        is_encoding(step) && bulk(redis) == b"listpack" && bulk(siltdb) == b"hashtable"
+    }),
+    ("7.4 reads cursors strictly", |step, _, siltdb| {
+        name(step).ends_with(b"SCAN") && error(siltdb) == "ERR invalid cursor"
+    }),
+    ("the keys of a call are found by its specifications alone", |step, _, siltdb| {
+        name(step) == b"COMMAND" && error(siltdb).starts_with("ERR Invalid arguments")
+    }),
+    (
+        "an earlier call that met a number out of range spoils a later SORT of Redis",
+        |step, redis, _| {
+            let text = "ERR One or more scores can't be converted into double";
+            name(step).starts_with(b"SORT") && error(redis) == text
+        },
+    ),
+    ("of places in the same distance any may come first", |step, redis, siltdb| {
+        let (Value::Array(a), Value::Array(b)) = (redis, siltdb) else { return false };
+        let has_count = step.words.iter().any(|word| word.eq_ignore_ascii_case(b"COUNT"));
+        name(step).starts_with(b"GEO") && has_count && a.len() == b.len()
+    }),
+    ("7.2 refuses the rank of LPOS that has no opposite", |step, _, siltdb| {
+        name(step) == b"LPOS" && error(siltdb).starts_with("ERR value is out of range")
+    }),
+    ("7.4 has XREAD with the id of the last entry, +", |step, redis, _| {
+        let has_plus = step.words.iter().any(|word| word == b"+");
+        name(step).starts_with(b"XREAD")
+            && has_plus
+            && error(redis).starts_with("ERR Invalid stream ID")
+    }),
+    ("7.2 holds XSETID against the largest deleted id", |_, _, siltdb| {
+        let text = "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
+        error(siltdb) == text
+    }),
+];
+
+/// Calls before this one after which the two servers are in the same state behind it.
+///
+/// Since 7.2 XREADGROUP, XCLAIM and XAUTOCLAIM make the consumer that they name even where there is
+/// nothing for it.
+pub(crate) fn prelude(step: &Step) -> Vec<Step> {
+    let word = |at: usize| step.words.get(at).map_or(&b""[..], Vec::as_slice);
+    let make = |stream, group, consumer| {
+        Step::exact(&[b"XGROUP", b"CREATECONSUMER", stream, group, consumer]).like(step)
+    };
+    match &name(step)[..] {
+        b"XCLAIM" | b"XAUTOCLAIM" => vec![make(word(1), word(2), word(3))],
+        b"XREADGROUP" => {
+            let streams = step.words.iter().position(|word| word.eq_ignore_ascii_case(b"STREAMS"));
+            let keys = streams.map_or(&[][..], |at| &step.words[at + 1..]);
+            keys[..keys.len() / 2].iter().map(|key| make(key, word(2), word(3))).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a difference is one that Redis 7.4 makes as well.
+pub(crate) fn is_changed(step: &Step, redis: &Value, siltdb: &Value) -> bool {
+    CHANGED.iter().any(|(_, is_changed)| is_changed(step, redis, siltdb))
+}
+
+fn is_encoding(step: &Step) -> bool {
+    name(step) == b"OBJECT"
+}
+
+fn name(step: &Step) -> Vec<u8> {
+    step.words[0].to_ascii_uppercase()
+}
+
+fn error(value: &Value) -> &str {
+    if let Value::Error(text) = value { text } else { "" }
+}
+
+fn bulk(value: &Value) -> &[u8] {
+    if let Value::Bulk(bytes) = value { bytes } else { b"" }
+}
