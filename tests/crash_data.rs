@@ -41,8 +41,8 @@ const PACKING: Packing = Packing {
     zset_value: 40,
 };
 
-/// What calls look like: `K` is a key of the kind named first, `M` a member, `N` a number, `I` the id
-/// of an entry that may be there, `T` that of a new one, `V` a value.
+/// What calls look like: `K` is a key of the kind named first, `M` a member, `N` a number, `I` the
+/// id of an entry that may be there, `T` that of a new one, `V` a value.
 const CALLS: &[&str] = &[
     "string SET K V",
     "string SET K V PX 300",

@@ -21,10 +21,10 @@ pub enum CheckOutcome {
     NotOpened,
 }
 
-/// Checks the data directory of the settings: tables by their checksums, the manifest, the log, then
-/// the records of each database. Writes to `out` what there is, and each damage on a line of its own;
-/// to standard error why nothing could be looked at. Takes the lock of the directory meanwhile, and
-/// changes no record.
+/// Checks the data directory of the settings: tables by their checksums, the manifest, the log,
+/// then the records of each database. Writes to `out` what there is, and each damage on a line of
+/// its own; to standard error why nothing could be looked at. Takes the lock of the directory
+/// meanwhile, and changes no record.
 ///
 /// # Errors
 /// Where `out` cannot be written.

@@ -37,8 +37,8 @@ fn close(a: &Value, b: &Value, near: i64) -> bool {
     }
 }
 
-/// Numbers in any notation as the shortest one. Minus zero is zero: a listpack does not know it, and 7.2
-/// puts a sorted set into a listpack or not by another rule.
+/// Numbers in any notation as the shortest one. Minus zero is zero: a listpack does not know it,
+/// and 7.2 puts a sorted set into a listpack or not by another rule.
 fn by_value(value: Value) -> Value {
     let number = |text: &[u8]| str::from_utf8(text).ok()?.parse::<f64>().ok().map(|n| n + 0.0);
     let all = |items: Vec<Value>| items.into_iter().map(by_value).collect();
@@ -103,7 +103,10 @@ fn sort(value: &mut Value, of: usize) {
 
 /// Field names with values become maps in RESP2 too, without the fields that differ for a reason.
 fn without_changed_fields(value: Value) -> Value {
-    let is_changed = |key: &Value| matches!(key, Value::Bulk(name) if CHANGED_FIELDS.iter().any(|(field, _)| field.as_bytes() == name));
+    let is_changed = |key: &Value| {
+        let Value::Bulk(name) = key else { return false };
+        CHANGED_FIELDS.iter().any(|(field, _)| field.as_bytes() == name)
+    };
     match value {
         Value::Map(pairs) => Value::Map(
             pairs

@@ -3,8 +3,8 @@
 //! in `exceptions.rs`. From time to time all keys are compared.
 //!
 //! Skipped where no redis-server 7.0 is on PATH. `SILTDB_DIFF_STEPS` is the number of calls,
-//! `SILTDB_DIFF_SEED` makes another run (each can be repeated, but for times), `SILTDB_DIFF_MAX` is the number of differences
-//! after which a run ends (1 unless told).
+//! `SILTDB_DIFF_SEED` makes another run (each can be repeated, but for times), `SILTDB_DIFF_MAX` is
+//! the number of differences after which a run ends (1 unless told).
 
 #![allow(clippy::print_stdout, reason = "differences are told as they are found")]
 

@@ -20,8 +20,8 @@ pub(crate) struct Check {
     pub(crate) cursor: Option<usize>,
     /// What it leaves differs: the key is deleted behind it.
     pub(crate) deletes: bool,
-    /// Not in a pipeline: where only one of the two refuses it, for a reason, the key that it names first
-    /// and the one that it names last are deleted behind it.
+    /// Not in a pipeline: where only one of the two refuses it, for a reason, the key that it names
+    /// first and the one that it names last are deleted behind it.
     pub(crate) alone: bool,
     /// Never distorted: it could block or take very long.
     pub(crate) fixed: bool,

@@ -51,8 +51,8 @@ pub(crate) const ODD_WORDS: &[&[u8]] = &[
     b"GET",
 ];
 
-/// HyperLogLogs, and sorted sets with one score: only their own commands name them, as others would make
-/// of them what Redis promises nothing about.
+/// HyperLogLogs, and sorted sets with one score: only their own commands name them, as others would
+/// make of them what Redis promises nothing about.
 pub(crate) const ALONE: &[&str] = &["hll", "same"];
 
 /// Kinds of keys; each has names of its own.

@@ -37,7 +37,7 @@ impl ClientFlag {
     pub const MONITOR: Self = Self(1 << 8);
 
     /// Queues calls since `MULTI` (`x`).
-    pub const QUEUES: Self = Self(1 << 7);
+    pub const QUEUES: Self = Self(1 << 9);
 
     const LETTERS: &'static [(Self, char)] = &[
         (Self::QUEUES, 'x'),

@@ -91,7 +91,8 @@ impl Walk<'_, '_> {
     }
 }
 
-/// The generations that are alive, from `from` on, each with the one that it is part of (0 for none).
+/// The generations that are alive, from `from` on, each with the one that it is part of (0 for
+/// none).
 fn generations(
     read: &dyn Read,
     keyspace: u32,

@@ -1,8 +1,9 @@
 //! Proves what the records of a whole store promise each other; for `siltdb check`.
 //!
-//! Everything is walked in order and nothing is gathered: what two orders of records say of the same
-//! thing (metadata and an index, keys and generations) is first compared as two [`Ledger`] sums. Only
-//! where these differ are the records looked up one by one, so that the damage can be named.
+//! Everything is walked in order and nothing is gathered: what two orders of records say of the
+//! same thing (metadata and an index, keys and generations) is first compared as two [`Ledger`]
+//! sums. Only where these differ are the records looked up one by one, so that the damage can be
+//! named.
 
 mod database;
 mod garbage;
@@ -91,8 +92,9 @@ pub struct Verified {
 }
 
 /// Looks through all records of a view: each key against its elements, the counts of each database,
-/// the indexes of expiries in both directions, and generations against the keys that have them. Hands
-/// what does not fit to `damage`. Fails where records cannot be read. Waits on the disk for long.
+/// the indexes of expiries in both directions, and generations against the keys that have them.
+/// Hands what does not fit to `damage`. Fails where records cannot be read. Waits on the disk for
+/// long.
 pub fn verify(read: &dyn Read, damage: &mut OnDamage<'_>) -> Result<Verified> {
     let root = RootRef::parse(read.root())?;
     let mut verified = Verified::default();

@@ -5,8 +5,8 @@ use crate::engine::Txn;
 
 const NOW_MS: u64 = 1_700_000_000_000;
 
-/// A store with strings `k0` to `k9` of several chunks, which therefore have generations 1 to 10; the even
-/// ones expire.
+/// A store with strings `k0` to `k9` of several chunks, which therefore have generations 1 to 10;
+/// the even ones expire.
 fn store() -> Store {
     let mut store = Store::default();
     let (access, cursors) = (Access::new(1 << 12, NOW_MS), Cursors::default());
