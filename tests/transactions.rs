@@ -327,3 +327,18 @@ fn calls_inside_are_counted_and_logged_by_themselves() {
     }
     assert!(!log.contains("EXEC"), "{log}");
 }
+
+#[test]
+fn what_would_wait_answers_at_once_and_reads_tell_wrong_types() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    send(&mut client, &["MULTI", "SET s v", "WAIT 1 0", "XREAD STREAMS s 0", "SET t w", "EXEC"]);
+    for expected in ["+OK", "+QUEUED", "+QUEUED", "+QUEUED", "+QUEUED"] {
+        assert_eq!(client.reply(), expected);
+    }
+    let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+    assert_eq!(client.reply(), format!("[+OK, :0, {wrong}, +OK]"));
+    // Outside of a transaction it waits again.
+    assert_eq!(call(&mut client, "WAIT 1 20"), ":0");
+    assert_eq!(call(&mut client, "GET t"), "w");
+}

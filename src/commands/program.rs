@@ -21,14 +21,19 @@ use super::{
     Args, Attempt, CommandResult, Error, Flags, Message, ProgramHandler, Run, ServerState, Session,
     event_messages,
 };
-use crate::data::{Context, Edit, EditOutcome, EventClasses, ReadOutcome, Ready, View};
-use crate::engine::{self, Changes, Read, Txn, Writer};
+use crate::data::{Context, Edit, EditOutcome, Event, EventClasses, ReadOutcome, Ready, View};
+use crate::engine::{self, Changes, Read, TXN_BYTES_MAX, Txn, Writer};
 use crate::protocol::{Reply, Version};
 
 /// Calls of a run that are kept one by one for the statistics; a script may make any number.
 const RAN_MAX: usize = 16 << 10;
 /// Codes of errors that are told apart in a run.
 const ERROR_CODES_MAX: usize = 1000;
+
+/// Bytes of the replies of all calls of a run.
+const REPLY_BYTES_MAX: usize = 1 << 30;
+/// Why a call fails with which its run would change too much.
+const TOO_MUCH: &str = "a transaction changes more than 1 GiB";
 
 /// Several calls that run as one.
 pub trait Program: Send {
@@ -177,6 +182,8 @@ pub struct Calls<'a> {
     in_script: bool,
     stopped: Option<Stopped>,
     gathered: Gathered,
+    written_bytes: usize,
+    reply_bytes: usize,
 }
 
 impl<'a> Calls<'a> {
@@ -221,6 +228,8 @@ impl<'a> Calls<'a> {
             in_script: false,
             stopped: None,
             gathered: Gathered::default(),
+            written_bytes: 0,
+            reply_bytes: 0,
         }
     }
 
@@ -360,6 +369,7 @@ impl<'a> Calls<'a> {
         }
         let started_ns = self.state.clock.monotonic_ns();
         let result = self.run(command, words).map_err(|error| self.noted(error));
+        let result = self.bounded(result);
         if self.stopped.is_none() {
             let elapsed_ns = self.state.clock.monotonic_ns() - started_ns;
             self.note_ran(command, words, elapsed_ns, &result);
@@ -404,7 +414,7 @@ impl<'a> Calls<'a> {
             },
             Run::ReadOrBlock(read, handler) => {
                 let found = match &self.ground {
-                    Ground::Txn(_) => Err(Error::NothingYet),
+                    Ground::Txn(_) => self.edit(|edit| edit.read(|view| read(view, &mut args))?),
                     Ground::View(_) => self.view(|view| read(view, &mut args)),
                 };
                 match found {
@@ -478,6 +488,14 @@ impl<'a> Calls<'a> {
         let (changes, outcome) = edit.finish()?;
         Writer::check_limits(&changes)?;
         if let Ground::Txn(outer) = &mut self.ground {
+            let bytes = |(key, value): &(Bytes, Option<Bytes>)| {
+                key.len() + value.as_ref().map_or(0, Bytes::len)
+            };
+            let written = self.written_bytes + changes.writes.iter().map(bytes).sum::<usize>();
+            if written > TXN_BYTES_MAX {
+                return Err(Error::Engine(engine::Error::Limit(TOO_MUCH)));
+            }
+            self.written_bytes = written;
             outer.absorb(changes);
             self.gathered.edit.add(&outcome);
             self.gathered.ready.extend(ready);
@@ -497,11 +515,33 @@ impl<'a> Calls<'a> {
         let view =
             View::new(ground, context(&self.state, &self.session, self.now_ms, self.in_script))?;
         let result = read(&view);
-        let outcome = view.outcome();
+        let mut outcome = view.outcome();
+        let db = self.session.db;
+        let missed = std::mem::take(&mut outcome.missed);
+        if !missed.is_empty() {
+            let classes = EventClasses::parse(&self.state.config.load().notify_keyspace_events);
+            let events = missed.into_iter().map(|key| Event { db, name: "keymiss", key });
+            let told = events.flat_map(|event| event_messages(&event, classes).collect::<Vec<_>>());
+            self.session.held_messages.get_or_insert_default().extend(told);
+        }
         match self.gathered.reads.last_mut().filter(|(db, _)| *db == self.session.db) {
             Some((_, sum)) => sum.add(outcome),
             None => self.gathered.reads.push((self.session.db, outcome)),
         }
+        result
+    }
+
+    /// An error in place of a reply with which those of the run would be too large together. A script
+    /// need not keep them.
+    fn bounded(&mut self, result: CommandResult) -> CommandResult {
+        if self.in_script {
+            return result;
+        }
+        let bytes = result.as_ref().map_or(0, Reply::weight);
+        if self.reply_bytes + bytes > REPLY_BYTES_MAX {
+            return Err(Error::Text("ERR the replies of a transaction exceed 1 GiB".to_owned()));
+        }
+        self.reply_bytes += bytes;
         result
     }
 

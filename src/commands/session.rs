@@ -52,6 +52,8 @@ pub struct Session {
     /// Where this is set, messages are not published but gathered here: those of calls that run as one
     /// transaction, to be published with it.
     pub held_messages: Option<Vec<Message>>,
+    /// Whether a command that would wait answers at once, as inside of a transaction.
+    pub denies_waiting: bool,
 }
 
 impl Session {
@@ -72,6 +74,7 @@ impl Session {
             fanout: None,
             put_down: 0,
             held_messages: None,
+            denies_waiting: false,
         }
     }
 
@@ -128,6 +131,12 @@ impl Session {
 
     /// Changes the protocol version, from the reply of the running command on.
     pub fn speak(&mut self, version: Version) {
+        if version != self.version
+            && let Some(pushes) = &mut self.pushes
+        {
+            // What waits to be pushed is in the version before.
+            pushes.comes_first = true;
+        }
         self.version = version;
         let number = match version {
             Version::Resp2 => 2,

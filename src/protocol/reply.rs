@@ -120,6 +120,20 @@ impl Reply {
         Self::Integer(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
+    /// About how many bytes it holds.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Bulk(bytes) => bytes.len(),
+            Self::Many(many) => many.bytes(),
+            Self::Array(items) | Self::Set(items) => items.iter().map(Self::weight).sum(),
+            Self::Map(pairs) | Self::Pairs(pairs) | Self::Keyed(pairs) => {
+                pairs.iter().map(|(key, value)| key.weight() + value.weight()).sum()
+            }
+            _ => 0,
+        }
+    }
+
     /// Whether it is an error reply.
     #[must_use]
     pub fn is_error(&self) -> bool {

@@ -130,7 +130,12 @@ impl Dispatcher {
             let Some((command, words)) = outside else { break result };
             let started_ns = self.state.clock.monotonic_ns();
             let result = match command.spec.run {
-                Run::Server(handler) => handler(&mut self.session, &self.state, &words).await,
+                Run::Server(handler) => {
+                    self.session.denies_waiting = true;
+                    let result = handler(&mut self.session, &self.state, &words).await;
+                    self.session.denies_waiting = false;
+                    result
+                }
                 Run::Session(handler) => {
                     let args = &mut Args::new(&words, command.name_words);
                     handler(&mut self.session, &self.state, args)

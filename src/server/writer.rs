@@ -308,7 +308,7 @@ impl WriterTask {
                 group.blocked = true;
                 return;
             }
-            reply_bytes += result.as_ref().map_or(0, reply_weight);
+            reply_bytes += result.as_ref().map_or(0, Reply::weight);
             let ended_ns = self.state.clock.monotonic_ns();
             group.done.push(group::Done { result, elapsed_ns: ended_ns - started_ns });
             started_ns = ended_ns;
@@ -617,19 +617,6 @@ impl WriterTask {
         if let Ok(Err(error)) = synced.await {
             tracing::error!(%error, "the last sync of the log failed");
         }
-    }
-}
-
-/// About how many bytes a reply holds.
-fn reply_weight(reply: &Reply) -> usize {
-    match reply {
-        Reply::Bulk(bytes) => bytes.len(),
-        Reply::Many(many) => many.bytes(),
-        Reply::Array(items) | Reply::Set(items) => items.iter().map(reply_weight).sum(),
-        Reply::Map(pairs) | Reply::Pairs(pairs) | Reply::Keyed(pairs) => {
-            pairs.iter().map(|(key, value)| reply_weight(key) + reply_weight(value)).sum()
-        }
-        _ => 0,
     }
 }
 

@@ -211,7 +211,7 @@ fn wait<'a>(
         let mut args = Args::new(words, 1);
         let replicas = args.next_int()?;
         let left = time_left(args.next_bytes()?, state)?;
-        if replicas > 0 {
+        if replicas > 0 && !session.denies_waiting {
             let waiting = at_most(left, std::future::pending::<()>());
             unless_unblocked(session.client.blocked_on(waiting).await)?;
         }
@@ -237,10 +237,11 @@ fn waitaof<'a>(
             ));
         }
         let mut synced = 0;
+        let waits = !session.denies_waiting;
         let waiting = async {
             state.ask(Control::Sync).await?;
             synced = 1;
-            if replicas > 0 {
+            if replicas > 0 && waits {
                 std::future::pending::<()>().await;
             }
             Ok::<(), Error>(())

@@ -263,6 +263,8 @@ impl Entries<'_> {
         let Page { entries, next } = page;
         self.page = entries.into_iter();
         self.page_keys = (2 * self.page_keys).min(*PAGE_KEYS.end());
+        // Where a view sees nothing of a page, the pages behind the range end the walk all the same.
+        let next = next.filter(|entry| !self.is_past_stop(entry.key()));
         self.next = next.map_or(Next::End, Next::Page);
         true
     }
