@@ -16,7 +16,8 @@ fn main() -> ExitCode {
         Err(CliError::Usage(error)) => error.exit(),
         Err(error) => {
             eprintln!("siltdb: {error}");
-            return ExitCode::FAILURE;
+            let checks = std::env::args_os().nth(1).is_some_and(|word| word == "check");
+            return ExitCode::from(if checks { 2 } else { 1 });
         }
     };
     if parsed.action == Action::Check {

@@ -240,3 +240,18 @@ fn each_planted_damage_is_named() {
         }
     }
 }
+
+#[test]
+fn what_holds_no_data_is_not_called_sound() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    std::fs::create_dir(dir.path().join("lost+found")).expect("a directory");
+    let check = |args: &[&str]| {
+        let program = env!("CARGO_BIN_EXE_siltdb");
+        let output = std::process::Command::new(program).arg("check").args(args).output();
+        output.expect("siltdb check runs").status.code()
+    };
+    let path = dir.path().to_str().expect("a plain path");
+    assert_eq!(check(&["--dir", path]), Some(2));
+    assert_eq!(std::fs::read_dir(dir.path()).expect("it is there").count(), 1);
+    assert_eq!(check(&["--dir", path, "--maxmemory", "lots"]), Some(2));
+}

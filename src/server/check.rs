@@ -91,6 +91,14 @@ fn open(settings: &Settings, dir: &Path) -> Result<Engine, Error> {
         let what = "it is empty; --dir names the directory to check".to_owned();
         return Err(Error::Directory { path: dir.to_owned(), what });
     }
+    if !names.iter().any(|name| name == "CURRENT") {
+        let what = "there is no data here: it has no file CURRENT".to_owned();
+        return Err(Error::Directory { path: dir.to_owned(), what });
+    }
+    if names.iter().any(|name| name == "ACCEPT-LOG-LOSS") {
+        let what = "with the file ACCEPT-LOG-LOSS in it a look would give up a part of the log";
+        return Err(Error::Directory { path: dir.to_owned(), what: what.to_owned() });
+    }
     let options = Options {
         kind_at: data::KIND_AT,
         background_threads: 0,
