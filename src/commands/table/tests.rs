@@ -249,7 +249,6 @@ fn no_two_flags_are_one() {
         Flags::NOT_QUEUED,
         Flags::SUBSCRIBER,
         Flags::PUSHES,
-        Flags::ASKING,
     ];
     let shown = Flags::SHOWN.iter().map(|(flag, _)| *flag);
     let all: Vec<Flags> = shown.chain(hidden).collect();
