@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::known::synced;
+use super::known::{synced, writes_nothing};
 use crate::commands::script::{Server, finish, split};
 use crate::commands::{Calls, CommandResult, Error, Program, ServerState, Session};
 use crate::script::Vm;
@@ -15,12 +15,12 @@ const REPLACED: &str = "ERR the function was replaced while it was called";
 
 type Made = Result<Box<dyn Program>, Error>;
 
-pub(super) fn fcall(_: &mut Session, state: &Arc<ServerState>, words: &[Bytes]) -> Made {
-    FunctionCall::make(state, words, false)
+pub(super) fn fcall(session: &mut Session, state: &Arc<ServerState>, words: &[Bytes]) -> Made {
+    FunctionCall::make(session, state, words, false)
 }
 
-pub(super) fn fcall_ro(_: &mut Session, state: &Arc<ServerState>, words: &[Bytes]) -> Made {
-    FunctionCall::make(state, words, true)
+pub(super) fn fcall_ro(session: &mut Session, state: &Arc<ServerState>, words: &[Bytes]) -> Made {
+    FunctionCall::make(session, state, words, true)
 }
 
 /// A function that is called.
@@ -32,10 +32,9 @@ struct FunctionCall {
 }
 
 impl FunctionCall {
-    fn make(state: &ServerState, words: &[Bytes], read_only: bool) -> Made {
+    fn make(session: &Session, state: &Arc<ServerState>, words: &[Bytes], read_only: bool) -> Made {
         let name = words.get(1).ok_or(Error::Syntax)?;
-        let known = state.scripts.known.load();
-        let may_write = !read_only && !known.writes_nothing(state, name);
+        let may_write = !read_only && !writes_nothing(session, state, name);
         Ok(Box::new(Self { words: words.to_vec(), read_only, may_write }))
     }
 

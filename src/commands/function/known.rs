@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::commands::{Calls, Error, ServerState};
+use crate::commands::program::Pace;
+use crate::commands::{Calls, Error, ServerState, Session};
 use crate::data::{library_digest, stored_libraries};
 use crate::engine::{self, Read};
 use crate::script::{LoadError, ScriptId, Stop, Vm, Watch};
 
 /// How long a library may take to be loaded.
 const LOAD_TIME: Duration = Duration::from_millis(500);
+
+/// How long a connection may load libraries only to see what a function says of itself.
+const LOOK_TIME: Duration = Duration::from_millis(2);
 
 /// The libraries as they were last seen.
 #[derive(Debug, Default)]
@@ -41,14 +45,21 @@ impl Known {
             libraries: vm.libraries().len(),
         }
     }
+}
 
-    /// Whether a function is known, as of the newest state, to write nothing.
-    pub(super) fn writes_nothing(&self, state: &ServerState, name: &[u8]) -> bool {
-        let Ok(engine) = state.engine() else { return false };
-        let snapshot = engine.snapshot(engine::ReadMode::Resident);
-        let is_current = library_digest(&snapshot).is_ok_and(|digest| digest == self.digest);
-        is_current && self.functions.get(&name.to_ascii_lowercase()) == Some(&true)
+/// Whether a function is known, as of the newest state, to write nothing.
+pub(super) fn writes_nothing(session: &Session, state: &Arc<ServerState>, name: &[u8]) -> bool {
+    let Ok(engine) = state.engine() else { return false };
+    let snapshot = engine.snapshot(engine::ReadMode::Resident);
+    let Ok(digest) = library_digest(&snapshot) else { return false };
+    if state.scripts.known.load().digest != digest {
+        // What fails here, or takes too long, is found out on the writer.
+        let mut calls = Calls::over_view(state, &snapshot, session.for_program(), Pace::Resident);
+        calls.limit_time(LOOK_TIME);
+        drop(synced(&mut calls, |_, _| Ok(())));
     }
+    let known = state.scripts.known.load();
+    known.digest == digest && known.functions.get(&name.to_ascii_lowercase()) == Some(&true)
 }
 
 /// Runs `work` on a machine for functions that knows the libraries as `calls` see them.
