@@ -374,3 +374,19 @@ fn what_a_small_payload_stands_for_is_bounded() {
     assert!(payload.len() < 100_000);
     assert_eq!(server.restore("k 0", &payload), "-ERR a command changes more than 1 GiB");
 }
+
+/// Nor are short texts kept without being counted: each takes many times its bytes.
+#[test]
+fn short_texts_are_counted_before_they_are_kept() {
+    let mut server = Harness::new();
+    let count = (300_000).to_string();
+    let mut words = vec!["1", "0", count.as_str()];
+    words.extend(std::iter::repeat_n("", 300_000));
+    let payload = Payload::new(15).len(1).string(&[0; 16]).string(&listpack(&words)).sealed(9);
+    assert_eq!(server.restore("names 0", &payload), "-ERR a command changes more than 1 GiB");
+    let fields = (150_000).to_string();
+    let mut words = vec!["1", "0", "0", "0", "0", "1", "0", fields.as_str()];
+    words.extend(std::iter::repeat_n("", 300_000));
+    let payload = Payload::new(15).len(1).string(&[0; 16]).string(&listpack(&words)).sealed(9);
+    assert_eq!(server.restore("entry 0", &payload), "-ERR a command changes more than 1 GiB");
+}

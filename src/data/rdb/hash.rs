@@ -22,7 +22,8 @@ use super::sink::Sink;
 use super::source::Source;
 use super::types::*;
 use super::word::Words;
-use super::{Loaded, VERSION, VERSION_MAX, ensure, wanted, zipmap};
+use super::zipmap::Zipmap;
+use super::{Loaded, VERSION, VERSION_MAX, ensure, wanted};
 use crate::data::{HashEdit, Layout, Meta, View};
 use crate::engine::Result;
 
@@ -67,9 +68,9 @@ impl Loading<'_, '_, '_, '_> {
 
     fn zipmap(&mut self) -> Loaded<()> {
         let blob = self.source.string()?;
-        let pairs = wanted(zipmap::pairs(&blob))?;
-        self.hash.expect(pairs.len() as u64)?;
-        for (field, value) in pairs {
+        let zipmap = wanted(Zipmap::check(&blob))?;
+        self.hash.expect(zipmap.count())?;
+        for (field, value) in zipmap.pairs() {
             self.set(field, value, None)?;
         }
         Ok(())

@@ -117,6 +117,6 @@ pub(crate) fn listpack(texts: &[&str]) -> Vec<u8> {
         body.extend(element);
     }
     let bytes = u32::try_from(body.len() + 7).unwrap().to_le_bytes();
-    let count = u16::try_from(texts.len()).unwrap().to_le_bytes();
+    let count = u16::try_from(texts.len()).unwrap_or(u16::MAX).to_le_bytes();
     [&bytes[..], &count, &body, &[0xff]].concat()
 }

@@ -24,6 +24,9 @@ const ROOM_BYTES: u64 = if cfg!(test) { 8 << 20 } else { TXN_BYTES_MAX as u64 };
 /// the transaction and the memtable.
 const ELEMENT_BYTES: u64 = if cfg!(test) { 24 } else { 192 };
 
+/// What a text that is a part of an element takes besides its bytes.
+const TEXT_BYTES: u64 = 32;
+
 /// What stands where a length is expected.
 enum Length {
     Plain(u64),
@@ -47,7 +50,16 @@ impl<'a> Source<'a> {
     /// Takes an element of so many bytes into account. Fails where the elements are more than one
     /// command may write, long before a payload that is small but stands for many fills the memory.
     pub(super) fn charge(&mut self, bytes: usize) -> Loaded<()> {
-        let room = self.room.checked_sub(bytes as u64 + ELEMENT_BYTES);
+        self.take_room(bytes as u64 + ELEMENT_BYTES)
+    }
+
+    /// As [`Self::charge`], for a text that is a part of an element; before it is kept.
+    pub(super) fn charge_text(&mut self, text: &[u8]) -> Loaded<()> {
+        self.take_room(text.len() as u64 + TEXT_BYTES)
+    }
+
+    fn take_room(&mut self, bytes: u64) -> Loaded<()> {
+        let room = self.room.checked_sub(bytes);
         self.room = room.ok_or(Error::Limit("a command changes more than 1 GiB"))?;
         Ok(())
     }

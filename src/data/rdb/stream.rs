@@ -94,13 +94,15 @@ impl<'a> Node<'a> {
             ms: self.first.ms.wrapping_add(self.integer()?.cast_unsigned()),
             seq: self.first.seq.wrapping_add(self.integer()?.cast_unsigned()),
         };
+        source.charge(0)?;
         let mut texts = Vec::new();
-        let mut bytes = 0;
         let words = if flags & SAME_FIELDS != 0 {
             for at in 0..self.fields.len() {
                 let value = self.word()?.text();
+                source.charge_text(&value)?;
+                // A short list may name a long field once and mean it often.
                 let field = self.fields[at].clone();
-                bytes += field.len() + value.len();
+                source.charge_text(&field)?;
                 texts.extend([field, value]);
             }
             self.fields.len()
@@ -109,7 +111,7 @@ impl<'a> Node<'a> {
             for _ in 0..fields {
                 for _ in 0..2 {
                     let text = self.word()?.text();
-                    bytes += text.len();
+                    source.charge_text(&text)?;
                     texts.push(text);
                 }
             }
@@ -119,8 +121,6 @@ impl<'a> Node<'a> {
         if flags & DELETED != 0 {
             return Ok(None);
         }
-        // A short list may name a long field once and mean it often.
-        source.charge(bytes)?;
         Ok(Some((id, texts)))
     }
 }
@@ -133,6 +133,7 @@ fn load_node(source: &mut Source<'_>, stream: &mut StreamEdit<'_, '_>) -> Loaded
     let (entries, deleted) = (node.count()?, node.count()?);
     for _ in 0..node.count()? {
         let field = node.word()?.text();
+        source.charge_text(&field)?;
         node.fields.push(field);
     }
     ensure(node.integer()? == 0)?;

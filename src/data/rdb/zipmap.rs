@@ -14,22 +14,48 @@ use crate::engine::coding::Reader;
 const END: u8 = 0xff;
 const COUNT_UNKNOWN: u8 = 0xfe;
 
-/// Fields and values; `None` where the bytes are no zipmap.
-pub(super) fn pairs(blob: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
-    let mut reader = Reader::new(blob);
-    let announced = reader.u8()?;
-    let mut pairs = Vec::new();
-    while reader.rest() != [END] {
-        let field_len = take_len(&mut reader)?;
-        let field = reader.take(field_len)?;
-        let value_len = take_len(&mut reader)?;
-        let unused = reader.u8()?;
-        let value = reader.take(value_len)?;
-        reader.take(unused.into())?;
-        pairs.push((field, value));
+/// A zipmap all of which was checked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Zipmap<'a> {
+    /// Without the frame.
+    fields: &'a [u8],
+    count: u64,
+}
+
+impl<'a> Zipmap<'a> {
+    /// Checks frame and fields.
+    pub(super) fn check(blob: &'a [u8]) -> Option<Self> {
+        let (announced, rest) = blob.split_first()?;
+        let (end, fields) = rest.split_last()?;
+        let (mut reader, mut count) = (Reader::new(fields), 0_u64);
+        while !reader.is_empty() {
+            take(&mut reader)?;
+            count += 1;
+        }
+        let fits = *announced >= COUNT_UNKNOWN || u64::from(*announced) == count;
+        (*end == END && fits).then_some(Self { fields, count })
     }
-    let fits = announced >= COUNT_UNKNOWN || usize::from(announced) == pairs.len();
-    fits.then_some(pairs)
+
+    /// How many fields there are.
+    pub(super) fn count(self) -> u64 {
+        self.count
+    }
+
+    /// Fields and values. Nothing is made for all of them: they may be many times their bytes.
+    pub(super) fn pairs(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let mut reader = Reader::new(self.fields);
+        std::iter::from_fn(move || take(&mut reader))
+    }
+}
+
+fn take<'a>(reader: &mut Reader<'a>) -> Option<(&'a [u8], &'a [u8])> {
+    let field_len = take_len(reader)?;
+    let field = reader.take(field_len)?;
+    let value_len = take_len(reader)?;
+    let unused = reader.u8()?;
+    let value = reader.take(value_len)?;
+    reader.take(unused.into())?;
+    Some((field, value))
 }
 
 fn take_len(reader: &mut Reader<'_>) -> Option<usize> {
@@ -45,6 +71,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn pairs(blob: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+        let zipmap = Zipmap::check(blob)?;
+        let pairs: Vec<_> = zipmap.pairs().collect();
+        assert_eq!(pairs.len() as u64, zipmap.count());
+        Some(pairs)
+    }
 
     #[test]
     fn fields_and_values_are_read() {
