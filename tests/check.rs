@@ -255,3 +255,30 @@ fn what_holds_no_data_is_not_called_sound() {
     assert_eq!(std::fs::read_dir(dir.path()).expect("it is there").count(), 1);
     assert_eq!(check(&["--dir", path, "--maxmemory", "lots"]), Some(2));
 }
+
+#[test]
+fn what_is_cut_off_the_log_is_told() {
+    let mut server = Server::start(&[]);
+    let mut client = server.connect();
+    assert_eq!(client.call(&["SET", "first", "stays here"]), "+OK");
+    assert_eq!(client.call(&["SET", "last", "torn off in the end"]), "+OK");
+    server.signal("KILL");
+    server.wait();
+    let files = std::fs::read_dir(&server.dir).expect("the directory is there");
+    let is_log = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "wal");
+    let mut paths = files.map(|file| file.expect("a file").path()).filter(is_log);
+    let wanted = b"torn off in the end";
+    let (path, mut log, at) = paths
+        .find_map(|path| {
+            let log = std::fs::read(&path).expect("it can be read");
+            let at = log.windows(wanted.len()).position(|part| part == wanted)?;
+            Some((path, log, at))
+        })
+        .expect("the log has the write");
+    log[at] ^= 1;
+    std::fs::write(path, log).expect("it can be written");
+    let (status, said) = check(&server.dir);
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("the log ended in unfinished records of"), "{said}");
+    assert!(said.contains("database 0: 1 keys"), "{said}");
+}

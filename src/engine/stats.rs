@@ -78,6 +78,8 @@ pub struct Stats {
     pub wal_disk_bytes: u64,
     /// Transactions found in the log when the store was opened.
     pub recovered_transactions: u64,
+    /// Bytes of unfinished records that were cut off the end of the log when the store was opened.
+    pub recovered_torn_bytes: u64,
     /// Why writes are refused until the store is opened again, if they are.
     pub poisoned: Option<String>,
     /// Why writes are refused until there is space on the disk, if they are.
@@ -104,6 +106,7 @@ pub(super) struct Counters {
     pub(super) wal_batches: AtomicU64,
     pub(super) wal_syncs: AtomicU64,
     pub(super) recovered_transactions: AtomicU64,
+    pub(super) recovered_torn_bytes: AtomicU64,
 }
 
 /// Takes the picture.
@@ -150,6 +153,7 @@ pub(super) fn collect(shared: &Shared) -> Stats {
         wal_syncs: get(&counters.wal_syncs),
         wal_disk_bytes: shared.segments.live_bytes(),
         recovered_transactions: get(&counters.recovered_transactions),
+        recovered_torn_bytes: get(&counters.recovered_torn_bytes),
         poisoned: shared.poisoned.get().map(|why| why.to_string()),
         no_space: shared.space.check().err().map(|error| error.to_string()),
         damaged_tables: damaged.map(|(handle, _)| handle.table.path().to_owned()).collect(),

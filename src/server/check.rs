@@ -52,6 +52,10 @@ fn check_open(settings: &Settings, dir: &Path, out: &mut dyn Write) -> io::Resul
     };
     let stats = engine.stats();
     writeln!(out, "{}: {} transactions in the log", dir.display(), stats.recovered_transactions)?;
+    if stats.recovered_torn_bytes > 0 {
+        let bytes = stats.recovered_torn_bytes;
+        writeln!(out, "the log ended in unfinished records of {bytes} bytes, which were cut off")?;
+    }
     let (mut damages, mut written) = (0_u64, Ok(()));
     let tables = engine.check_tables(&mut |error| {
         damages += 1;

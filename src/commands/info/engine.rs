@@ -66,6 +66,7 @@ pub(super) fn lsm(picture: &Picture<'_>, out: &mut Fields) {
         ("write_delays", stats.stalls),
         ("write_delay_us", stats.stall_us),
         ("recovered_transactions", stats.recovered_transactions),
+        ("recovered_torn_bytes", stats.recovered_torn_bytes),
     ]);
     let damaged: Vec<_> =
         stats.damaged_tables.iter().map(|path| path.display().to_string()).collect();

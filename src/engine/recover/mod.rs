@@ -77,6 +77,7 @@ pub(super) fn open(
     let published = Published { tree: Arc::new(tree), seq, root: root.clone() };
     let counters = Counters {
         recovered_transactions: AtomicU64::new(replay.transactions),
+        recovered_torn_bytes: AtomicU64::new(replay.torn_bytes),
         ..Counters::default()
     };
     let shared = Arc::new(Shared {
@@ -134,6 +135,7 @@ fn replay_log(
     let mut apply = |segment: u64, payload: &[u8]| replay.apply(segment, payload);
     let log = wal::replay(fs, dir, expected, &mut apply)?;
     if let Some(torn) = &log.torn {
+        replay.torn_bytes = torn.bytes_lost;
         tracing::warn!(path = %torn.path.display(), offset = torn.offset, bytes = torn.bytes_lost,
             "the log ended in an unfinished record, which was never acknowledged as durable");
     }

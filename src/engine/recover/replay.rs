@@ -37,6 +37,7 @@ pub(super) struct Replay<'a> {
     pub(super) root: Bytes,
     /// Transactions found in the log.
     pub(super) transactions: u64,
+    pub(super) torn_bytes: u64,
 }
 
 impl<'a> Replay<'a> {
@@ -74,6 +75,7 @@ impl<'a> Replay<'a> {
             seq: found.last_seq,
             root: found.root.clone(),
             transactions: 0,
+            torn_bytes: 0,
         })
     }
 
