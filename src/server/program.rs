@@ -172,7 +172,7 @@ impl Dispatcher {
         running: Box<Running>,
         output: &mut Output,
     ) -> bool {
-        let Some(ran) = self.to_its_end(running, true).await else { return false };
+        let Some(ran) = self.complete_program(running, true).await else { return false };
         let elapsed_ns = ran.elapsed_ns;
         let result = self.settle_program(false, ran.done).await;
         self.finished(call, result, elapsed_ns, output);
@@ -190,7 +190,7 @@ impl Dispatcher {
         let result = loop {
             let ran = if program.may_write() {
                 let running = Running::new(program, self.session.for_program(), None);
-                self.to_its_end(running, false).await
+                self.complete_program(running, false).await
             } else {
                 Some(self.over_view(program).await)
             };
@@ -260,7 +260,7 @@ impl Dispatcher {
 
     /// Has the writer run a program until it is at its end, warming what it would wait for; `None` when
     /// there is no writer any more. `returned` says that it comes from there.
-    async fn to_its_end(&mut self, mut running: Box<Running>, returned: bool) -> Option<Ran> {
+    async fn complete_program(&self, mut running: Box<Running>, returned: bool) -> Option<Ran> {
         let mut warmings = 0;
         let mut is_sent = returned;
         loop {
