@@ -2,20 +2,32 @@
 
 use bytes::Bytes;
 
-use super::Error;
+use super::{Answer, Error};
 
 /// The arguments of one call, read from left to right. Index 0 is the command's name.
-#[derive(Debug)]
 pub struct Args<'a> {
     all: &'a [Bytes],
     next: usize,
+    answer: Answer<'a>,
 }
 
 impl<'a> Args<'a> {
     /// A cursor behind the first `skip` words (the name; for a subcommand both names).
     #[must_use]
     pub fn new(all: &'a [Bytes], skip: usize) -> Self {
-        Self { all, next: skip }
+        Self { all, next: skip, answer: Answer::UNBOUNDED }
+    }
+
+    /// The same for a call that answers so.
+    #[must_use]
+    pub fn answering(self, answer: Answer<'a>) -> Self {
+        Self { answer, ..self }
+    }
+
+    /// How the call answers.
+    #[must_use]
+    pub fn answer(&self) -> Answer<'a> {
+        self.answer
     }
 
     /// All words, the name included.
@@ -83,5 +95,11 @@ impl<'a> Args<'a> {
     /// A syntax error where words are left.
     pub fn finish(&self) -> Result<(), Error> {
         if self.is_empty() { Ok(()) } else { Err(Error::Syntax) }
+    }
+}
+
+impl std::fmt::Debug for Args<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Args").field("all", &self.all).field("next", &self.next).finish()
     }
 }

@@ -1,8 +1,11 @@
 //! `DUMP` and `RESTORE`: a value as bytes, in the format of Redis.
 
 use super::acl::Category;
-use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
+use super::{
+    Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run, memory,
+};
 use crate::data::{DumpPayload, Edit, EventClasses, RestoreError, View};
+use crate::env::Purpose;
 use crate::protocol::Reply;
 
 /// The family's table.
@@ -59,6 +62,10 @@ const fn restoring(name: &'static str) -> CommandSpec {
 fn dump(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let key = args.next_bytes()?;
     let Some(meta) = view.find(key)? else { return Ok(Reply::Null) };
+    // Told from some elements, before all are read.
+    let bytes = memory::value_bytes(view, key, &meta, memory::SAMPLES)?;
+    let room = view.context().memory.room(Purpose::Reply);
+    room.take(usize::try_from(bytes).unwrap_or(usize::MAX))?;
     Ok(view.dump(key, &meta)?.map_or(Reply::Null, Reply::Bulk))
 }
 
@@ -116,7 +123,7 @@ fn restore(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         .ok_or_else(|| Error::Text("ERR DUMP payload version or checksum are wrong".to_owned()))?;
     edit.restore(key, old.as_ref(), &payload, expires_ms).map_err(|error| match error {
         RestoreError::Malformed => Error::Text("ERR Bad data format".to_owned()),
-        RestoreError::Engine(error) => Error::Engine(error),
+        RestoreError::Engine(error) => error.into(),
     })?;
     if expires_ms.is_none_or(|at_ms| at_ms > now_ms) {
         note_use(edit, key, &options);

@@ -22,7 +22,7 @@ use super::acl::Category;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Run, random};
 use crate::data::{Meta, Place, View, glob_matches, glob_prefix, parse_int};
 use crate::engine::{self, Direction};
-use crate::protocol::{ListKind, Reply, ReplyList};
+use crate::protocol::{ListKind, Reply};
 
 /// Keys that a call of `SCAN` examines if it does not say how many.
 const COUNT_DEFAULT: u64 = 10;
@@ -243,14 +243,14 @@ impl<'a> ScanOptions<'a> {
 
 fn keys(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let wanted = Wanted::new(args.next_bytes()?);
-    let mut keys = ReplyList::new(ListKind::Array);
+    let mut keys = args.answer().list(ListKind::Array);
     for entry in wanted.walk(view, Bound::Included(&wanted.prefix)) {
         let (key, meta) = entry?;
         if meta.is_some() && wanted.matches(&key) {
-            keys.push(Reply::Bulk(key));
+            keys.push(Reply::Bulk(key))?;
         }
     }
-    Ok(keys.finish())
+    keys.finish()
 }
 
 /// The keys that match a pattern lie between its literal prefix and the end of that prefix.

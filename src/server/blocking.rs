@@ -18,7 +18,7 @@ use super::message::Message;
 use super::output::{Full, Output};
 use super::pushes;
 use super::stream::WriteHalf;
-use crate::commands::{Client, Error, Outbox, ServerState, ShutdownPhase, Unblock};
+use crate::commands::{Answer, Client, Error, Outbox, ServerState, ShutdownPhase, Unblock};
 use crate::data::Edit;
 use crate::engine::{self, ReadMode, Txn};
 use crate::protocol::Reply;
@@ -255,7 +255,7 @@ fn dry_run(state: &ServerState, asked: &Asked) -> Result<(), Error> {
     let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
     let txn = Txn::new(&snapshot, snapshot.seq() + 1);
     let mut edit = Edit::new(txn, state.context(asked.db, false))?;
-    super::writer::run_in(&mut edit, &asked.call).map(drop)
+    super::writer::run_in(&mut edit, &asked.call, Answer::gathered(&state.memory)).map(drop)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Consecutive writes of one pipeline, and the cheap reads between them: one message to the writer.
 
 use crate::commands::table::Command;
-use crate::commands::{Args, CommandResult, Error};
+use crate::commands::{Answer, Args, CommandResult, Error};
 use crate::engine::ReadMode;
 use crate::protocol::Request;
 
@@ -15,9 +15,9 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// The arguments, behind the words of the name.
-    pub(crate) fn args(&self) -> Args<'_> {
-        Args::new(&self.request.args, self.command.name_words)
+    /// The arguments, behind the words of the name, for a call that answers so.
+    pub(crate) fn args<'a>(&'a self, answer: Answer<'a>) -> Args<'a> {
+        Args::new(&self.request.args, self.command.name_words).answering(answer)
     }
 }
 

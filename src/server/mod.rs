@@ -16,6 +16,7 @@ mod limits;
 mod listeners;
 mod log_thread;
 mod logging;
+mod long_reply;
 mod message;
 mod output;
 mod pidfile;

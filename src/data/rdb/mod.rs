@@ -196,8 +196,9 @@ impl Edit<'_> {
     fn load(&mut self, key: &[u8], payload: &DumpPayload, expires_ms: Option<u64>) -> Loaded<Meta> {
         use types::*;
 
-        let mut source = Source::new(&payload.body, self.context().string_bytes_max);
-        let source = &mut source;
+        let room_bytes = self.context().memory.one_command_max();
+        let source = Source::new(&payload.body, self.context().string_bytes_max);
+        let source = &mut source.within(room_bytes);
         let kind = source.u8()?;
         let meta = match kind {
             STRING => string::load(source, self),
