@@ -5,7 +5,9 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::process;
 
 /// One command may hold this part of the budget, and all together that one.
 const ONE_COMMAND_SHARE: usize = 8;
@@ -15,6 +17,8 @@ const ONE_COMMAND_MIN: usize = 16 << 20;
 const COMMANDS_MIN: usize = 2 * ONE_COMMAND_MIN;
 /// What one command may hold at most: a transaction of the store has no more.
 const ONE_COMMAND_MAX: usize = 1 << 30;
+/// When commands have taken this part of the budget since, memory is given back.
+const CHURN_PART: u64 = 16;
 /// Bytes that are held before they are told, and by which a room grows.
 const STEP_BYTES: usize = 64 << 10;
 
@@ -46,6 +50,9 @@ pub struct MemoryAccount {
     commands: AtomicUsize,
     one_command_max: AtomicUsize,
     commands_max: AtomicUsize,
+    /// Bytes that commands have taken since memory was given back.
+    churned: AtomicUsize,
+    budget: AtomicU64,
 }
 
 impl MemoryAccount {
@@ -67,11 +74,14 @@ impl MemoryAccount {
             commands: AtomicUsize::new(0),
             one_command_max: AtomicUsize::new(usize::MAX),
             commands_max: AtomicUsize::new(usize::MAX),
+            churned: AtomicUsize::new(0),
+            budget: AtomicU64::new(u64::MAX),
         }
     }
 
     /// The bounds follow another budget.
     pub fn set_budget(&self, budget_bytes: u64) {
+        self.budget.store(budget_bytes, Ordering::Relaxed);
         let budget = usize::try_from(budget_bytes).unwrap_or(usize::MAX);
         let one = (budget / ONE_COMMAND_SHARE).clamp(ONE_COMMAND_MIN, ONE_COMMAND_MAX);
         self.one_command_max.store(one, Ordering::Relaxed);
@@ -136,7 +146,17 @@ impl MemoryAccount {
             return Err(NoRoom);
         }
         self.purposes[purpose as usize].fetch_add(bytes, Ordering::Relaxed);
+        let churned = self.churned.fetch_add(bytes, Ordering::Relaxed) as u64;
+        if churned > self.budget.load(Ordering::Relaxed) / CHURN_PART {
+            self.relieve();
+        }
         Ok(())
+    }
+
+    /// Has what commands have held given back to the system, where the process comes near its budget.
+    pub fn relieve(&self) {
+        self.churned.store(0, Ordering::Relaxed);
+        process::relieve(self.budget.load(Ordering::Relaxed) / 4 * 3);
     }
 
     fn release(&self, purpose: Purpose, bytes: usize) {

@@ -34,6 +34,7 @@ pub(crate) async fn run(state: Arc<ServerState>) {
 /// replies pin much that was written to disk since, one of them ends.
 fn bound_memory(state: &ServerState) {
     state.bound_clients();
+    state.memory.relieve();
     let Ok(engine) = state.engine() else { return };
     let budget = memory_budget(&state.config.load());
     let pinned = engine.pinned_bytes();
