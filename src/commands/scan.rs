@@ -26,6 +26,8 @@ use crate::protocol::{ListKind, Reply};
 
 /// Keys that a call of `SCAN` examines if it does not say how many.
 const COUNT_DEFAULT: u64 = 10;
+/// A page is of no more: it is made in memory.
+const COUNT_MAX: u64 = 1 << 16;
 /// Keys that a call may examine beyond those where it goes on at a place that is not exactly known.
 const REPEATED_MAX: u64 = 1000;
 /// Expired keys that `RANDOMKEY` may meet before it takes the first one that is alive.
@@ -218,7 +220,7 @@ impl<'a> ScanOptions<'a> {
         while !args.is_empty() {
             if args.eat("COUNT") {
                 let count = u64::try_from(args.next_int()?).ok().filter(|count| *count > 0);
-                options.count = count.ok_or(Error::Syntax)?;
+                options.count = count.ok_or(Error::Syntax)?.min(COUNT_MAX);
             } else if args.eat("MATCH") {
                 options.pattern = args.next_bytes()?;
             } else if scanned == Scanned::Keys && args.eat("TYPE") {
