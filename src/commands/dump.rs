@@ -50,7 +50,7 @@ const fn restoring(name: &'static str) -> CommandSpec {
         .summary("Makes a key of what `DUMP` answered.")
         .history(RESTORE_HISTORY)
         .differs(
-            "Every payload is checked in full. A value takes at most 1 GiB, and no values of \
+            "Every payload is checked in full. A value takes at most what one command may hold, and no values of \
              modules are read.",
         )
         .flags(Flags::DENYOOM)

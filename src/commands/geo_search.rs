@@ -57,7 +57,7 @@ const STORE: Arg = Arg::one_of(
 )
 .optional();
 const COST: &str = "O(N+log(M)) for N members in the boxes around the shape and M members at all";
-const GATHERED: &str = "The result is gathered in memory and is at most 1 GiB.";
+const GATHERED: &str = "The result is gathered in memory, at most what one command may hold.";
 
 /// The family's table.
 pub(super) const COMMANDS: &[CommandSpec] = &[

@@ -37,7 +37,7 @@ const fn storing(
     CommandSpec::new(name, Arity::AtLeast(3), Run::Write(run))
         .group(Group::Set)
         .complexity("O(N) in the size of all sets")
-        .differs("The result is gathered in memory and is at most 1 GiB.")
+        .differs("The result is gathered in memory, at most what one command may hold.")
         .flags(Flags::DENYOOM)
         .keys(STORED)
         .args(STORE_KEYS)

@@ -46,7 +46,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .summary("Answers or stores the elements of a list, a set or a sorted set in an order.")
         .differs(
             "ALPHA compares bytes whatever the locale. The elements are gathered in memory; what \
-             is stored is at most 1 GiB.",
+             is stored is at most what one command may hold.",
         )
         .flags(Flags::DENYOOM)
         .keys(KEYS)

@@ -27,7 +27,7 @@ const WITH_SCORES: Arg = Arg::token("withscores", "WITHSCORES").optional();
 const JOINED: &[Arg] = &[Arg::integer("numkeys"), KEYS, WEIGHTS, AGGREGATE, WITH_SCORES];
 const JOINED_STORED: &[Arg] =
     &[Arg::key("destination"), Arg::integer("numkeys"), KEYS.key_spec(1), WEIGHTS, AGGREGATE];
-const GATHERED: &str = "The result is gathered in memory and is at most 1 GiB.";
+const GATHERED: &str = "The result is gathered in memory, at most what one command may hold.";
 const INTERSECTION_COST: &str =
     "O(N*K+M*log(M)) for K sets, the smallest of N members, and M members of the result";
 const UNION_COST: &str = "O(N+M*log(M)) for N members of all sets and M members of the result";

@@ -44,7 +44,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .since("6.2.0")
         .complexity("O(log(N)+M) for M members stored")
         .summary("Stores the members within a range.")
-        .differs("The result is gathered in memory and is at most 1 GiB.")
+        .differs("The result is gathered in memory, at most what one command may hold.")
         .flags(Flags::DENYOOM)
         .keys(&[KeySpec::one(1).ow().update(), KeySpec::one(2).ro().access()])
         .args(&[
