@@ -2,26 +2,39 @@
 
 use bytes::Bytes;
 
-use super::{Answer, Error};
+use super::{Answer, Error, Prepared};
+use crate::data::ValueAhead;
 
 /// The arguments of one call, read from left to right. Index 0 is the command's name.
 pub struct Args<'a> {
     all: &'a [Bytes],
     next: usize,
     answer: Answer<'a>,
+    prepared: Option<&'a Prepared>,
 }
 
 impl<'a> Args<'a> {
     /// A cursor behind the first `skip` words (the name; for a subcommand both names).
     #[must_use]
     pub fn new(all: &'a [Bytes], skip: usize) -> Self {
-        Self { all, next: skip, answer: Answer::UNBOUNDED }
+        Self { all, next: skip, answer: Answer::UNBOUNDED, prepared: None }
     }
 
     /// The same for a call that answers so.
     #[must_use]
     pub fn answering(self, answer: Answer<'a>) -> Self {
         Self { answer, ..self }
+    }
+
+    /// The same for a call for which this was done before.
+    #[must_use]
+    pub fn prepared(self, prepared: Option<&'a Prepared>) -> Self {
+        Self { prepared, ..self }
+    }
+
+    /// Takes what was done for the call before its transaction, which is used once.
+    pub(super) fn take_prepared(&self) -> Option<Result<ValueAhead, Error>> {
+        self.prepared?.take()
     }
 
     /// How the call answers.

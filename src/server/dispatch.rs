@@ -162,7 +162,7 @@ impl Dispatcher {
         client
             .argv_bytes
             .store(request.args.iter().map(|word| word.len()).sum(), Ordering::Relaxed);
-        let call = Call { command, request };
+        let call = Call::new(command, request);
         match command.spec.run {
             Run::Write(_) => {
                 let group = self.gather(call, pipeline);
@@ -261,7 +261,7 @@ impl Dispatcher {
                 break;
             }
             let Some(request) = pipeline.pop_front() else { break };
-            group.push(Call { command, request });
+            group.push(Call::new(command, request));
         }
         group
     }
@@ -271,6 +271,7 @@ impl Dispatcher {
         let mut warmings = 0;
         self.last_ended_ns = None;
         self.state.access.settle();
+        super::prepare::prepare(&self.state, &mut group).await;
         while !group.calls.is_empty() {
             let Some(returned) = self.send(group).await else {
                 // The server is ending, and so does the conversation.
@@ -377,8 +378,8 @@ impl Dispatcher {
         let mut answered = None;
         match result {
             Err(Error::TooLong(count)) => {
-                let (command, request) = (call.command, Request::default());
-                let call = std::mem::replace(&mut call, Call { command, request });
+                let empty = Call::new(call.command, Request::default());
+                let call = std::mem::replace(&mut call, empty);
                 let long = LongRead { call, snapshot, now_ms, count };
                 outcome = Box::pin(self.send_long(long, started_ns, output)).await?;
             }
@@ -573,5 +574,5 @@ fn dry_run(state: &ServerState, group: &Group, call: &Call) -> Result<(), Error>
     let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
     let txn = engine::Txn::new(&snapshot, snapshot.seq() + 1);
     let mut edit = Edit::new(txn, state.context(group.db, false))?;
-    super::writer::run_in(&mut edit, call, Answer::gathered(&state.memory)).map(drop)
+    super::writer::run_in(&mut edit, call, Answer::gathered(&state.memory), None).map(drop)
 }

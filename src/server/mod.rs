@@ -20,6 +20,7 @@ mod long_reply;
 mod message;
 mod output;
 mod pidfile;
+mod prepare;
 mod program;
 mod pushes;
 mod run;

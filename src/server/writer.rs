@@ -25,7 +25,7 @@ use super::log_thread::{Completion, Kind, LogThreads, Operation};
 use super::message::{Expired, Message, Waiting};
 use super::program::{Long, long_ended};
 use super::waiters::Waiters;
-use crate::commands::{self, Answer, Change, Control, Done, Error, Run, ServerState};
+use crate::commands::{self, Answer, Change, Control, Done, Error, Prepared, Run, ServerState};
 use crate::config::AppendFsync;
 use crate::data::{
     Context, Edit, EditOutcome, Event, ExpiryMarks, ReadOutcome, Ready, expire_cycle,
@@ -647,7 +647,7 @@ fn run_call(
         ReadMode::Resident => Answer::in_place(&state.memory),
         ReadMode::Blocking => Answer::gathered(&state.memory),
     };
-    let reply = run_in(&mut edit, call, answer)?;
+    let reply = run_in(&mut edit, call, answer, call.prepared.as_deref())?;
     let (ready, events) = (edit.take_ready(), edit.take_events());
     let (changes, outcome) = edit.finish()?;
     if !changes.is_empty() {
@@ -663,8 +663,9 @@ pub(crate) fn run_in(
     edit: &mut Edit<'_>,
     call: &super::group::Call,
     answer: Answer<'_>,
+    prepared: Option<&Prepared>,
 ) -> Result<Reply, Error> {
-    let mut args = call.args(answer);
+    let mut args = call.args(answer).prepared(prepared);
     match call.command.spec.run {
         Run::Write(handler) => handler(edit, &mut args),
         Run::Read(handler) => edit.read(|view| handler(view, &mut args))?,

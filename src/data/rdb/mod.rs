@@ -21,6 +21,7 @@ use crc::{CRC_64_REDIS, Crc, Table};
 use super::{Context, Edit, KeyType, Meta, View};
 use crate::engine::{self, Changes, Result};
 
+mod ahead;
 mod hash;
 mod intset;
 mod libraries;
@@ -39,6 +40,7 @@ mod ziplist;
 mod zipmap;
 mod zset;
 
+pub use self::ahead::ValueAhead;
 pub use self::libraries::dump_libraries;
 use self::sink::Sink;
 use self::source::Source;
