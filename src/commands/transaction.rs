@@ -44,7 +44,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .differs(
             "After a crash all of a transaction is there, or nothing. CONFIG SET, CONFIG REWRITE, \
              DEBUG, BGSAVE, BGREWRITEAOF and PFSELFTEST are no part of it: it ends before them, and \
-             a new one begins behind. A transaction may change 1 GiB at most. All replies are in \
+             a new one begins behind. A transaction may change as much as one command may hold. All replies are in \
              the protocol version that holds at the end.",
         )
         .flags(CALLABLE_ANYTIME.or(Flags::SKIP_SLOWLOG).or(Flags::NOT_QUEUED)),

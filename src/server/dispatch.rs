@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::account;
 use super::chain::UnderWay;
 use super::group::{Call, Done, Group};
+use super::long_reply::LongRead;
 use super::message::Message;
 use super::output::{Full, Output};
 use super::pushes;
@@ -27,10 +28,10 @@ use crate::commands::gates::{self, Refusal};
 use crate::commands::table::Command;
 use crate::commands::transaction;
 use crate::commands::{
-    CommandResult, Error, FANOUT_TURN, Flags, Run, ServerState, Session, SessionHandler,
+    Answer, CommandResult, Error, FANOUT_TURN, Flags, Run, ServerState, Session, SessionHandler,
     event_messages,
 };
-use crate::data::{self, Edit, Event, EventClasses, ReadOutcome, View};
+use crate::data::{self, Context, Edit, Event, EventClasses, ReadOutcome, View};
 use crate::engine::{self, ReadMode, Snapshot};
 use crate::protocol::{Reply, ReplyEncoder, Request, Version};
 
@@ -89,14 +90,16 @@ impl Dispatcher {
             match gates::pass(&self.state, &self.session, &request.args) {
                 Err(refusal) => self.refuse(refusal, output),
                 Ok(command) => {
-                    let call = Call { command, request };
+                    let call = Call::new(command, request);
                     if !self.under_way.is_empty() && !self.joins(&call) {
                         self.settle(output).await?;
                     }
                     match self.read_in_place(call, output) {
                         InPlace::Done => {}
                         InPlace::Not(call) => self.admitted(call, pipeline, output).await?,
-                        InPlace::Waits(call) => self.read(call, ReadMode::Blocking, output).await,
+                        InPlace::Waits(call) => {
+                            self.read(call, ReadMode::Blocking, output).await?;
+                        }
                     }
                 }
             }
@@ -142,7 +145,7 @@ impl Dispatcher {
     pub(super) async fn flush_large(&mut self, output: &mut Output) -> std::io::Result<()> {
         if output.is_large() {
             self.last_ended_ns = None;
-            output.flush().await.map_err(|full| self.dropped(full))?;
+            output.flush(&self.state).await.map_err(|full| self.dropped(full))?;
         }
         Ok(())
     }
@@ -177,10 +180,14 @@ impl Dispatcher {
             None => self.state.clock.monotonic_ns(),
         };
         let snapshot = engine.snapshot(ReadMode::Resident);
-        let (db, no_touch) = (self.session.db, self.session.no_touch);
-        let (result, outcome) = run_read(&self.state, &snapshot, db, no_touch, &call);
+        let context = self.state.context(self.session.db, !self.session.no_touch);
+        let answer = Answer::in_place(&self.state.memory);
+        let (result, outcome) = run_read(&self.state, &snapshot, context, &call, answer);
         if matches!(result, Err(Error::Engine(engine::Error::WouldBlock))) {
             return InPlace::Waits(call);
+        }
+        if matches!(result, Err(Error::TooLong(_))) {
+            return InPlace::Not(call);
         }
         if !outcome.expired.is_empty() || !outcome.missed.is_empty() {
             return InPlace::Not(call);
@@ -196,10 +203,10 @@ impl Dispatcher {
         pipeline: &mut VecDeque<Request>,
         output: &mut Output,
     ) -> std::io::Result<()> {
-        let Call { command, request } = call;
+        let Call { command, request, .. } = call;
         if command.flags.has(Flags::BLOCKING) && self.session.queue.is_none() {
             // What was answered so far must not wait with it.
-            output.flush().await.map_err(|full| self.dropped(full))?;
+            output.flush(&self.state).await.map_err(|full| self.dropped(full))?;
         }
         if !command.flags.has(Flags::ADMIN) {
             self.await_pause(may_write(command)).await;
@@ -213,7 +220,7 @@ impl Dispatcher {
         client
             .argv_bytes
             .store(request.args.iter().map(|word| word.len()).sum(), Ordering::Relaxed);
-        let call = Call { command, request };
+        let call = Call::new(command, request);
         match command.spec.run {
             Run::Write(_) => {
                 let group = self.gather(call, pipeline);
@@ -224,7 +231,7 @@ impl Dispatcher {
                 self.begin_group(group).await;
             }
             Run::Read(_) | Run::ReadOrBlock(..) => {
-                self.read(call, ReadMode::Resident, output).await;
+                self.read(call, ReadMode::Resident, output).await?;
             }
             Run::Blocking(_) => self.block(call, output).await,
             Run::Session(handler) => self.run_session(handler, &call, output).await,
@@ -245,7 +252,9 @@ impl Dispatcher {
     /// Runs a command about the connection or the server, and what it has published to its end.
     async fn run_session(&mut self, handler: SessionHandler, call: &Call, output: &mut Output) {
         let started_ns = self.state.clock.monotonic_ns();
-        let result = handler(&mut self.session, &self.state, &mut call.args());
+        let memory = Arc::clone(&self.state.memory);
+        let result =
+            handler(&mut self.session, &self.state, &mut call.args(Answer::gathered(&memory)));
         if let Some(fanout) = self.session.fanout.take() {
             self.state.pubsub.finish(*fanout).await;
             self.session.put_down = 0;
@@ -281,6 +290,7 @@ impl Dispatcher {
             queue.push(command, &request.args);
         }
         self.session.tell_queued();
+        self.state.client_holds(&self.session.client);
         self.reply(output, Ok(Reply::Simple("QUEUED".into())));
     }
 
@@ -315,7 +325,7 @@ impl Dispatcher {
                 break;
             }
             let Some(request) = pipeline.pop_front() else { break };
-            group.push(Call { command, request });
+            group.push(Call::new(command, request));
         }
         group
     }
@@ -324,6 +334,7 @@ impl Dispatcher {
     async fn begin_group(&mut self, mut group: Box<Group>) {
         self.last_ended_ns = None;
         self.state.access.settle();
+        super::prepare::prepare(&self.state, &mut group).await;
         group.chain = Some(self.under_way.chain());
         let bytes = group.bytes;
         let (answer, answered) = oneshot::channel();
@@ -362,7 +373,7 @@ impl Dispatcher {
                 if first.is_some_and(|call| matches!(call.command.spec.run, Run::Read(_))) {
                     // What it was to see is published by now.
                     let call = group.calls.remove(0);
-                    self.read(call, ReadMode::Resident, output).await;
+                    self.read(call, ReadMode::Resident, output).await?;
                     self.flush_large(output).await?;
                 } else {
                     warmings += 1;
@@ -424,39 +435,51 @@ impl Dispatcher {
     }
 
     /// Runs a read in place, or on the blocking pool where it is heavy or would wait; there at once
-    /// where `mode` is blocking.
-    async fn read(&mut self, mut call: Call, mode: ReadMode, output: &mut Output) {
+    /// where `mode` is blocking. A long reply is sent while it is made.
+    ///
+    /// # Errors
+    /// Where the peer is gone or has to be dropped while that is done.
+    async fn read(
+        &mut self,
+        mut call: Call,
+        mode: ReadMode,
+        output: &mut Output,
+    ) -> std::io::Result<()> {
         let last_ended_ns = self.last_ended_ns.take();
         let started_ns = last_ended_ns.unwrap_or_else(|| self.state.clock.monotonic_ns());
         let (db, no_touch) = (self.session.db, self.session.no_touch);
-        let snapshot = self.state.opened_engine().await.snapshot(ReadMode::Resident);
+        let mut snapshot = self.state.opened_engine().await.snapshot(ReadMode::Resident);
+        let mut now_ms = 0;
         let mut ran = None;
         if mode == ReadMode::Resident && !is_heavy(call.command, &call.request) {
-            let (result, outcome) = run_read(&self.state, &snapshot, db, no_touch, &call);
+            let context = self.state.context(db, !no_touch);
+            now_ms = context.now_ms;
+            let answer = Answer::in_place(&self.state.memory);
+            let (result, outcome) = run_read(&self.state, &snapshot, context, &call, answer);
             if !matches!(result, Err(Error::Engine(engine::Error::WouldBlock))) {
                 ran = Some((result, outcome));
             }
         }
+        snapshot = snapshot.with_mode(ReadMode::Blocking);
         let (result, mut outcome) = match ran {
             Some(ran) => ran,
             None => {
-                let state = Arc::clone(&self.state);
-                let snapshot = snapshot.with_mode(ReadMode::Blocking);
-                let version = self.session.version;
-                self.state.metrics.reads_blocking.add(1);
-                let ran = tokio::task::spawn_blocking(move || {
-                    let (result, outcome) = run_read(&state, &snapshot, db, no_touch, &call);
-                    (call, result.map(|reply| encoded(reply, version)), outcome)
-                });
-                match ran.await {
-                    Ok((returned, result, outcome)) => {
-                        call = returned;
-                        (result, outcome)
-                    }
-                    Err(error) => std::panic::resume_unwind(error.into_panic()),
-                }
+                let read = self.read_on_pool(call, snapshot.clone()).await;
+                call = read.call;
+                now_ms = read.now_ms;
+                (read.result, read.outcome)
             }
         };
+        let mut answered = None;
+        match result {
+            Err(Error::TooLong(count)) => {
+                let empty = Call::new(call.command, Request::default());
+                let call = std::mem::replace(&mut call, empty);
+                let long = LongRead { call, snapshot, now_ms, count };
+                outcome = Box::pin(self.send_long(long, started_ns, output)).await?;
+            }
+            result => answered = Some(result),
+        }
         account::read(&self.state, &outcome);
         let missed = std::mem::take(&mut outcome.missed);
         if !outcome.expired.is_empty() {
@@ -465,10 +488,32 @@ impl Dispatcher {
         if !missed.is_empty() {
             self.tell_missed(db, &missed).await;
         }
-        if matches!(result, Err(Error::NothingYet)) {
-            return self.block(call, output).await;
+        match answered {
+            Some(Err(Error::NothingYet)) => self.block(call, output).await,
+            Some(result) => self.done(&call, result, started_ns, output),
+            None => {}
         }
-        self.done(&call, result, started_ns, output);
+        Ok(())
+    }
+
+    /// Runs a read on the blocking pool, and makes its reply unless that is long.
+    async fn read_on_pool(&self, call: Call, snapshot: Snapshot) -> PoolRead {
+        let state = Arc::clone(&self.state);
+        let (db, no_touch, version) =
+            (self.session.db, self.session.no_touch, self.session.version);
+        self.state.metrics.reads_blocking.add(1);
+        let ran = tokio::task::spawn_blocking(move || {
+            let context = state.context(db, !no_touch);
+            let now_ms = context.now_ms;
+            let answer = Answer::measured(&state.memory);
+            let (result, outcome) = run_read(&state, &snapshot, context, &call, answer);
+            let result = result.map(|reply| encoded(reply, version));
+            PoolRead { call, now_ms, result, outcome }
+        });
+        match ran.await {
+            Ok(read) => read,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 
     /// Has the expired keys that a read has met deleted, as Redis does on access. Waits a moment, so
@@ -591,19 +636,29 @@ fn encoded(reply: Reply, version: Version) -> Reply {
     Reply::Encoded(vec![bytes])
 }
 
-fn run_read(
+/// A read that has run on the blocking pool.
+struct PoolRead {
+    call: Call,
+    /// The time that it went by, in Unix milliseconds.
+    now_ms: u64,
+    result: CommandResult,
+    outcome: ReadOutcome,
+}
+
+/// Runs the handler of a read over a view.
+pub(super) fn run_read(
     state: &ServerState,
     snapshot: &Snapshot,
-    db: u16,
-    no_touch: bool,
+    context: Context<'_>,
     call: &Call,
+    answer: Answer<'_>,
 ) -> (CommandResult, ReadOutcome) {
     let (Run::Read(handler) | Run::ReadOrBlock(handler, _)) = call.command.spec.run else {
         return (Err(Error::Syntax), ReadOutcome::default());
     };
-    match View::new(snapshot, state.context(db, !no_touch)) {
+    match View::new(snapshot, context) {
         Ok(view) => {
-            let result = handler(&view, &mut call.args());
+            let result = handler(&view, &mut call.args(answer));
             if snapshot.mode() == ReadMode::Blocking {
                 state.access.settle();
             }
@@ -618,5 +673,5 @@ fn dry_run(state: &ServerState, group: &Group, call: &Call) -> Result<(), Error>
     let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
     let txn = engine::Txn::new(&snapshot, snapshot.seq() + 1);
     let mut edit = Edit::new(txn, state.context(group.db, false))?;
-    super::writer::run_in(&mut edit, call).map(drop)
+    super::writer::run_in(&mut edit, call, Answer::gathered(&state.memory), None).map(drop)
 }

@@ -2,7 +2,7 @@
 
 use super::chain::Chain;
 use crate::commands::table::Command;
-use crate::commands::{Args, CommandResult, Error};
+use crate::commands::{Answer, Args, CommandResult, Error, Prepared};
 use crate::engine::ReadMode;
 use crate::protocol::Request;
 
@@ -13,12 +13,19 @@ pub(crate) struct Call {
     pub(crate) command: &'static Command,
     /// With which words.
     pub(crate) request: Request,
+    /// What was done for it before its transaction.
+    pub(crate) prepared: Option<Box<Prepared>>,
 }
 
 impl Call {
-    /// The arguments, behind the words of the name.
-    pub(crate) fn args(&self) -> Args<'_> {
-        Args::new(&self.request.args, self.command.name_words)
+    /// A call of these words.
+    pub(crate) fn new(command: &'static Command, request: Request) -> Self {
+        Self { command, request, prepared: None }
+    }
+
+    /// The arguments, behind the words of the name, for a call that answers so.
+    pub(crate) fn args<'a>(&'a self, answer: Answer<'a>) -> Args<'a> {
+        Args::new(&self.request.args, self.command.name_words).answering(answer)
     }
 }
 

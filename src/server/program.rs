@@ -20,6 +20,7 @@ use crate::commands::{
 };
 use crate::data::{KeyType, Ready};
 use crate::engine::{self, Read, ReadMode, Snapshot, Txn, Writer};
+use crate::env::Purpose;
 
 /// Stack of the thread of a script.
 const STACK_BYTES: usize = 16 << 20;
@@ -365,7 +366,8 @@ fn read_program(
 
 fn dry_run(state: &Arc<ServerState>, running: &mut Running) -> Result<(), Error> {
     let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
-    let txn = Txn::new(&snapshot, snapshot.seq() + 1);
+    let mut txn = Txn::new(&snapshot, snapshot.seq() + 1);
+    txn.set_room(state.memory.room(Purpose::Changes));
     let session = running.session.for_program();
     let mut calls = Calls::over_txn(state, txn, session, Pace::Dry, false);
     calls.limit_time(WARMING);
@@ -409,7 +411,8 @@ impl WriterTask {
             Pace::Resident => ReadMode::Resident,
             Pace::Final | Pace::Dry => ReadMode::Blocking,
         };
-        let txn = self.writer.begin(mode)?;
+        let mut txn = self.writer.begin(mode)?;
+        txn.set_room(self.state.memory.room(Purpose::Changes));
         let session = running.session.for_program();
         let notes = !self.waiters.is_empty();
         let mut calls = Calls::over_txn(&self.state, txn, session, running.pace, notes);
@@ -506,7 +509,8 @@ pub(super) async fn long_ended(
 fn run_long(state: &Arc<ServerState>, mut running: Box<Running>, notes: bool) -> LongRun {
     let ended = state.engine().map_err(Error::Engine).map(|engine| {
         let snapshot = engine.snapshot(ReadMode::Blocking);
-        let txn = Txn::new(&snapshot, snapshot.seq() + 1);
+        let mut txn = Txn::new(&snapshot, snapshot.seq() + 1);
+        txn.set_room(state.memory.room(Purpose::Changes));
         let session = running.session.for_program();
         let mut calls = Calls::over_txn(state, txn, session, Pace::Final, notes);
         let started_ns = state.clock.monotonic_ns();

@@ -25,7 +25,7 @@ use super::log_thread::{Completion, Kind, LogThreads, Operation};
 use super::message::{Expired, Message, Waiting};
 use super::program::{Long, long_ended};
 use super::waiters::Waiters;
-use crate::commands::{self, Change, Control, Done, Error, Run, ServerState};
+use crate::commands::{self, Answer, Change, Control, Done, Error, Prepared, Run, ServerState};
 use crate::config::AppendFsync;
 use crate::data::{
     Context, Edit, EditOutcome, Event, ExpiryMarks, ReadOutcome, Ready, expire_cycle,
@@ -40,7 +40,7 @@ const DRAIN_MAX: usize = 256;
 /// A batch up to this size is written to the page cache on the spot where no sync is awaited.
 const INLINE_WRITE_MAX: usize = 64 << 10;
 /// A group whose replies hold more than this is answered before it goes on.
-const REPLY_BYTES_MAX: usize = 16 << 20;
+const REPLY_BYTES_MAX: usize = 1 << 20;
 /// An open batch beyond this size takes no further message until it is under way.
 const OPEN_BATCH_MAX: usize = 8 << 20;
 /// Looks at the channel before a sync, at most.
@@ -307,7 +307,7 @@ impl WriterTask {
                 self.serve(ready);
                 reply
             });
-            if matches!(result, Err(Error::Engine(engine::Error::WouldBlock))) {
+            if matches!(result, Err(Error::Engine(engine::Error::WouldBlock) | Error::TooLong(_))) {
                 group.blocked = true;
                 return;
             }
@@ -646,7 +646,11 @@ fn run_call(
     if notes {
         edit.note_ready();
     }
-    let reply = run_in(&mut edit, call)?;
+    let answer = match mode {
+        ReadMode::Resident => Answer::in_place(&state.memory),
+        ReadMode::Blocking => Answer::gathered(&state.memory),
+    };
+    let reply = run_in(&mut edit, call, answer, call.prepared.as_deref())?;
     let (ready, events) = (edit.take_ready(), edit.take_events());
     let (changes, outcome) = edit.finish()?;
     if !changes.is_empty() {
@@ -658,8 +662,13 @@ fn run_call(
 }
 
 /// Runs the handler of a read or a write in a transaction.
-pub(crate) fn run_in(edit: &mut Edit<'_>, call: &super::group::Call) -> Result<Reply, Error> {
-    let mut args = call.args();
+pub(crate) fn run_in(
+    edit: &mut Edit<'_>,
+    call: &super::group::Call,
+    answer: Answer<'_>,
+    prepared: Option<&Prepared>,
+) -> Result<Reply, Error> {
+    let mut args = call.args(answer).prepared(prepared);
     match call.command.spec.run {
         Run::Write(handler) => handler(edit, &mut args),
         Run::Read(handler) => edit.read(|view| handler(view, &mut args))?,

@@ -103,6 +103,8 @@ pub(in crate::commands) fn push(
         let held = outbox.client.pushed_bytes.load(Ordering::Relaxed);
         let client = outbox.client.id;
         tracing::warn!(client, held, "a subscriber is dropped at client-output-buffer-limit");
+    } else {
+        state.client_holds(&outbox.client);
     }
 }
 
