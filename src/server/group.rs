@@ -1,7 +1,8 @@
 //! Consecutive writes of one pipeline, and the cheap reads between them: one message to the writer.
 
 use crate::commands::table::Command;
-use crate::commands::{Args, CommandResult, Error};
+use crate::commands::tracking::Cause;
+use crate::commands::{Args, CommandResult, Error, Session};
 use crate::engine::ReadMode;
 use crate::protocol::Request;
 
@@ -37,6 +38,10 @@ pub(crate) struct Group {
     pub(crate) db: u16,
     /// `CLIENT NO-TOUCH`.
     pub(crate) no_touch: bool,
+    /// Who calls, and the number of the reply to the first call.
+    pub(crate) first: Cause,
+    /// Whether the client is remembered with what the first call reads, and the others.
+    pub(crate) remembers: [bool; 2],
     /// How far the writer may go for a block; resident unless warming has failed repeatedly.
     pub(crate) mode: ReadMode,
     /// What is to be run, in order.
@@ -56,18 +61,36 @@ impl Group {
     /// Bytes of the arguments of one message, beyond which no further call is added.
     pub(crate) const BYTES_MAX: usize = 1 << 20;
 
-    /// An empty message for about `calls` calls.
-    pub(crate) fn new(db: u16, no_touch: bool, calls: usize) -> Self {
+    /// An empty message of a connection for about `calls` calls.
+    pub(crate) fn new(session: &Session, calls: usize) -> Self {
         let calls = calls.min(Self::CALLS_MAX);
         Self {
-            db,
-            no_touch,
+            db: session.db,
+            no_touch: session.no_touch,
+            first: Cause { client: session.client.id, reply: 0 },
+            remembers: [false; 2],
             mode: ReadMode::Resident,
             calls: Vec::with_capacity(calls),
             done: Vec::with_capacity(calls),
             blocked: false,
             bytes: 0,
         }
+    }
+
+    /// The connection stands before the reply to the first call.
+    pub(crate) fn stands_at(&mut self, session: &Session) {
+        self.first.reply = session.replies + 1;
+        let tracker = session.tracking.as_ref();
+        self.remembers = [session.caching, false]
+            .map(|caching| tracker.is_some_and(|tracker| tracker.remembers(caching)));
+    }
+
+    /// Who makes the next call to be run, and whether the client is remembered with what it reads.
+    pub(crate) fn next_cause(&self) -> (Cause, bool) {
+        let [first, others] = self.remembers;
+        let number = self.done.len() as u64;
+        let cause = Cause { reply: self.first.reply + number, ..self.first };
+        (cause, if number == 0 { first } else { others })
     }
 
     /// Whether a further call still fits.

@@ -13,11 +13,12 @@ use super::message::{Message, Waiting};
 use super::output::Output;
 use super::writer::WriterTask;
 use crate::commands::program::{Ended, Gathered, Pace, Stopped};
+use crate::commands::tracking::{Cause, Noted};
 use crate::commands::{
     Args, Calls, CommandResult, Error, Flags, Program, ProgramHandler, Run, ServerState, Session,
     monitor_source,
 };
-use crate::data::{KeyType, Ready};
+use crate::data::{KeyType, Ready, Watch};
 use crate::engine::{self, Read, ReadMode, Snapshot, Txn, Writer};
 
 /// Stack of the thread of a script.
@@ -35,6 +36,8 @@ pub(crate) struct Running {
     program: Box<dyn Program>,
     /// Who runs it, as before it runs.
     session: Session,
+    /// Who that is, and the number of the reply.
+    cause: Cause,
     pace: Pace,
     /// How it ended; `None` before it ran.
     end: Option<End>,
@@ -129,6 +132,7 @@ impl Dispatcher {
             let outside = if result.is_ok() { program.outside() } else { None };
             let Some((command, words)) = outside else { break result };
             let started_ns = self.state.clock.monotonic_ns();
+            self.remember(command, &words);
             let result = match command.spec.run {
                 Run::Server(handler) => {
                     self.session.denies_waiting = true;
@@ -187,7 +191,8 @@ impl Dispatcher {
     /// any more.
     async fn on_writer(&mut self, program: Box<dyn Program>) -> Option<(Box<dyn Program>, Done)> {
         let session = self.session.for_program();
-        let mut running = Box::new(Running { program, session, pace: Pace::Resident, end: None });
+        let (cause, pace) = (self.cause(), Pace::Resident);
+        let mut running = Box::new(Running { program, session, cause, pace, end: None });
         let mut warmings = 0;
         loop {
             let (answer, answered) = oneshot::channel();
@@ -230,11 +235,13 @@ impl Dispatcher {
         let snapshot = self.state.opened_engine().await.snapshot(ReadMode::Resident);
         if !program.is_heavy() {
             let end = read_program(&self.state, &snapshot, &session, Pace::Resident, &mut *program);
-            if let End::Done(done) = end {
+            if let End::Done(mut done) = end {
+                self.remember_seen(&snapshot, &mut done.gathered);
                 return (program, *done);
             }
         }
         let state = Arc::clone(&self.state);
+        let seen = snapshot.with_mode(ReadMode::Resident);
         let snapshot = snapshot.with_mode(ReadMode::Blocking);
         self.state.metrics.reads_blocking.add(1);
         let ran = tokio::task::spawn_blocking(move || {
@@ -243,13 +250,51 @@ impl Dispatcher {
             (program, end, session)
         });
         match ran.await {
-            Ok((program, End::Done(done), _)) => (program, *done),
+            Ok((program, End::Done(mut done), _)) => {
+                self.remember_seen(&seen, &mut done.gathered);
+                (program, *done)
+            }
             Ok((program, End::Stopped(_), session)) => {
                 let error = Error::Engine(engine::Error::WouldBlock);
                 let result = Err(error);
                 (program, Done { result, gathered: Gathered::default(), session })
             }
             Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+impl Dispatcher {
+    /// Who makes the call that runs, and the number of its reply.
+    pub(super) fn cause(&self) -> Cause {
+        Cause { client: self.session.client.id, reply: self.session.replies + 1 }
+    }
+
+    /// Remembers the connection with what a program has seen in a view, where it keeps copies; and tells
+    /// it of what has changed since: who has changed that may not have found it there.
+    fn remember_seen(&self, seen: &Snapshot, gathered: &mut Gathered) {
+        let Some(tracker) = &self.session.tracking else { return };
+        let trail = std::mem::take(&mut gathered.trail);
+        let read = |noted| match noted {
+            Noted::Read(db, key) => Some((db, key)),
+            Noted::Modified(_) => None,
+        };
+        let keys: Vec<_> = trail.into_notes().filter_map(read).collect();
+        for (_, key) in &keys {
+            self.state.tracking.remember(self.session.client.id, 0, key);
+        }
+        let now = self.state.engine().map(|engine| engine.snapshot(ReadMode::Resident));
+        let now_ms = self.state.clock.unix_ms();
+        for (db, key) in keys {
+            let is_same = now.as_ref().is_ok_and(|now| {
+                let same =
+                    |watch: Watch| watch.has_changed(now, &key, now_ms).map(|changed| !changed);
+                let watch = Watch::begin(seen, seen.seq(), db, &key, now_ms);
+                now.seq() == seen.seq() || watch.and_then(same).unwrap_or(false)
+            });
+            if !is_same {
+                self.state.tracking.tell_one(&self.state, tracker, &key);
+            }
         }
     }
 }
@@ -301,15 +346,15 @@ impl WriterTask {
         ended: Result<(CommandResult, Ended), Error>,
         answer: Answer,
     ) {
-        match ended.and_then(|(result, ended)| self.commit_program(result, ended)) {
-            Ok((end, ready)) => {
-                running.end = Some(end);
-                self.serve(ready);
-            }
-            Err(error) => running.end = Some(End::failed(&running.session, error)),
-        }
+        let cause = running.cause;
+        let committed = ended.and_then(|(result, ended)| self.commit_program(result, ended, cause));
+        let (end, ready) =
+            committed.unwrap_or_else(|error| (End::failed(&running.session, error), Vec::new()));
+        running.end = Some(end);
         self.state.access.settle();
+        // Those who have waited for what it made are answered behind it.
         self.answer_later(Waiting::Program(running, answer));
+        self.serve(ready);
     }
 
     fn try_program(&mut self, running: &mut Running) -> Result<(CommandResult, Ended), Error> {
@@ -330,6 +375,7 @@ impl WriterTask {
         &mut self,
         result: CommandResult,
         ended: Ended,
+        cause: Cause,
     ) -> Result<(End, Vec<Ready>), Error> {
         let Ended { changes, mut gathered, session, stopped } = ended;
         if let Some(why) = stopped {
@@ -341,7 +387,9 @@ impl WriterTask {
         }
         account::edit(&self.state, &gathered.edit);
         self.drops |= gathered.edit.dropped;
-        self.announcements.add(std::mem::take(&mut gathered.messages));
+        let trail = std::mem::take(&mut gathered.trail);
+        let messages = std::mem::take(&mut gathered.messages);
+        self.announcements.add(messages, trail.into_notes(), cause);
         let ready = in_the_end(std::mem::take(&mut gathered.ready));
         Ok((End::done(result, gathered, session), ready))
     }
