@@ -129,12 +129,38 @@ async function pubsub(r) {
   await listener.close();
 }
 
+async function clientSideCache(r) {
+  if (protocol !== 3) return; // where the library has it
+  const cached = createClient({
+    socket: { port, host: '127.0.0.1' }, RESP: 3,
+    clientSideCache: { ttl: 0, maxEntries: 0, evictPolicy: 'LRU' },
+  });
+  cached.on('error', (error) => console.log(`client: ${error}`));
+  await cached.connect();
+  const calls = () => r.info('commandstats').then((text) => /cmdstat_get:calls=(\d+)/.exec(text)[1]);
+  await r.set('cached', '1');
+  await check('first read', cached.get('cached'), '1');
+  const before = await calls();
+  await check('read of the copy', Promise.all([1, 2, 3].map(() => cached.get('cached'))),
+    ['1', '1', '1']);
+  await check('which asks nobody', calls(), before);
+  await r.set('cached', '2');
+  await check('a write of another connection',
+    until(async () => (await cached.get('cached')) === '2'), true);
+  await cached.set('cached', '3');
+  await check('its own write', until(async () => (await cached.get('cached')) === '3'), true);
+  await r.flushDb();
+  await check('all keys', until(async () => (await cached.get('cached')) === null), true);
+  await cached.close();
+}
+
 async function main() {
   const r = createClient({ socket: { port, host: '127.0.0.1' }, RESP: protocol });
   r.on('error', (error) => console.log(`client: ${error}`));
   await r.connect();
   await r.flushAll();
-  await checks.parts([strings, keys, binary, server, transactions, errors, databases, pubsub], r);
+  await checks.parts([strings, keys, binary, server, transactions, errors, databases, pubsub,
+    clientSideCache], r);
   await r.close();
   checks.end();
 }

@@ -343,6 +343,35 @@ def pubsub(r):
         check("monitor", [shown["command"], shown["db"]], ["GET seen", 0])
 
 
+def client_side_cache(r):
+    if PROTOCOL != 3:  # where the library has it
+        return
+    try:
+        from redis.cache import CacheConfig
+    except ImportError:
+        return
+    # The library asks a server of 7.4 or later only.
+    cached = redis.Redis(port=PORT, protocol=3, decode_responses=True, cache_config=CacheConfig(),
+                         single_connection_client=True)
+    cache = cached.get_cache()
+    r.set("cached", "1")
+    r.hset("cached:hash", "f", "v")
+    check("first read", [cached.get("cached"), cached.hget("cached:hash", "f")], ["1", "v"])
+    check("two copies", cache.size, 2)
+    calls = r.info("commandstats")["cmdstat_get"]["calls"]
+    check("reads of the copy", [cached.get("cached") for _ in range(5)], ["1"] * 5)
+    check("which ask nobody", r.info("commandstats")["cmdstat_get"]["calls"], calls)
+    r.set("cached", "2")
+    check("a write of another connection", wait_until(lambda: cached.get("cached") == "2"))
+    r.hset("cached:hash", "f", "w")
+    check("of a hash", wait_until(lambda: cached.hget("cached:hash", "f") == "w"))
+    cached.set("cached", "3")
+    check("its own write", cached.get("cached"), "3")
+    r.flushdb()
+    check("all keys", wait_until(lambda: cached.get("cached") is None))
+    cached.close()
+
+
 def main():
     text = redis.Redis(port=PORT, protocol=PROTOCOL, decode_responses=True,
                        single_connection_client=True)
@@ -350,7 +379,7 @@ def main():
     text.flushall()
     parts = [(strings, text), (keys, text), (bytes_and_size, raw), (dumps, raw),
              (pipelines, text), (transactions, text), (errors, text), (scripts, text),
-             (server, text), (databases, text), (pubsub, text)]
+             (server, text), (databases, text), (pubsub, text), (client_side_cache, text)]
     for part, client in parts:
         try:
             part(client)

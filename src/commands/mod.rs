@@ -55,6 +55,7 @@ mod stopping;
 mod stream;
 mod string;
 pub mod table;
+pub(crate) mod tracking;
 pub(crate) mod transaction;
 mod typed;
 mod zset;
@@ -79,7 +80,7 @@ pub use monitor::{Monitors, source as monitor_source};
 pub use pause::{Pause, PauseKind};
 pub use prepare::{Prepare, Prepared};
 pub use program::{Calls, Program};
-pub(crate) use pubsub::{FANOUT_STEP, FANOUT_TURN, Outbox};
+pub(crate) use pubsub::{FANOUT_STEP, FANOUT_TURN, Outbox, Portion};
 pub use pubsub::{Fanout, Kind, Message, PubSub, Pushes, event_messages};
 pub use script::Scripts;
 pub use session::{ReplyMode, Session};
@@ -89,6 +90,7 @@ pub use spec::{
 };
 pub use state::{Change, ChangeFn, Control, Done, ServerState};
 pub use stopping::{Shutdown, ShutdownPhase, ShutdownRequest};
+pub use tracking::{Tracker, Tracking, TrackingOptions};
 pub use transaction::{Queue, Watched};
 
 /// The families; ids follow this order.

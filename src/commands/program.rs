@@ -17,6 +17,7 @@ use bytes::Bytes;
 
 use super::gates::{self, Refusal};
 use super::table::Command;
+use super::tracking::{Noted, Trail};
 use super::{
     Answer, Args, Attempt, CommandResult, Error, Flags, Message, ProgramHandler, Run, ServerState,
     Session, event_messages,
@@ -128,6 +129,8 @@ pub(crate) struct Gathered {
     pub(crate) errors: BTreeMap<Box<str>, u64>,
     /// What was published, and what is told of keys, in order.
     pub(crate) messages: Vec<Message>,
+    /// What was read for a client that keeps copies, and what was modified.
+    pub(crate) trail: Trail,
     /// What a view has found out, by database.
     pub(crate) reads: Vec<(u16, ReadOutcome)>,
 }
@@ -363,6 +366,12 @@ impl<'a> Calls<'a> {
         }
         let started_ns = self.state.clock.monotonic_ns();
         let result = self.run(command, words).map_err(|error| self.noted(error));
+        if self.session.remembered().is_some() {
+            let db = self.session.db;
+            for key in command.keys_read(words) {
+                self.gathered.trail.note(Noted::Read(db, key.clone()));
+            }
+        }
         let result = self.bounded(result);
         if self.stopped.is_none() {
             let elapsed_ns = self.state.clock.monotonic_ns() - started_ns;
@@ -483,6 +492,7 @@ impl<'a> Calls<'a> {
         }
         let answer = run(&mut edit)?;
         let (ready, events) = (edit.take_ready(), edit.take_events());
+        let modified = edit.take_modified();
         let (changes, outcome) = edit.finish()?;
         Writer::check_limits(&changes)?;
         if let Ground::Txn(outer) = &mut self.ground {
@@ -490,6 +500,8 @@ impl<'a> Calls<'a> {
             outer.absorb(changes);
             self.gathered.edit.add(&outcome);
             self.gathered.ready.extend(ready);
+            let modified = modified.into_iter().map(Noted::Modified);
+            modified.for_each(|noted| self.gathered.trail.note(noted));
             if !events.is_empty() {
                 let classes = self.state.config.load().notify_keyspace_events.clone();
                 let classes = EventClasses::parse(&classes);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Client, ClientFlag, Fanout, Message, Pushes, Queue, Watched};
+use super::{Client, ClientFlag, Fanout, Message, Pushes, Queue, Tracker, Watched};
 use crate::protocol::Version;
 
 /// What `CLIENT REPLY` asked for.
@@ -44,6 +44,12 @@ pub struct Session {
     pub watched: Option<Box<Watched>>,
     /// What is pushed to it; most are not pushed to.
     pub pushes: Option<Box<Pushes>>,
+    /// How it keeps copies of what it reads (`CLIENT TRACKING`), where it does.
+    pub tracking: Option<Arc<Tracker>>,
+    /// `CLIENT CACHING`, for the next call or transaction.
+    pub caching: bool,
+    /// Replies so far, those that are not sent included.
+    pub replies: u64,
     /// What the call that ran has published to so many that it is not through yet: the connection
     /// goes on when it is.
     pub fanout: Option<Box<Fanout>>,
@@ -71,6 +77,9 @@ impl Session {
             queue: None,
             watched: None,
             pushes: None,
+            tracking: None,
+            caching: false,
+            replies: 0,
             fanout: None,
             put_down: 0,
             held_messages: None,
@@ -86,6 +95,7 @@ impl Session {
             queue: None,
             watched: None,
             pushes: None,
+            tracking: self.tracking.clone(),
             fanout: None,
             held_messages: Some(Vec::new()),
             ..*self
@@ -135,7 +145,7 @@ impl Session {
             && let Some(pushes) = &mut self.pushes
         {
             // What waits to be pushed is in the version before.
-            pushes.comes_first = true;
+            pushes.come_first = pushes.outbox.len();
         }
         self.version = version;
         let number = match version {

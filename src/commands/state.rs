@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::object::packing;
 use super::{
-    Client, Clients, LongReplies, Monitors, Pause, PubSub, Scripts, Shutdown, memory,
+    Client, Clients, LongReplies, Monitors, Pause, PubSub, Scripts, Shutdown, Tracking, memory,
     memory_budget, table,
 };
 use crate::config::{Config, Settings};
@@ -39,6 +39,8 @@ pub enum Control {
     Reopen(Done),
     /// Compact everything (`DEBUG COMPACT`).
     Compact(Done),
+    /// Answer when everything that was run by now is published.
+    Settle(Done),
     /// Change data; the answer comes when the change is published.
     Change(Change, Done),
 }
@@ -88,6 +90,8 @@ pub struct ServerState {
     pub clients: Clients,
     /// Subscriptions.
     pub pubsub: Arc<PubSub>,
+    /// Who keeps copies of keys.
+    pub tracking: Tracking,
     /// Who monitors.
     pub monitors: Arc<Monitors>,
     /// `CLIENT PAUSE`.
@@ -112,6 +116,8 @@ pub struct ServerState {
     pub awaited_keys: AtomicUsize,
     /// `DEBUG SET-ACTIVE-EXPIRE`: whether the expiry task removes keys.
     pub active_expire: AtomicBool,
+    /// `DEBUG PAUSE-CRON`: whether what is done ten times a second is left undone.
+    pub pauses_cron: AtomicBool,
     /// Changes since the last flush by command.
     pub changes: AtomicU64,
     /// Replies that are sent while they are made.
@@ -142,8 +148,14 @@ impl ServerState {
         }
     }
 
-    /// Of which keyspace events somebody wants to know: none where nobody has subscribed to anything.
+    /// What somebody wants to know: keyspace events where anybody has subscribed to anything, and what
+    /// is modified where anybody tracks.
     fn event_classes(&self, settings: &Settings) -> EventClasses {
+        let told = self.told_classes(settings);
+        if self.tracking.is_active() { told.or(EventClasses::MODIFIED) } else { told }
+    }
+
+    fn told_classes(&self, settings: &Settings) -> EventClasses {
         if settings.notify_keyspace_events.is_empty() || self.pubsub.is_idle() {
             return EventClasses::NONE;
         }
@@ -172,6 +184,7 @@ impl ServerState {
             cursors: Cursors::default(),
             clients: Clients::new(Arc::clone(&memory)),
             pubsub: Arc::default(),
+            tracking: Tracking::default(),
             monitors: Arc::default(),
             pause: Pause::default(),
             shutdown: Shutdown::default(),
@@ -184,6 +197,7 @@ impl ServerState {
             scripts: Scripts::default(),
             awaited_keys: AtomicUsize::new(0),
             active_expire: AtomicBool::new(true),
+            pauses_cron: AtomicBool::new(false),
             changes: AtomicU64::new(0),
             long_replies: LongReplies::default(),
             memory,

@@ -58,9 +58,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .complexity("O(1) for every key")
         .summary("Lets the next EXEC run nothing if one of these keys has changed by then.")
         .differs(
-            "XGROUP CREATE, XGROUP DESTROY and XSETID change a stream, LTRIM that removes nothing \
-             changes no list, and a key that is what it was again after FLUSHDB or SWAPDB may count \
-             as unchanged.",
+            "A key that is what it was again after FLUSHDB or SWAPDB may count as unchanged.",
         )
         .flags(USUAL.or(Flags::NOT_QUEUED))
         .keys(&[KeySpec::range(1, -1, 1).ro()])

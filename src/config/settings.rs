@@ -131,6 +131,8 @@ pub struct Settings {
     pub protected_mode: bool,
     /// Most clients at a time.
     pub maxclients: usize,
+    /// Keys that are remembered with who has read them; 0 for any number.
+    pub tracking_table_max_keys: u64,
     /// Password of the default user; empty for none.
     pub requirepass: String,
     /// Threads that serve connections.
@@ -228,6 +230,7 @@ impl Settings {
             timeout: Default::default(),
             protected_mode: Default::default(),
             maxclients: Default::default(),
+            tracking_table_max_keys: Default::default(),
             requirepass: Default::default(),
             io_threads: Default::default(),
             proto_max_bulk_len: Default::default(),

@@ -7,7 +7,8 @@
 use bytes::Bytes;
 
 use super::{
-    Collection, Context, Event, EventClasses, Layout, Meta, ReadOutcome, Ready, Stream, View, key,
+    Collection, Context, Event, EventClasses, Layout, Meta, Modified, ReadOutcome, Ready, Stream,
+    View, key,
 };
 use super::{hash_expiry, root::Root};
 use crate::engine::{Changes, Direction, KeyRange, Pair, Read, Result, Txn};
@@ -53,6 +54,8 @@ pub struct Edit<'a> {
     pub(super) ready: Option<Vec<Ready>>,
     /// Events that somebody wants to know of.
     pub(super) events: Vec<Event>,
+    /// What was modified, where somebody keeps copies.
+    pub(super) modified: Vec<Modified>,
     /// Whether what was changed last, since a key was looked up, is that a key was deleted.
     pub(super) gone: bool,
 }
@@ -72,6 +75,7 @@ impl<'a> Edit<'a> {
             outcome: EditOutcome::default(),
             ready: None,
             events: Vec::new(),
+            modified: Vec::new(),
             gone: false,
         })
     }
@@ -131,6 +135,7 @@ impl<'a> Edit<'a> {
         if meta.is_expired(self.context.now_ms) {
             self.put(key, Some(&meta), None);
             self.note_change(key, Some(&meta), None);
+            self.note_modified(key, true);
             self.outcome.expired += 1;
             self.notify(EventClasses::EXPIRED, "expired", key);
             return Ok(None);
@@ -186,6 +191,7 @@ impl<'a> Edit<'a> {
         self.outcome.dirty += keys;
         self.outcome.dropped |= keys > 0;
         self.note_database(db);
+        self.note_all_modified();
         self.root.flush(db);
         self.select(self.context.db);
     }
@@ -193,6 +199,7 @@ impl<'a> Edit<'a> {
     /// Empties all databases.
     pub fn flush_all(&mut self) {
         let databases: Vec<u16> = self.root.databases().map(|entry| entry.db).collect();
+        self.note_all_modified();
         for db in databases {
             self.flush(db);
         }
@@ -204,6 +211,9 @@ impl<'a> Edit<'a> {
         self.outcome.dirty += 1;
         self.note_database(a);
         self.note_database(b);
+        if a != b {
+            self.note_all_modified();
+        }
         self.select(self.context.db);
     }
 
@@ -220,14 +230,32 @@ impl<'a> Edit<'a> {
         new: Option<&Meta>,
         changes: u64,
     ) {
-        self.put(key, old, new);
+        // Whatever is written from what was read is a change of the entries, too.
+        let heard = new.filter(|meta| meta.stream().is_some_and(Stream::is_quiet)).map(Meta::heard);
+        self.put(key, old, heard.as_ref().or(new));
         self.note_change(key, old, new);
+        self.note_modified(key, false);
         self.outcome.dirty += changes;
         self.gone = old.is_some() && new.is_none();
         if old.is_none() && new.is_some() {
             self.notify(EventClasses::NEW, "new", key);
             self.context.access.create(self.keyspace, key, self.context.now_ms);
         }
+    }
+
+    /// As [`Self::replace_counted`], for a stream the entries of which stay the same: those who watch it,
+    /// or keep copies, do not take notice.
+    pub(super) fn replace_quietly(
+        &mut self,
+        key: &[u8],
+        old: Option<&Meta>,
+        new: &Meta,
+        changes: u64,
+    ) {
+        self.put(key, old, Some(new));
+        self.note_change(key, old, Some(new));
+        self.outcome.dirty += changes;
+        self.gone = false;
     }
 
     /// Counts changes that were done together with another one.

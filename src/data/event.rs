@@ -36,6 +36,8 @@ impl EventClasses {
     pub const MISS: Self = Self(1 << 10);
     /// There is a new key (`n`).
     pub const NEW: Self = Self(1 << 11);
+    /// Anything that is modified is noted, for those who keep copies: [`super::Modified`]. No letter.
+    pub const MODIFIED: Self = Self(1 << 12);
 
     /// What `A` stands for, as far as there is anything to tell.
     const ALL: &'static [Self] = &[
@@ -76,7 +78,9 @@ impl EventClasses {
         if is_told { classes } else { Self::NONE }
     }
 
-    const fn or(self, other: Self) -> Self {
+    /// The classes of both.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 

@@ -202,6 +202,7 @@ impl Edit<'_> {
         }
         self.root.add(self.context().db, -1, -1);
         self.note_gone(&due.key);
+        self.note_modified(&due.key, true);
         self.notify(EventClasses::EXPIRED, "expired", &due.key);
         self.count_expired(1);
     }

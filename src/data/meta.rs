@@ -271,6 +271,15 @@ impl Meta {
         }
     }
 
+    /// The same as after a change that those who watch the key take notice of.
+    pub(super) fn heard(&self) -> Self {
+        let mut meta = self.clone();
+        if let Body::Stream(stream) = &mut meta.body {
+            stream.quiet_since = None;
+        }
+        meta
+    }
+
     /// When the first of the fields expires, in Unix milliseconds, if one does.
     #[must_use]
     pub fn next_field_expiry(&self) -> Option<u64> {

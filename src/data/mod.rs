@@ -12,7 +12,7 @@
 //!   [`StreamEdit`] and [`GroupEdit`] change it.
 //! - [`Ready`] is what a transaction tells those who wait for keys; [`Watch`] tells whether a key has
 //!   changed since.
-//! - [`Event`] is what it tells those who listen to keys.
+//! - [`Event`] is what it tells those who listen to keys, [`Modified`] those who keep copies.
 //! - `counted` is an order of records that knows ranks; [`SortedSet`] reads a sorted set by score or
 //!   rank, [`ZSetEdit`] changes it.
 //! - `rdb` is Redis's format of serialized values: [`View::dump`], [`Edit::restore`].
@@ -50,6 +50,7 @@ mod list;
 mod meta;
 #[cfg(test)]
 pub(crate) mod model;
+mod modified;
 mod number;
 mod packed;
 mod pick;
@@ -92,6 +93,7 @@ pub use key::KIND_AT;
 pub use libraries::{StoredLibrary, library_digest, stored_libraries};
 pub use list::{End, List, ListBody, ListEdit, ListWalk};
 pub use meta::{Body, KeyType, Meta, StringForm};
+pub use modified::Modified;
 pub use number::{parse_double, parse_int};
 pub use prefetch::prefetch;
 #[cfg(test)]

@@ -5,6 +5,9 @@
 //! if its database was emptied or exchanged and has another keyspace now. A key that had
 //! expired by then is as good as none: that it is deleted is no change.
 //!
+//! A stream that gets or loses a group, or the last id of which is set, has not changed: its record says
+//! since when.
+//!
 //! What left no trace is no change. So it is where a key was not there and is not there, made and
 //! deleted meanwhile, if the tombstone has gone with its keyspace or by compaction; or where two
 //! databases were exchanged, and exchanged again.
@@ -13,7 +16,7 @@ use bytes::Bytes;
 
 use super::root::RootRef;
 use super::{Meta, key};
-use crate::engine::{Read, Result, SeqNo};
+use crate::engine::{Found, Read, Result, SeqNo};
 
 /// What was at a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,13 @@ impl Presence {
         let expired = Meta::decode(record)?.is_expired(now_ms);
         Ok(if expired { Self::Stale } else { Self::Present })
     }
+}
+
+/// The transaction that has changed a key last.
+fn changed_at(newest: &Found) -> Result<SeqNo> {
+    let meta = newest.value.as_ref().map(Meta::decode).transpose()?;
+    let stream = meta.as_ref().and_then(Meta::stream);
+    Ok(stream.and_then(|stream| stream.quiet_since).unwrap_or(newest.seq))
 }
 
 /// A key as it was in some view.
@@ -55,7 +65,8 @@ impl Watch {
     pub fn has_changed(&self, read: &dyn Read, key: &[u8], now_ms: u64) -> Result<bool> {
         let keyspace = RootRef::parse(read.root())?.database(self.db).keyspace;
         let newest = read.newest(&key::meta(keyspace, key))?;
-        let is_newer = newest.as_ref().is_some_and(|newest| newest.seq > self.seq);
+        let changed_at = newest.as_ref().map(changed_at).transpose()?;
+        let is_newer = changed_at.is_some_and(|seq| seq > self.seq);
         let value = newest.and_then(|newest| newest.value);
         let now = Presence::of(value.as_ref(), now_ms)?;
         let (was_there, is_there) = (self.found == Presence::Present, now == Presence::Present);
@@ -70,7 +81,9 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::super::model::Store;
-    use super::super::{Access, Context, Cursors, Edit, EventClasses, Packing};
+    use super::super::{
+        Access, Context, Cursors, Edit, EventClasses, Packing, StreamEdit, StreamId,
+    };
     use super::*;
 
     /// A store, its clock, and what surrounds its transactions.
@@ -206,6 +219,37 @@ mod tests {
         let stale = on.watch(2);
         on.change(0, |edit| edit.swap(1, 2));
         assert!(!on.has_changed(&stale), "replaced by another stale one");
+    }
+
+    #[test]
+    fn a_stream_changes_with_its_entries_only() {
+        let mut on = Fixture::new();
+        let stream = |on: &mut Fixture, run: &dyn Fn(&mut StreamEdit<'_, '_>)| {
+            on.change(0, |edit| {
+                let old = edit.find(b"k").unwrap();
+                let mut stream = edit.stream(b"k", old);
+                run(&mut stream);
+                stream.finish().unwrap();
+            });
+        };
+        let id = |ms| StreamId { ms, seq: 1 };
+        stream(&mut on, &|stream| {
+            stream.create();
+        });
+        let watch = on.watch(0);
+        stream(&mut on, &|stream| assert!(stream.create_group(b"g", id(0), None).unwrap()));
+        stream(&mut on, &|stream| stream.set_last(id(7), None, None));
+        stream(&mut on, &|stream| assert!(stream.destroy_group(b"g").unwrap()));
+        assert!(!on.has_changed(&watch));
+        let later = on.watch(0);
+        on.change(0, |edit| {
+            let meta = edit.find(b"k").unwrap().unwrap();
+            edit.set_expiry(b"k", &meta, Some(9000));
+        });
+        assert!(on.has_changed(&watch) && on.has_changed(&later));
+        let watch = on.watch(0);
+        stream(&mut on, &|stream| stream.set_last(id(9), None, None));
+        assert!(!on.has_changed(&watch) && on.has_changed(&later));
     }
 
     #[test]

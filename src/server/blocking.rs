@@ -18,6 +18,7 @@ use super::message::Message;
 use super::output::{Full, Output};
 use super::pushes;
 use super::stream::WriteHalf;
+use crate::commands::tracking::Cause;
 use crate::commands::{Answer, Client, Error, Outbox, ServerState, ShutdownPhase, Unblock};
 use crate::data::Edit;
 use crate::engine::{self, ReadMode, Txn};
@@ -36,6 +37,10 @@ pub(crate) struct Asked {
     pub(crate) no_touch: bool,
     /// Who calls.
     pub(crate) client: Arc<Client>,
+    /// Who calls, and the number of the reply.
+    pub(crate) cause: Cause,
+    /// Whether the client is remembered with what the call reads.
+    pub(crate) remembers: bool,
     /// Whether it still waits.
     pub(crate) ticket: Ticket,
 }
@@ -105,22 +110,20 @@ impl Dispatcher {
             let mode =
                 if warmings > WARMINGS_MAX { ReadMode::Blocking } else { ReadMode::Resident };
             let idle_input = &mut self.idle_input;
-            let pushes = self.session.outbox().map(|outbox| (outbox, output.stream()));
+            let (client, replies) = (&asked.client, self.session.replies);
+            let outbox = self.session.outbox();
+            let stream = output.stream();
             let release = || {
                 *idle_input = BytesMut::new();
                 output.release();
             };
             let done = attempt(&self.state, &self.writer, &asked, mode, release);
-            let done = match pushes {
-                None => done.await,
-                Some((outbox, stream)) => {
-                    match Box::pin(pushed_to(&self.state, &stream, &outbox, done)).await {
-                        Ok(done) => done,
-                        Err(full) => {
-                            tracing::debug!(error = %self.dropped(full), "connection ended");
-                            return self.session.close();
-                        }
-                    }
+            let pushing = pushed_to(&self.state, &stream, (client, outbox, replies), done);
+            let done = match Box::pin(pushing).await {
+                Ok(done) => done,
+                Err(full) => {
+                    tracing::debug!(error = %self.dropped(full), "connection ended");
+                    return self.session.close();
                 }
             };
             match done {
@@ -149,25 +152,44 @@ impl Dispatcher {
             db: self.session.db,
             no_touch: self.session.no_touch,
             client: Arc::clone(&self.session.client),
+            cause: self.cause(),
+            remembers: self.session.remembered().is_some(),
             ticket: Ticket::default(),
         })
     }
 }
 
-/// Waits for the end of a call, and writes what is pushed to the connection meanwhile.
+/// Waits for the end of a call, and writes what is pushed to the connection meanwhile, if that has an
+/// outbox or as soon as it has one.
 async fn pushed_to(
     state: &ServerState,
     stream: &WriteHalf,
-    outbox: &Outbox,
+    (client, outbox, replies): (&Arc<Client>, Option<Arc<Outbox>>, u64),
     done: impl Future<Output = Option<Done>>,
 ) -> Result<Option<Done>, Full> {
     tokio::pin!(done);
+    let outbox = match outbox {
+        Some(outbox) => outbox,
+        None => tokio::select! {
+            biased;
+            done = &mut done => return Ok(done),
+            () = client.gets_outbox() => Outbox::of(client),
+        },
+    };
     loop {
         tokio::select! {
             biased;
             done = &mut done => return Ok(done),
-            () = outbox.ready() => pushes::deliver(state, stream, outbox).await?,
+            () = outbox.ready(replies) => {}
         }
+        // What came behind the answer is written behind it: these were there before it was looked for.
+        let waiting = outbox.len();
+        tokio::select! {
+            biased;
+            done = &mut done => return Ok(done),
+            () = std::future::ready(()) => {}
+        }
+        pushes::deliver(state, stream, &outbox, (replies, waiting)).await?;
     }
 }
 
@@ -228,13 +250,15 @@ async fn stops(state: &ServerState) {
 /// Runs the call on the blocking pool, over a transaction that is thrown away, so that the blocks that
 /// it needs are in memory when the writer runs it; the same call with a new ticket.
 async fn warm(state: &Arc<ServerState>, asked: Arc<Asked>) -> Arc<Asked> {
-    let Asked { call, db, no_touch, client, .. } = &*asked;
+    let Asked { call, db, no_touch, client, cause, remembers, .. } = &*asked;
     let call = Call::new(call.command, call.request.clone());
     let again = Asked {
         call,
         db: *db,
         no_touch: *no_touch,
         client: Arc::clone(client),
+        cause: *cause,
+        remembers: *remembers,
         ticket: Ticket::default(),
     };
     let again = Arc::new(again);

@@ -101,7 +101,9 @@ impl Dispatcher {
     /// has nothing to do with them.
     pub(super) fn joins(&self, call: &Call) -> bool {
         let flags = call.command.flags;
-        if self.under_way.is_long() || self.state.pause.is_set() {
+        // What is told to a client that keeps copies has its place among the replies.
+        let counts_replies = self.session.tracking.is_some();
+        if self.under_way.is_long() || self.state.pause.is_set() || counts_replies {
             return false;
         }
         if self.session.queue.is_some() && !flags.has(Flags::NOT_QUEUED) {
@@ -128,7 +130,7 @@ impl Dispatcher {
         for item in items {
             let went_on = match item {
                 InFlight::Reply(result) => {
-                    self.reply(output, result);
+                    self.reply(output, result, true);
                     true
                 }
                 InFlight::Group(answered) => match answered.await {

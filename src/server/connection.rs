@@ -8,6 +8,7 @@ use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 
 use bytes::BytesMut;
 use tokio::task::AbortHandle;
@@ -19,7 +20,7 @@ use super::output::Output;
 use super::pushes;
 use super::stream::{ReadHalf, WriteHalf};
 use super::wave;
-use crate::commands::{Client, Link, Outbox, ServerState};
+use crate::commands::{Client, ClientFlag, Link, Outbox, ServerState};
 use crate::config::OutputLimit;
 use crate::protocol::{self, Limits, Reply, Request, RequestDecoder};
 
@@ -31,20 +32,24 @@ const ROOM_LARGE: usize = 64 << 10;
 /// Keeps a client in the registry while it lives, however its task ends.
 pub(crate) struct Registered {
     state: Arc<ServerState>,
-    id: u64,
+    client: Arc<Client>,
 }
 
 impl Registered {
     /// Enters `client`.
     pub(crate) fn new(state: &Arc<ServerState>, client: &Arc<Client>) -> Self {
         state.clients.insert(Arc::clone(client));
-        Self { state: Arc::clone(state), id: client.id }
+        Self { state: Arc::clone(state), client: Arc::clone(client) }
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.state.clients.remove(self.id);
+        self.state.clients.remove(self.client.id);
+        if self.client.has(ClientFlag::TRACKING) {
+            self.state.tracking.disable(&self.client);
+        }
+        self.client.leave();
     }
 }
 
@@ -77,6 +82,11 @@ pub(crate) async fn serve(
     mut dispatcher: Box<Dispatcher>,
     registered: Registered,
 ) {
+    std::future::poll_fn(|cx| {
+        registered.client.set_waker(cx.waker().clone());
+        Poll::Ready(())
+    })
+    .await;
     let end = conversation(&mut read, &write, &mut dispatcher).await;
     if let Err(error) = end {
         tracing::debug!(client = dispatcher.session.client.id, %error, "connection ended");
@@ -91,8 +101,15 @@ async fn conversation(
 ) -> io::Result<()> {
     let mut unfinished: Option<Box<Unfinished>> = None;
     loop {
+        dispatcher.session.adopt_outbox(&dispatcher.state);
         match dispatcher.session.outbox() {
-            None => read.readable().await?,
+            None => {
+                tokio::select! {
+                    biased;
+                    readable = read.readable() => readable?,
+                    () = dispatcher.session.client.gets_outbox() => continue,
+                }
+            }
             Some(outbox) => {
                 let receive = receive(read, write, dispatcher, &outbox);
                 if !Box::pin(receive).await? {
@@ -117,10 +134,12 @@ async fn receive(
     dispatcher: &Dispatcher,
     outbox: &Outbox,
 ) -> io::Result<bool> {
+    let replies = dispatcher.session.replies;
     tokio::select! {
         readable = read.readable() => readable.map(|()| true),
-        () = outbox.ready() => {
-            let delivered = pushes::deliver(&dispatcher.state, write, outbox).await;
+        () = outbox.ready(replies) => {
+            let most = (replies, usize::MAX);
+            let delivered = pushes::deliver(&dispatcher.state, write, outbox, most).await;
             delivered.map(|()| false).map_err(|full| dispatcher.dropped(full))
         }
     }

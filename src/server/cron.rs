@@ -20,9 +20,15 @@ const PINNED_SHARE: u64 = 4;
 pub(crate) async fn run(state: Arc<ServerState>) {
     loop {
         tokio::time::sleep(PERIOD).await;
+        if state.pauses_cron.load(Ordering::Relaxed) {
+            continue;
+        }
         state.metrics.sample(state.clock.monotonic_ns());
         close_hung_up(&state);
         bound_memory(&state);
+        if state.tracking.is_active() {
+            state.tracking.evict(&state);
+        }
         let timeout_s = u64::from(state.config.load().timeout);
         if timeout_s > 0 {
             close_idle(&state, timeout_s * 1000);

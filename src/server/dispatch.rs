@@ -28,8 +28,8 @@ use crate::commands::gates::{self, Refusal};
 use crate::commands::table::Command;
 use crate::commands::transaction;
 use crate::commands::{
-    Answer, CommandResult, Error, FANOUT_TURN, Flags, Run, ServerState, Session, SessionHandler,
-    event_messages,
+    Answer, CommandResult, Error, FANOUT_TURN, Flags, Portion, Run, ServerState, Session,
+    SessionHandler, event_messages,
 };
 use crate::data::{self, Context, Edit, Event, EventClasses, ReadOutcome, View};
 use crate::engine::{self, ReadMode, Snapshot};
@@ -82,6 +82,9 @@ impl Dispatcher {
     ) -> std::io::Result<()> {
         let mut prefetched = 0;
         while !pipeline.is_empty() {
+            if self.state.tracking.is_active() {
+                self.bound_tracking(output);
+            }
             if prefetched == 0 {
                 prefetched = self.prefetch(pipeline);
             }
@@ -141,6 +144,25 @@ impl Dispatcher {
         requests
     }
 
+    /// Forgets keys that clients have read where they are too many. A client whose own copies that
+    /// concerns is told before its call runs.
+    fn bound_tracking(&self, output: &mut Output) {
+        if self.state.tracking.evict(&self.state)
+            && let Some(pushes) = self.session.pushes.as_deref()
+        {
+            pushes::append(&pushes.outbox, output, Portion::all(self.session.replies));
+        }
+    }
+
+    /// Notes that the connection reads these keys, where it keeps copies: before it looks at them.
+    pub(super) fn remember(&self, command: &Command, words: &[Bytes]) {
+        if self.session.remembered().is_some() {
+            for key in command.keys_read(words) {
+                self.state.tracking.remember(self.session.client.id, 0, key);
+            }
+        }
+    }
+
     /// Sends replies that have become many; waits for the peer to take them.
     pub(super) async fn flush_large(&mut self, output: &mut Output) -> std::io::Result<()> {
         if output.is_large() {
@@ -179,6 +201,7 @@ impl Dispatcher {
             Some(ended_ns) => ended_ns,
             None => self.state.clock.monotonic_ns(),
         };
+        self.remember(call.command, &call.request.args);
         let snapshot = engine.snapshot(ReadMode::Resident);
         let context = self.state.context(self.session.db, !self.session.no_touch);
         let answer = Answer::in_place(&self.state.memory);
@@ -237,12 +260,13 @@ impl Dispatcher {
             Run::Session(handler) => self.run_session(handler, &call, output).await,
             Run::Server(handler) => {
                 let started_ns = self.state.clock.monotonic_ns();
+                self.remember(call.command, &call.request.args);
                 let result = handler(&mut self.session, &self.state, &call.request.args).await;
                 self.done(&call, result, started_ns, output);
             }
             Run::Program(handler) => self.program(call, handler, output).await?,
             Run::Container => {
-                self.reply(output, Err(Error::WrongArity(command.full_name)));
+                self.reply(output, Err(Error::WrongArity(command.full_name)), true);
             }
         }
         self.session.client.argv_bytes.store(0, Ordering::Relaxed);
@@ -269,6 +293,7 @@ impl Dispatcher {
     /// Answers a request that did not pass the gates.
     fn refuse(&mut self, Refusal { error, command }: Refusal, output: &mut Output) {
         account::rejected(&self.state, command);
+        self.end_caching(command);
         let ends_queue = |command: &Command| {
             command.flags.has(Flags::NOT_QUEUED) && matches!(command.spec.run, Run::Program(_))
         };
@@ -281,7 +306,7 @@ impl Dispatcher {
             }
             Err(error)
         };
-        self.reply(output, result);
+        self.reply(output, result, true);
     }
 
     /// Puts a call off until `EXEC`.
@@ -291,7 +316,7 @@ impl Dispatcher {
         }
         self.session.tell_queued();
         self.state.client_holds(&self.session.client);
-        self.reply(output, Ok(Reply::Simple("QUEUED".into())));
+        self.reply(output, Ok(Reply::Simple("QUEUED".into())), true);
     }
 
     /// Waits while `CLIENT PAUSE` holds back what is to run.
@@ -305,8 +330,7 @@ impl Dispatcher {
 
     /// Takes the writes and cheap reads that follow `first` off the pipeline.
     fn gather(&self, first: Call, pipeline: &mut VecDeque<Request>) -> Box<Group> {
-        let mut group =
-            Box::new(Group::new(self.session.db, self.session.no_touch, pipeline.len() + 1));
+        let mut group = Box::new(Group::new(&self.session, pipeline.len() + 1));
         group.push(first);
         while group.has_room() {
             let Some(next) = pipeline.front() else { break };
@@ -335,6 +359,7 @@ impl Dispatcher {
         self.last_ended_ns = None;
         self.state.access.settle();
         super::prepare::prepare(&self.state, &mut group).await;
+        group.stands_at(&self.session);
         group.chain = Some(self.under_way.chain());
         let bytes = group.bytes;
         let (answer, answered) = oneshot::channel();
@@ -359,8 +384,9 @@ impl Dispatcher {
         loop {
             let done = std::mem::take(&mut group.done);
             let ran = done.len();
-            for (call, Done { result, elapsed_ns }) in group.calls.iter().zip(done) {
-                self.finished(call, result, elapsed_ns, output);
+            for (number, (call, done)) in group.calls.iter().zip(done).enumerate() {
+                let Done { result, elapsed_ns } = done;
+                self.finished_in_group(call, result, elapsed_ns, (output, number + 1 == ran));
             }
             self.flush_large(output).await?;
             group.calls.drain(..ran);
@@ -387,6 +413,7 @@ impl Dispatcher {
             if group.calls.is_empty() {
                 return Ok(true);
             }
+            group.stands_at(&self.session);
             let Some(returned) = self.send(group).await else { return Ok(false) };
             group = returned;
         }
@@ -448,7 +475,10 @@ impl Dispatcher {
         let last_ended_ns = self.last_ended_ns.take();
         let started_ns = last_ended_ns.unwrap_or_else(|| self.state.clock.monotonic_ns());
         let (db, no_touch) = (self.session.db, self.session.no_touch);
-        let mut snapshot = self.state.opened_engine().await.snapshot(ReadMode::Resident);
+        let engine = self.state.opened_engine().await;
+        self.remember(call.command, &call.request.args);
+        let mut snapshot = engine.snapshot(ReadMode::Resident);
+        drop(engine);
         let mut now_ms = 0;
         let mut ran = None;
         if mode == ReadMode::Resident && !is_heavy(call.command, &call.request) {
@@ -561,14 +591,33 @@ impl Dispatcher {
         elapsed_ns: u64,
         output: &mut Output,
     ) {
+        self.finished_in_group(call, result, elapsed_ns, (output, true));
+    }
+
+    /// As [`Self::finished`], and whether it is the last call of its group.
+    fn finished_in_group(
+        &mut self,
+        call: &Call,
+        result: CommandResult,
+        elapsed_ns: u64,
+        (output, is_last): (&mut Output, bool),
+    ) {
         let words = &call.request.args;
         let failed = account::has_failed(&result);
         account::ran(&self.state, &self.session, call.command, words, failed, elapsed_ns);
-        self.reply(output, result);
+        self.end_caching(Some(call.command));
+        self.reply(output, result, is_last);
     }
 
-    /// Answers, behind what is under way.
-    pub(super) fn reply(&mut self, output: &mut Output, result: CommandResult) {
+    /// `CLIENT CACHING` holds for the call behind it, or for the transaction.
+    pub(super) fn end_caching(&mut self, command: Option<&Command>) {
+        if self.session.caching && self.session.queue.is_none() {
+            self.session.caching = command.is_some_and(Command::is_about_client);
+        }
+    }
+
+    /// Answers, behind what is under way. `is_last` says that no other reply of the same group follows.
+    pub(super) fn reply(&mut self, output: &mut Output, result: CommandResult, is_last: bool) {
         if !self.under_way.is_empty() {
             return self.under_way.add_reply(result);
         }
@@ -577,16 +626,20 @@ impl Dispatcher {
             Err(error) => account::error_reply(&self.state, &error),
         };
         let sends = self.session.sends_reply() || matches!(reply, Reply::Pushes(_));
+        let before = Portion::all(self.session.replies);
         if let Some(pushes) = self.session.pushes.as_deref_mut()
-            && std::mem::take(&mut pushes.comes_first)
+            && let most = std::mem::take(&mut pushes.come_first)
+            && most > 0
         {
-            pushes::append(&pushes.outbox, output);
+            pushes::append(&pushes.outbox, output, Portion { most, ..before });
         }
+        self.session.replies += 1;
         if sends {
             output.push(reply, self.session.version);
         }
         if let Some(pushes) = self.session.pushes.as_deref() {
-            pushes::append(&pushes.outbox, output);
+            let portion = Portion::all(self.session.replies);
+            pushes::append(&pushes.outbox, output, Portion { within_group: !is_last, ..portion });
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::chain::Chain;
 use crate::commands::table::Command;
-use crate::commands::{Answer, Args, CommandResult, Error, Prepared};
+use crate::commands::tracking::Cause;
+use crate::commands::{Answer, Args, CommandResult, Error, Prepared, Session};
 use crate::engine::ReadMode;
 use crate::protocol::Request;
 
@@ -45,6 +46,10 @@ pub(crate) struct Group {
     pub(crate) db: u16,
     /// `CLIENT NO-TOUCH`.
     pub(crate) no_touch: bool,
+    /// Who calls, and the number of the reply to the first call.
+    pub(crate) first: Cause,
+    /// Whether the client is remembered with what the first call reads, and the others.
+    pub(crate) remembers: [bool; 2],
     /// How far the writer may go for a block; resident unless warming has failed repeatedly.
     pub(crate) mode: ReadMode,
     /// What is to be run, in order.
@@ -66,12 +71,14 @@ impl Group {
     /// Bytes of the arguments of one message, beyond which no further call is added.
     pub(crate) const BYTES_MAX: usize = 1 << 20;
 
-    /// An empty message for about `calls` calls.
-    pub(crate) fn new(db: u16, no_touch: bool, calls: usize) -> Self {
+    /// An empty message of a connection for about `calls` calls.
+    pub(crate) fn new(session: &Session, calls: usize) -> Self {
         let calls = calls.min(Self::CALLS_MAX);
         Self {
-            db,
-            no_touch,
+            db: session.db,
+            no_touch: session.no_touch,
+            first: Cause { client: session.client.id, reply: 0 },
+            remembers: [false; 2],
             mode: ReadMode::Resident,
             calls: Vec::with_capacity(calls),
             done: Vec::with_capacity(calls),
@@ -79,6 +86,22 @@ impl Group {
             bytes: 0,
             chain: None,
         }
+    }
+
+    /// The connection stands before the reply to the first call.
+    pub(crate) fn stands_at(&mut self, session: &Session) {
+        self.first.reply = session.replies + 1;
+        let tracker = session.tracking.as_ref();
+        self.remembers = [session.caching, false]
+            .map(|caching| tracker.is_some_and(|tracker| tracker.remembers(caching)));
+    }
+
+    /// Who makes the next call to be run, and whether the client is remembered with what it reads.
+    pub(crate) fn next_cause(&self) -> (Cause, bool) {
+        let [first, others] = self.remembers;
+        let number = self.done.len() as u64;
+        let cause = Cause { reply: self.first.reply + number, ..self.first };
+        (cause, if number == 0 { first } else { others })
     }
 
     /// Whether a further call still fits.

@@ -12,7 +12,7 @@ use super::dispatch::{Dispatcher, run_read};
 use super::group::Call;
 use super::output::{Output, Patience};
 use super::pushes;
-use crate::commands::{Answer, CommandResult, Error, HELD_BYTES, Outlet, PIECES_WAITING};
+use crate::commands::{Answer, CommandResult, Error, HELD_BYTES, Outlet, PIECES_WAITING, Portion};
 use crate::data::ReadOutcome;
 use crate::engine::Snapshot;
 use crate::env::{OwnedRoom, Purpose};
@@ -129,6 +129,8 @@ impl Dispatcher {
         let words = &call.request.args;
         let failed = account::has_failed(&result);
         account::ran(&self.state, &self.session, call.command, words, failed, elapsed_ns);
+        self.end_caching(Some(call.command));
+        self.session.replies += 1;
         if let Err(error) = result {
             let reply = account::error_reply(&self.state, &error);
             if sends {
@@ -136,7 +138,7 @@ impl Dispatcher {
             }
         }
         if let Some(pushes) = self.session.pushes.as_deref() {
-            pushes::append(&pushes.outbox, output);
+            pushes::append(&pushes.outbox, output, Portion::all(self.session.replies));
         }
     }
 }

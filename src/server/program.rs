@@ -14,11 +14,12 @@ use super::message::{Message, Waiting};
 use super::output::Output;
 use super::writer::WriterTask;
 use crate::commands::program::{Ended, Gathered, Pace, Stopped};
+use crate::commands::tracking::{Cause, Noted};
 use crate::commands::{
     Args, Calls, CommandResult, Error, Flags, Program, ProgramHandler, Run, ServerState, Session,
     monitor_source,
 };
-use crate::data::{KeyType, Ready};
+use crate::data::{KeyType, Ready, Watch};
 use crate::engine::{self, Read, ReadMode, Snapshot, Txn, Writer};
 use crate::env::Purpose;
 
@@ -37,6 +38,8 @@ pub(crate) struct Running {
     program: Box<dyn Program>,
     /// Who runs it, as before it runs.
     session: Session,
+    /// Who that is, and the number of the reply.
+    cause: Cause,
     pace: Pace,
     /// What it must not overtake.
     chain: Option<Chain>,
@@ -73,9 +76,13 @@ struct Done {
 }
 
 impl Running {
-    fn new(program: Box<dyn Program>, session: Session, chain: Option<Chain>) -> Box<Self> {
+    fn new(
+        program: Box<dyn Program>,
+        (session, cause): (Session, Cause),
+        chain: Option<Chain>,
+    ) -> Box<Self> {
         let pace = Pace::Resident;
-        Box::new(Self { program, session, pace, chain, elapsed_ns: 0, end: None })
+        Box::new(Self { program, session, cause, pace, chain, elapsed_ns: 0, end: None })
     }
 
     /// Whether a message before it has to be sent again, so that it must not run.
@@ -133,7 +140,8 @@ impl Dispatcher {
                 return Ok(());
             }
         };
-        let goes_behind = program.may_write() && !program.keeps_session();
+        let goes_behind =
+            program.may_write() && !program.keeps_session() && self.session.tracking.is_none();
         if !goes_behind || self.state.pause.is_set() {
             self.settle(output).await?;
             self.last_ended_ns = None;
@@ -145,8 +153,8 @@ impl Dispatcher {
             self.run_program(&call, program, output).await;
             return Ok(());
         }
-        let session = self.session.for_program();
-        let running = Running::new(program, session, Some(self.under_way.chain()));
+        let from = (self.session.for_program(), self.cause());
+        let running = Running::new(program, from, Some(self.under_way.chain()));
         let (answer, answered) = oneshot::channel();
         if self.writer.send(Message::Program(running, answer)).await.is_err() {
             self.session.close();
@@ -190,7 +198,8 @@ impl Dispatcher {
         let mut elapsed_ns = 0;
         let result = loop {
             let ran = if program.may_write() {
-                let running = Running::new(program, self.session.for_program(), None);
+                let from = (self.session.for_program(), self.cause());
+                let running = Running::new(program, from, None);
                 self.complete_program(running, false).await
             } else {
                 Some(self.over_view(program).await)
@@ -205,6 +214,7 @@ impl Dispatcher {
             let outside = if result.is_ok() { program.outside() } else { None };
             let Some((command, words)) = outside else { break result };
             let started_ns = self.state.clock.monotonic_ns();
+            self.remember(command, &words);
             let result = match command.spec.run {
                 Run::Server(handler) => {
                     self.session.denies_waiting = true;
@@ -320,11 +330,13 @@ impl Dispatcher {
         let snapshot = self.state.opened_engine().await.snapshot(ReadMode::Resident);
         if !program.is_heavy() {
             let end = read_program(&self.state, &snapshot, &session, Pace::Resident, &mut *program);
-            if let End::Done(done) = end {
+            if let End::Done(mut done) = end {
+                self.remember_seen(&snapshot, &mut done.gathered);
                 return (program, *done);
             }
         }
         let state = Arc::clone(&self.state);
+        let seen = snapshot.with_mode(ReadMode::Resident);
         let snapshot = snapshot.with_mode(ReadMode::Blocking);
         self.state.metrics.reads_blocking.add(1);
         let ran = tokio::task::spawn_blocking(move || {
@@ -333,13 +345,51 @@ impl Dispatcher {
             (program, end, session)
         });
         match ran.await {
-            Ok((program, End::Done(done), _)) => (program, *done),
+            Ok((program, End::Done(mut done), _)) => {
+                self.remember_seen(&seen, &mut done.gathered);
+                (program, *done)
+            }
             Ok((program, End::Stopped(_), session)) => {
                 let error = Error::Engine(engine::Error::WouldBlock);
                 let result = Err(error);
                 (program, Done { result, gathered: Gathered::default(), session })
             }
             Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+impl Dispatcher {
+    /// Who makes the call that runs, and the number of its reply.
+    pub(super) fn cause(&self) -> Cause {
+        Cause { client: self.session.client.id, reply: self.session.replies + 1 }
+    }
+
+    /// Remembers the connection with what a program has seen in a view, where it keeps copies; and tells
+    /// it of what has changed since: who has changed that may not have found it there.
+    fn remember_seen(&self, seen: &Snapshot, gathered: &mut Gathered) {
+        let Some(tracker) = &self.session.tracking else { return };
+        let trail = std::mem::take(&mut gathered.trail);
+        let read = |noted| match noted {
+            Noted::Read(db, key) => Some((db, key)),
+            Noted::Modified(_) => None,
+        };
+        let keys: Vec<_> = trail.into_notes().filter_map(read).collect();
+        for (_, key) in &keys {
+            self.state.tracking.remember(self.session.client.id, 0, key);
+        }
+        let now = self.state.engine().map(|engine| engine.snapshot(ReadMode::Resident));
+        let now_ms = self.state.clock.unix_ms();
+        for (db, key) in keys {
+            let is_same = now.as_ref().is_ok_and(|now| {
+                let same =
+                    |watch: Watch| watch.has_changed(now, &key, now_ms).map(|changed| !changed);
+                let watch = Watch::begin(seen, seen.seq(), db, &key, now_ms);
+                now.seq() == seen.seq() || watch.and_then(same).unwrap_or(false)
+            });
+            if !is_same {
+                self.state.tracking.tell_one(&self.state, tracker, &key);
+            }
         }
     }
 }
@@ -392,18 +442,18 @@ impl WriterTask {
         ended: Result<(CommandResult, Ended), Error>,
         answer: Answer,
     ) {
-        match ended.and_then(|(result, ended)| self.commit_program(result, ended)) {
-            Ok((end, ready)) => {
-                if let (End::Stopped(_), Some(chain)) = (&end, &running.chain) {
-                    chain.sever();
-                }
-                running.end = Some(end);
-                self.serve(ready);
-            }
-            Err(error) => running.end = Some(End::failed(&running.session, error)),
+        let cause = running.cause;
+        let committed = ended.and_then(|(result, ended)| self.commit_program(result, ended, cause));
+        let (end, ready) =
+            committed.unwrap_or_else(|error| (End::failed(&running.session, error), Vec::new()));
+        if let (End::Stopped(_), Some(chain)) = (&end, &running.chain) {
+            chain.sever();
         }
+        running.end = Some(end);
         self.state.access.settle();
+        // Those who have waited for what it made are answered behind it.
         self.answer_later(Waiting::Program(running, answer));
+        self.serve(ready);
     }
 
     fn try_program(&mut self, running: &mut Running) -> Result<(CommandResult, Ended), Error> {
@@ -427,6 +477,7 @@ impl WriterTask {
         &mut self,
         result: CommandResult,
         ended: Ended,
+        cause: Cause,
     ) -> Result<(End, Vec<Ready>), Error> {
         let Ended { changes, mut gathered, session, stopped } = ended;
         if let Some(why) = stopped {
@@ -438,7 +489,9 @@ impl WriterTask {
         }
         account::edit(&self.state, &gathered.edit);
         self.drops |= gathered.edit.dropped;
-        self.announcements.add(std::mem::take(&mut gathered.messages));
+        let trail = std::mem::take(&mut gathered.trail);
+        let messages = std::mem::take(&mut gathered.messages);
+        self.announcements.add(messages, trail.into_notes(), cause);
         let ready = in_the_end(std::mem::take(&mut gathered.ready));
         Ok((End::done(result, gathered, session), ready))
     }

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 
 use super::output::{Full, Output};
 use super::stream::WriteHalf;
-use crate::commands::{FANOUT_STEP, Outbox, ServerState};
+use crate::commands::{FANOUT_STEP, Outbox, Portion, ServerState};
 
 /// Messages taken from an outbox at a time.
 const BATCH_MAX: usize = 64;
@@ -32,7 +32,8 @@ pub(crate) async fn run_lane(state: Arc<ServerState>) {
     }
 }
 
-/// Writes a batch of what waits in the outbox; waits for the peer where it has to.
+/// Writes a batch of what waits in the outbox and may stand behind so many replies, at most so many
+/// messages; waits for the peer where it has to.
 ///
 /// # Errors
 /// Where the peer is gone, or does not keep up.
@@ -40,9 +41,12 @@ pub(crate) async fn deliver(
     state: &ServerState,
     stream: &WriteHalf,
     outbox: &Outbox,
+    (replies, most): (u64, usize),
 ) -> Result<(), Full> {
     let mut batch = VecDeque::with_capacity(BATCH_MAX);
-    outbox.take(&mut batch, BATCH_MAX, BATCH_BYTES_MAX);
+    let portion =
+        Portion { most: most.min(BATCH_MAX), most_bytes: BATCH_BYTES_MAX, ..Portion::all(replies) };
+    outbox.take(&mut batch, portion);
     let mut left = batch.iter().map(Bytes::len).sum::<usize>();
     state.metrics.net_out_bytes.add(left as u64);
     outbox.client.net_out_bytes.fetch_add(left as u64, Ordering::Relaxed);
@@ -103,14 +107,15 @@ async fn writable(state: &ServerState, stream: &WriteHalf, outbox: &Outbox) -> R
     }
 }
 
-/// Moves all that waits in the outbox behind the replies.
-pub(crate) fn append(outbox: &Outbox, output: &mut Output) {
+/// Moves what waits in the outbox behind the replies, as far as it may stand there.
+pub(crate) fn append(outbox: &Outbox, output: &mut Output, mut portion: Portion) {
     let mut batch = VecDeque::new();
     loop {
-        outbox.take(&mut batch, BATCH_MAX, usize::MAX);
+        outbox.take(&mut batch, Portion { most: portion.most.min(BATCH_MAX), ..portion });
         if batch.is_empty() {
             return;
         }
+        portion.most -= batch.len();
         let bytes = batch.iter().map(Bytes::len).sum();
         outbox.written(batch.len(), bytes);
         batch.drain(..).for_each(|message| output.push_encoded(&message));

@@ -300,6 +300,7 @@ impl WriterTask {
         let mut args = Args::new(words, call.command.name_words).answering(answering);
         let answer = handler(&mut edit, &mut args)?;
         let (ready, events) = (edit.take_ready(), edit.take_events());
+        let modified = edit.take_modified();
         let (changes, outcome) = edit.finish()?;
         Writer::check_limits(&changes)?;
         if matches!(answer, Attempt::Done(_)) && !ticket.serve() {
@@ -309,7 +310,10 @@ impl WriterTask {
             self.writer.commit(changes);
         }
         account::edit(&self.state, &outcome);
-        self.announcements.note(&self.state, &events);
+        self.announcements.note(&self.state, &events, modified, asked.cause);
+        if asked.remembers && matches!(answer, Attempt::Done(_)) {
+            self.announcements.remember(asked.cause, call.command.keys_read(words));
+        }
         Ok(match answer {
             Attempt::Done(reply) => Tried::Done(Ok(reply), ready),
             // That an expired key was deleted is all that can have happened.

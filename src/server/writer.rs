@@ -19,16 +19,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::account;
-use super::announce::Announcements;
+use super::announce::{Announcements, Told};
 use super::group::{self, Group};
 use super::log_thread::{Completion, Kind, LogThreads, Operation};
 use super::message::{Expired, Message, Waiting};
 use super::program::{Long, long_ended};
 use super::waiters::Waiters;
-use crate::commands::{self, Answer, Change, Control, Done, Error, Prepared, Run, ServerState};
+use crate::commands::tracking::Cause;
+use crate::commands::{Answer, Change, Control, Done, Error, Prepared, Run, ServerState};
 use crate::config::AppendFsync;
 use crate::data::{
-    Context, Edit, EditOutcome, Event, ExpiryMarks, ReadOutcome, Ready, expire_cycle,
+    Context, Edit, EditOutcome, Event, ExpiryMarks, Modified, ReadOutcome, Ready, expire_cycle,
 };
 use crate::engine::{self, Batch, ReadMode, SeqNo, Writer};
 use crate::protocol::Reply;
@@ -57,7 +58,7 @@ struct UnderWay {
     seq: SeqNo,
     waiting: Vec<Waiting>,
     /// What is told when it is published.
-    messages: Vec<commands::Message>,
+    told: Vec<Told>,
     /// Whether it drops a keyspace.
     drops: bool,
 }
@@ -276,9 +277,8 @@ impl WriterTask {
     /// Where nothing is to be written and nothing is under way, an answer need not wait.
     pub(super) fn answer_later(&mut self, waiting: Waiting) {
         if self.writer.open_bytes() == 0 && self.open.is_empty() && self.under_way.is_none() {
-            let messages = self.announcements.take_open();
-            self.announcements.publish(&self.state, messages);
-            waiting.answer(&Ok(()));
+            let told = self.announcements.take_open();
+            self.announcements.publish(&self.state, told, [waiting]);
         } else {
             self.open.push(waiting);
         }
@@ -300,17 +300,25 @@ impl WriterTask {
             }
             let context = self.state.context(group.db, !group.no_touch);
             let notes = !self.waiters.is_empty();
+            let (cause, remembers) = group.next_cause();
             let result = run_call(&mut self.writer, &self.state, context, group.mode, call, notes);
-            let result = result.map(|Ran { reply, outcome, ready, events }| {
-                self.drops |= outcome.dropped;
-                self.announcements.note(&self.state, &events);
-                self.serve(ready);
-                reply
-            });
             if matches!(result, Err(Error::Engine(engine::Error::WouldBlock) | Error::TooLong(_))) {
                 group.blocked = true;
                 return;
             }
+            let (result, ready) = match result {
+                Ok(Ran { reply, outcome, ready, events, modified }) => {
+                    self.drops |= outcome.dropped;
+                    self.announcements.note(&self.state, &events, modified, cause);
+                    (Ok(reply), ready)
+                }
+                Err(error) => (Err(error), Vec::new()),
+            };
+            if remembers {
+                let keys = call.command.keys_read(&call.request.args);
+                self.announcements.remember(cause, keys);
+            }
+            self.serve(ready);
             reply_bytes += result.as_ref().map_or(0, Reply::weight);
             let ended_ns = self.state.clock.monotonic_ns();
             group.done.push(group::Done { result, elapsed_ns: ended_ns - started_ns });
@@ -327,11 +335,11 @@ impl WriterTask {
                 edit.note_ready();
             }
             let cycle = expire_cycle(edit, marks, limit)?;
-            Ok((cycle.more, edit.take_ready(), edit.take_events()))
+            Ok((cycle.more, edit.take_ready(), edit.take_events(), edit.take_modified()))
         });
         match cycle {
-            Ok((more, ready, events)) => {
-                self.announcements.note(&self.state, &events);
+            Ok((more, ready, events, modified)) => {
+                self.announcements.note(&self.state, &events, modified, Cause::NOBODY);
                 self.serve(ready);
                 if more { Expired::More } else { Expired::All }
             }
@@ -355,11 +363,11 @@ impl WriterTask {
                 edit.note_ready();
             }
             edit.reap(outcome)?;
-            Ok((edit.take_ready(), edit.take_events()))
+            Ok((edit.take_ready(), edit.take_events(), edit.take_modified()))
         });
         match reaped {
-            Ok((ready, events)) => {
-                self.announcements.note(&self.state, &events);
+            Ok((ready, events, modified)) => {
+                self.announcements.note(&self.state, &events, modified, Cause::NOBODY);
                 self.serve(ready);
             }
             Err(error) => tracing::debug!(%error, "expired keys could not be deleted"),
@@ -399,18 +407,15 @@ impl WriterTask {
         if self.under_way.is_some() {
             return;
         }
-        let messages = self.announcements.take_open();
+        let told = self.announcements.take_open();
         let Some(batch) = self.writer.take_batch() else {
-            self.announcements.publish(&self.state, messages);
-            for waiting in self.open.drain(..) {
-                waiting.answer(&Ok(()));
-            }
+            self.announcements.publish(&self.state, told, self.open.drain(..));
             return;
         };
         let seq = batch.seq();
         let waiting = std::mem::take(&mut self.open);
         let drops = std::mem::take(&mut self.drops);
-        self.under_way = Some(UnderWay { seq, waiting, messages, drops });
+        self.under_way = Some(UnderWay { seq, waiting, told, drops });
         let policy = self.state.config.load().appendfsync;
         if policy == AppendFsync::Always {
             self.send(Operation::WriteSync(batch, self.writer.syncer()));
@@ -449,19 +454,18 @@ impl WriterTask {
         }
         match done.kind {
             Kind::Batch => {
-                let Some(UnderWay { seq, waiting, messages, drops }) = self.under_way.take() else {
+                let Some(UnderWay { seq, waiting, told, drops }) = self.under_way.take() else {
                     return;
                 };
-                if done.result.is_ok() {
-                    self.writer.publish(seq);
-                    self.announcements.publish(&self.state, messages);
-                    if drops && let Ok(engine) = self.state.engine() {
-                        super::run::reclaim_dropped(&engine);
-                    }
+                if done.result.is_err() {
+                    waiting.into_iter().for_each(|waiting| waiting.answer(&done.result));
+                    return;
                 }
-                for waiting in waiting {
-                    waiting.answer(&done.result);
+                self.writer.publish(seq);
+                if drops && let Ok(engine) = self.state.engine() {
+                    super::run::reclaim_dropped(&engine);
                 }
+                self.announcements.publish(&self.state, told, waiting);
             }
             Kind::Sync => {
                 let Some(SyncUnderWay { waiting, .. }) = self.sync_under_way.take() else { return };
@@ -539,9 +543,20 @@ impl WriterTask {
                 self.settle().await;
                 self.on_pool(to, |engine| engine.compact_all());
             }
+            Control::Settle(to) => {
+                self.settle().await;
+                drop(to.send(Ok(())));
+            }
             Control::Change(Change { db, mode, run }, to) => {
-                match transact(&mut self.writer, &self.state, (db, mode), |edit| run(edit)) {
-                    Ok(()) => self.answer_later(Waiting::Change(to)),
+                let changed = transact(&mut self.writer, &self.state, (db, mode), |edit| {
+                    run(edit)?;
+                    Ok(edit.take_modified())
+                });
+                match changed {
+                    Ok(modified) => {
+                        self.announcements.note(&self.state, &[], modified, Cause::NOBODY);
+                        self.answer_later(Waiting::Change(to));
+                    }
                     Err(error) => drop(to.send(Err(error))),
                 }
             }
@@ -615,6 +630,10 @@ impl WriterTask {
         self.sync_wanted.push(to);
         self.start_sync();
         self.settle_syncs().await;
+        while !self.announcements.is_idle() {
+            self.announcements.fanned_out().await;
+            self.announcements.tell(&self.state);
+        }
         // Where the log threads are gone nobody answers.
         drop(self);
         if let Ok(Err(error)) = synced.await {
@@ -629,6 +648,7 @@ struct Ran {
     outcome: EditOutcome,
     ready: Vec<Ready>,
     events: Vec<Event>,
+    modified: Vec<Modified>,
 }
 
 /// Runs one call as a transaction of its own, and commits it. `notes` asks for what others may wait
@@ -652,13 +672,14 @@ fn run_call(
     };
     let reply = run_in(&mut edit, call, answer, call.prepared.as_deref())?;
     let (ready, events) = (edit.take_ready(), edit.take_events());
+    let modified = edit.take_modified();
     let (changes, outcome) = edit.finish()?;
     if !changes.is_empty() {
         Writer::check_limits(&changes)?;
         writer.commit(changes);
     }
     account::edit(state, &outcome);
-    Ok(Ran { reply, outcome, ready, events })
+    Ok(Ran { reply, outcome, ready, events, modified })
 }
 
 /// Runs the handler of a read or a write in a transaction.

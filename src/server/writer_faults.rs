@@ -15,7 +15,7 @@ use super::message::{self, Message};
 use super::shutdown;
 use super::writer::WriterTask;
 use crate::commands::table::{self, Lookup};
-use crate::commands::{Control, Error, ServerState};
+use crate::commands::{Client, Control, Error, ServerState, Session};
 use crate::config::{AppendFsync, Config, Settings};
 use crate::data::{ReadOutcome, RecordFilter, View};
 use crate::engine::{self, Engine, Options, ReadMode, Writer};
@@ -75,11 +75,17 @@ async fn in_time<T>(what: &str, waiting: impl Future<Output = T>) -> T {
 }
 
 impl Rig {
+    /// Of a connection that is not there.
+    fn group(&self) -> Box<Group> {
+        let client = Arc::new(Client::new(1, "a:1", "b:2", 3, false, 0));
+        Box::new(Group::new(&Session { no_touch: true, ..Session::new(client, true) }, 1))
+    }
+
     /// Sets `key`; whether it was acknowledged.
     async fn set(&self, key: &str, value: &Bytes, px: Option<&'static str>) -> bool {
         let mut words = vec![Bytes::from("SET"), Bytes::from(key.to_owned()), value.clone()];
         words.extend(px.into_iter().flat_map(|ms| [Bytes::from("PX"), Bytes::from(ms)]));
-        let mut group = Box::new(Group::new(0, true, 1));
+        let mut group = self.group();
         group.push(call(words));
         let (answer, answered) = oneshot::channel();
         self.messages.send(Message::Group(group, answer)).await.expect("the task runs");
@@ -256,7 +262,7 @@ async fn the_end_does_not_wait_for_a_disk_that_hangs() {
         assert!(rig.set("before", &Bytes::from("v"), None).await);
         fs.hang(true);
         let (answer, answered) = oneshot::channel();
-        let mut group = Box::new(Group::new(0, true, 1));
+        let mut group = rig.group();
         let value = Bytes::from(vec![b'x'; 100_000]);
         group.push(call(vec![Bytes::from("SET"), Bytes::from("hung"), value]));
         rig.messages.send(Message::Group(group, answer)).await.expect("the task runs");

@@ -51,7 +51,7 @@ pub(crate) const CHANGED: &[(&str, IsChanged)] = &[
     ("7.2 has ZRANK and ZREVRANK WITHSCORE", |step, redis, siltdb| {
         let is_rank = matches!(&name(step)[..], b"ZRANK" | b"ZREVRANK");
         is_rank
-            && error(redis).starts_with("ERR wrong number")
+            && error(redis).to_ascii_lowercase().starts_with("err wrong number")
             && step.words.len() == 4
             && error(siltdb) == "ERR syntax error"
     }),

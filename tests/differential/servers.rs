@@ -120,8 +120,8 @@ impl Side {
 /// Redis and SiltDB with the same settings.
 pub(crate) struct Servers {
     sides: [Side; 2],
-    _redis: Redis,
-    _siltdb: Server,
+    redis: Redis,
+    siltdb: Server,
 }
 
 impl Servers {
@@ -130,7 +130,13 @@ impl Servers {
         let siltdb = Server::start(&[THRESHOLDS, OWN].concat());
         let open = |port| Side::open(port).expect("the server listens");
         let sides = [open(redis.port), open(siltdb.port)];
-        Self { sides, _redis: redis, _siltdb: siltdb }
+        Self { sides, redis, siltdb }
+    }
+
+    /// One more connection to each of both.
+    pub(crate) fn open(&self, resp3: bool) -> [Wire; 2] {
+        let ports = [self.redis.port, self.siltdb.port];
+        ports.map(|port| Wire::open(port, resp3).expect("the server listens"))
     }
 
     /// Sends calls of one protocol to both servers at once, and answers the replies of Redis and

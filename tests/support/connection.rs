@@ -64,7 +64,7 @@ impl Connection {
             "+" => Reply::Simple(rest.to_owned()),
             "-" => Reply::Error(rest.to_owned()),
             ":" => Reply::Integer(number()?),
-            "$" => match usize::try_from(number()?) {
+            "$" | "=" => match usize::try_from(number()?) {
                 Err(_) => Reply::Bulk(None),
                 Ok(length) => {
                     let mut value = vec![0; length + 2];
@@ -75,7 +75,7 @@ impl Connection {
             },
             "*" if rest == "-1" => Reply::Bulk(None),
             "_" => Reply::Bulk(None),
-            "*" | ">" | "%" => (0..number()? * if kind == "%" { 2 } else { 1 })
+            "*" | ">" | "~" | "%" => (0..number()? * if kind == "%" { 2 } else { 1 })
                 .map(|_| self.receive())
                 .collect::<io::Result<_>>()
                 .map(Reply::Array)?,

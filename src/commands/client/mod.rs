@@ -7,11 +7,12 @@ use bytes::Bytes;
 
 use super::{
     Arg, Args, Arity, Client, ClientFlag, CommandResult, CommandSpec, Error, Flags, Group, Kind,
-    PauseKind, ReplyMode, ServerState, Session, SessionHandler, Unblock, help, table,
+    PauseKind, ReplyMode, Run, ServerState, Session, SessionHandler, Unblock, help, table,
 };
 use crate::protocol::Reply;
 
 mod filter;
+mod tracking;
 use filter::Filter;
 
 /// Not for scripts, but allowed whatever state the data is in.
@@ -34,6 +35,31 @@ const fn sub(name: &'static str, arity: Arity, run: SessionHandler) -> CommandSp
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
+    sub("caching", Arity::Exactly(3), tracking::caching)
+        .since("6.0.0")
+        .summary("Says whether the next call is tracked, in mode OPTIN or OPTOUT.")
+        .flags(USUAL)
+        .args(tracking::CACHING_ARGS),
+    sub("getredir", Arity::Exactly(2), tracking::getredir)
+        .since("6.0.0")
+        .summary("Answers to which connection invalidations go.")
+        .flags(USUAL),
+    CommandSpec::new("tracking", Arity::AtLeast(3), Run::Server(tracking::tracking))
+        .group(Group::Connection)
+        .since("6.0.0")
+        .complexity("O(1); with N prefixes, O(N)")
+        .summary("Tells the connection of what it has read once that is modified.")
+        .differs(
+            "SWAPDB invalidates all keys. Who does not keep up with invalidations is dropped at \
+             `client-output-buffer-limit pubsub`. Where a write of somebody else crosses a read, the \
+             reader may be told of a value that it got in its newer form.",
+        )
+        .flags(USUAL.or(Flags::PUSHES))
+        .args(tracking::TRACKING_ARGS),
+    sub("trackinginfo", Arity::Exactly(2), tracking::trackinginfo)
+        .since("6.2.0")
+        .summary("Describes how this connection tracks.")
+        .flags(USUAL),
     sub("getname", Arity::Exactly(2), getname)
         .since("2.6.9")
         .summary("Answers the name of this connection.")
@@ -229,7 +255,7 @@ fn describe(out: &mut Vec<u8>, client: &Client, now_ms: u64) {
         format!(
             " age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} qbuf={query} \
              qbuf-free={} argv-mem={argv} multi-mem={queued} rbs=0 rbp=0 obl=0 oll={} omem={output} \
-             tot-mem={total} events={} cmd={} user=default redir=-1 resp={} lib-name=",
+             tot-mem={total} events={} cmd={} user=default redir={} resp={} lib-name=",
             seconds_since(client.created_ms),
             seconds_since(client.last_interaction_ms.load(Ordering::Relaxed)),
             client.flag_letters(),
@@ -243,6 +269,7 @@ fn describe(out: &mut Vec<u8>, client: &Client, now_ms: u64) {
             u8::from(output > 0),
             if output > 0 { "rw" } else { "r" },
             command.map_or("NULL", |command| command.full_name),
+            client.shown_redirect(),
             client.resp.load(Ordering::Relaxed),
         )
         .as_bytes(),

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{
     AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
+use std::task::Waker;
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::Kind;
+use super::{Kind, Outbox};
 use crate::env::MemoryAccount;
 
 mod eviction;
@@ -47,12 +48,26 @@ impl ClientFlag {
     /// Queues calls since `MULTI` (`x`).
     pub const QUEUES: Self = Self(1 << 9);
 
+    /// Keeps copies of what it reads (`t`).
+    pub const TRACKING: Self = Self(1 << 10);
+    /// Invalidations go to a connection that is gone (`R`).
+    pub const TRACKING_BROKEN: Self = Self(1 << 11);
+    /// Is told of all keys with a prefix (`B`).
+    pub const TRACKING_BCAST: Self = Self(1 << 12);
+    /// Has an outbox.
+    pub const PUSHED_TO: Self = Self(1 << 13);
+    /// Its connection is gone.
+    pub const GONE: Self = Self(1 << 14);
+
     const LETTERS: &'static [(Self, char)] = &[
         (Self::QUEUES, 'x'),
         (Self::MONITOR, 'O'),
         (Self::PUBSUB, 'P'),
         (Self::BLOCKED, 'b'),
         (Self::PAUSED, 'b'),
+        (Self::TRACKING, 't'),
+        (Self::TRACKING_BROKEN, 'R'),
+        (Self::TRACKING_BCAST, 'B'),
         (Self::CLOSE_AFTER_REPLY, 'c'),
         (Self::KILLED, 'A'),
         (Self::UNIX, 'U'),
@@ -137,6 +152,12 @@ pub struct Client {
     told_bytes: AtomicUsize,
     /// Subscriptions to channels, to patterns, to shard channels.
     subscriptions: [AtomicUsize; 3],
+    /// To whom its invalidations go: 0 for itself, -1 where it does not track.
+    pub(super) redirect: AtomicI64,
+    /// What waits to be pushed, where anything ever did.
+    pub(super) outbox: Mutex<Option<Arc<Outbox>>>,
+    /// Wakes the task of the connection.
+    waker: Mutex<Option<Waker>>,
     /// Bytes received since it connected.
     pub net_in_bytes: AtomicU64,
     /// Bytes sent since it connected.
@@ -182,6 +203,9 @@ impl Client {
             subscribed_bytes: AtomicUsize::new(0),
             told_bytes: AtomicUsize::new(0),
             subscriptions: Default::default(),
+            redirect: AtomicI64::new(-1),
+            outbox: Mutex::default(),
+            waker: Mutex::default(),
             net_in_bytes: AtomicU64::new(0),
             net_out_bytes: AtomicU64::new(0),
             flags: AtomicU32::new(if unix { ClientFlag::UNIX.0 } else { 0 }),
@@ -190,6 +214,39 @@ impl Client {
             link: Mutex::default(),
             unblocked: Notify::new(),
         }
+    }
+
+    /// How its task is woken when it gets an outbox.
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        *self.waker.lock() = Some(waker);
+    }
+
+    /// Wakes its task, if that runs.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &*self.waker.lock() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Its connection is gone: lets go of what belonged to that.
+    pub(crate) fn leave(&self) {
+        let outbox = {
+            let mut slot = self.outbox.lock();
+            self.set(ClientFlag::GONE, true);
+            slot.take()
+        };
+        let waker = self.waker.lock().take();
+        drop((outbox, waker));
+    }
+
+    /// Waits until somebody has made an outbox for it. For its own task only, which must have told how
+    /// it is woken.
+    pub(crate) async fn gets_outbox(&self) {
+        std::future::poll_fn(|_| match self.has(ClientFlag::PUSHED_TO) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        })
+        .await;
     }
 
     /// Whether a flag is set.
@@ -293,6 +350,12 @@ impl Client {
             Kind::Pattern => patterns,
             Kind::Shard => shards,
         }
+    }
+
+    /// To whom its invalidations go: 0 for itself, -1 where it does not track.
+    #[must_use]
+    pub fn shown_redirect(&self) -> i64 {
+        self.redirect.load(Ordering::Relaxed)
     }
 
     /// Bytes that wait for the socket: of replies and of pushed messages.

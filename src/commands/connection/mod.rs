@@ -106,6 +106,7 @@ fn reset(session: &mut Session, state: &ServerState, _: &mut Args<'_>) -> Comman
     session.authenticated = state.config.load().requirepass.is_empty();
     session.reply_mode = ReplyMode::On;
     session.no_touch = false;
+    session.stop_tracking(state);
     if let Some(pushes) = session.pushes.as_deref_mut() {
         pushes.leave();
     }

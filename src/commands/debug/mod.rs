@@ -65,6 +65,8 @@ const HELP: &[&str] = &[
     "    Write a line to the log.",
     "OBJECT key",
     "    Tell what is known of a key.",
+    "PAUSE-CRON 0|1",
+    "    Leave what is done ten times a second undone.",
     "POPULATE count [prefix] [size]",
     "    Make keys prefix:0 and so on that hold value:0, padded with zeros to this size.",
     "    Keys that exist stay as they are.",
@@ -102,6 +104,11 @@ fn debug<'a>(
             (b"SET-ACTIVE-EXPIRE", [on]) => {
                 let on = crate::data::parse_int(on).is_some_and(|number| number != 0);
                 state.active_expire.store(on, Ordering::Relaxed);
+                Ok(Reply::OK)
+            }
+            (b"PAUSE-CRON", [on]) => {
+                let on = crate::data::parse_int(on).is_some_and(|number| number != 0);
+                state.pauses_cron.store(on, Ordering::Relaxed);
                 Ok(Reply::OK)
             }
             (b"SET-DISABLE-DENY-SCRIPTS", [on]) => {

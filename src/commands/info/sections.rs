@@ -58,7 +58,8 @@ pub(super) fn clients(picture: &Picture<'_>, out: &mut Fields) {
     );
     out.add("client_recent_max_output_buffer", most(&|client| client.waiting_bytes()));
     out.add("blocked_clients", blocked);
-    out.add("tracking_clients", 0);
+    let [tracking, ..] = state.tracking.totals();
+    out.add("tracking_clients", tracking);
     out.add("pubsub_clients", state.pubsub.subscribers());
     out.add("watching_clients", 0);
     out.add("clients_in_timeout_table", 0);

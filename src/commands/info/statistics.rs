@@ -7,6 +7,7 @@ pub(super) fn stats(picture: &Picture<'_>, out: &mut Fields) {
     let metrics = &picture.state.metrics;
     let rates = metrics.rates();
     let subscribed = |kind| picture.state.pubsub.count(kind) as u64;
+    let [_, tracked_keys, tracked_items, prefixes] = picture.state.tracking.totals();
     let kilobytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
     out.all(&[
         ("total_connections_received", metrics.connections_received.get()),
@@ -46,9 +47,9 @@ pub(super) fn stats(picture: &Picture<'_>, out: &mut Fields) {
         ("total_forks", 0),
         ("migrate_cached_sockets", 0),
         ("slave_expires_tracked_keys", 0),
-        ("tracking_total_keys", 0),
-        ("tracking_total_items", 0),
-        ("tracking_total_prefixes", 0),
+        ("tracking_total_keys", tracked_keys as u64),
+        ("tracking_total_items", tracked_items as u64),
+        ("tracking_total_prefixes", prefixes as u64),
         ("unexpected_error_replies", 0),
         ("total_error_replies", metrics.error_replies.get()),
         ("dump_payload_sanitizations", 0),

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::oneshot;
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Place as PlaceAmongReplies};
 use super::registry::Line;
 use super::{Kind, Message};
 use crate::commands::ServerState;
@@ -91,14 +91,25 @@ impl Step<'_> {
     }
 }
 
-/// Pushes, and counts a connection that was closed at its limit.
+/// Pushes a message that may stand behind any reply.
 pub(in crate::commands) fn push(
     state: &ServerState,
     outbox: &Outbox,
     message: Bytes,
     limit: OutputLimit,
 ) {
-    if !outbox.push(message, limit) {
+    push_at(state, outbox, message, PlaceAmongReplies::default(), limit);
+}
+
+/// Pushes, and counts a connection that was closed at its limit.
+pub(in crate::commands) fn push_at(
+    state: &ServerState,
+    outbox: &Outbox,
+    message: Bytes,
+    place: PlaceAmongReplies,
+    limit: OutputLimit,
+) {
+    if !outbox.push(message, place, limit) {
         state.metrics.output_limit_disconnections.add(1);
         let held = outbox.client.pushed_bytes.load(Ordering::Relaxed);
         let client = outbox.client.id;

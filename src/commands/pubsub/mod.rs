@@ -24,8 +24,8 @@ mod subscriptions;
 
 pub use events::event_messages;
 pub use fanout::Fanout;
-pub(super) use fanout::push;
-pub(crate) use outbox::Outbox;
+pub(super) use fanout::{push, push_at};
+pub(crate) use outbox::{Outbox, Place as PlaceAmongReplies, Portion};
 pub use registry::PubSub;
 pub(crate) use registry::{STEP as FANOUT_STEP, TURN as FANOUT_TURN};
 pub use subscriptions::Pushes;
@@ -264,6 +264,13 @@ impl Session {
     #[must_use]
     pub fn is_subscriber(&self) -> bool {
         self.pushes.as_ref().is_some_and(|pushes| pushes.has_any())
+    }
+
+    /// Takes over the outbox that others have made for it, where they have.
+    pub(crate) fn adopt_outbox(&mut self, state: &ServerState) {
+        if self.pushes.is_none() && self.client.has(super::ClientFlag::PUSHED_TO) {
+            self.pushes(state);
+        }
     }
 
     /// The way on which it is pushed to, if there is one.

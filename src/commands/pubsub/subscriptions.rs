@@ -21,9 +21,9 @@ const SUBSCRIPTION_BYTES: usize = 128;
 pub struct Pushes {
     /// What waits to be written.
     pub(crate) outbox: Arc<Outbox>,
-    /// What waits there has to be written before the next reply: that says that a subscription has
-    /// ended.
-    pub(crate) comes_first: bool,
+    /// So many messages that wait there have to be written before the next reply: that says that a
+    /// subscription has ended.
+    pub(crate) come_first: usize,
     pubsub: Arc<PubSub>,
     monitors: Arc<Monitors>,
     channels: BTreeSet<Bytes>,
@@ -35,8 +35,8 @@ impl Pushes {
     /// Those of a connection that has not subscribed to anything yet.
     pub(crate) fn new(client: &Arc<Client>, state: &ServerState) -> Self {
         Self {
-            outbox: Arc::new(Outbox::new(Arc::clone(client))),
-            comes_first: false,
+            outbox: Outbox::of(client),
+            come_first: 0,
             pubsub: Arc::clone(&state.pubsub),
             monitors: Arc::clone(&state.monitors),
             channels: BTreeSet::new(),
@@ -72,7 +72,7 @@ impl Pushes {
         let client = &self.outbox.client;
         client.subscribed_bytes.fetch_sub(name.len() + SUBSCRIPTION_BYTES, Ordering::Relaxed);
         self.pubsub.unsubscribe(kind, name, self.outbox.client.id);
-        self.comes_first = true;
+        self.come_first = self.outbox.len();
         self.tell_count(kind);
         if !self.has_any() {
             self.pubsub.count_subscriber(false);
@@ -109,7 +109,7 @@ impl Pushes {
         if self.outbox.client.has(ClientFlag::MONITOR) {
             self.monitors.remove(self.outbox.client.id);
             self.outbox.client.set(ClientFlag::MONITOR, false);
-            self.comes_first = true;
+            self.come_first = self.outbox.len();
         }
     }
 

@@ -13,7 +13,7 @@ use crate::commands::{Args, table};
 fn waiting(session: &Session) -> String {
     let Some(outbox) = session.outbox() else { return String::new() };
     let mut batch = VecDeque::new();
-    outbox.take(&mut batch, usize::MAX, usize::MAX);
+    outbox.take(&mut batch, Portion::all(0));
     outbox.written(batch.len(), batch.iter().map(Bytes::len).sum());
     batch.iter().map(|message| String::from_utf8_lossy(message)).collect()
 }

@@ -178,7 +178,7 @@ pub(super) fn xadd(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         Some(trim) => stream.trim(&trim)?,
         None => 0,
     };
-    stream.finish();
+    stream.finish()?;
     edit.notify(EventClasses::STREAM, "xadd", key);
     if trimmed > 0 {
         edit.notify(EventClasses::STREAM, "xtrim", key);
@@ -195,7 +195,7 @@ pub(super) fn xtrim(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let Some(old) = stream(edit.find(key)?)? else { return Ok(Reply::Integer(0)) };
     let mut stream = edit.stream(key, Some(old));
     let trimmed = stream.trim(&trim)?;
-    stream.finish();
+    stream.finish()?;
     if trimmed > 0 {
         edit.notify(EventClasses::STREAM, "xtrim", key);
     }
@@ -212,7 +212,7 @@ pub(super) fn xdel(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     for id in ids {
         deleted += i64::from(stream.delete(id)?);
     }
-    stream.finish();
+    stream.finish()?;
     if deleted > 0 {
         edit.notify(EventClasses::STREAM, "xdel", key);
     }
@@ -262,7 +262,7 @@ pub(super) fn xsetid(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult 
         ));
     }
     stream.set_last(last, added, max_deleted);
-    stream.finish();
+    stream.finish()?;
     edit.notify(EventClasses::STREAM, "xsetid", key);
     Ok(Reply::OK)
 }

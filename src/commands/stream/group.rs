@@ -116,7 +116,7 @@ fn create(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     if !stream.create_group(name, last, options.entries_read)? {
         return Err(text("BUSYGROUP Consumer Group name already exists"));
     }
-    stream.finish();
+    stream.finish()?;
     edit.notify(EventClasses::STREAM, "xgroup-create", key);
     Ok(Reply::OK)
 }
@@ -143,7 +143,7 @@ fn destroy(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let meta = existing(edit.find(key)?)?;
     let mut stream = edit.stream(key, Some(meta));
     let destroyed = stream.destroy_group(name)?;
-    stream.finish();
+    stream.finish()?;
     if destroyed {
         edit.notify(EventClasses::STREAM, "xgroup-destroy", key);
     }

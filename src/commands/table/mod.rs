@@ -159,6 +159,23 @@ impl Command {
         Some(keys)
     }
 
+    /// The keys that a call reads, where the command only reads.
+    #[must_use]
+    pub fn keys_read<'w>(&self, words: &'w [bytes::Bytes]) -> SmallVec<[&'w bytes::Bytes; 4]> {
+        let reads = self.flags.has(Flags::READONLY) && !self.flags.has(Flags::PUBSUB);
+        if !reads || matches!(self.spec.run, Run::Program(_)) {
+            return SmallVec::new();
+        }
+        let keys = self.keys_of(words).unwrap_or_default();
+        keys.iter().filter_map(|(number, _)| words.get(*number)).collect()
+    }
+
+    /// Whether it is one of the `CLIENT` commands.
+    #[must_use]
+    pub fn is_about_client(&self) -> bool {
+        self.full_name.starts_with("client|")
+    }
+
     /// The words of a call as they may be shown to others.
     #[must_use]
     pub fn shown_words<'w>(

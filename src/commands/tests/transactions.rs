@@ -282,7 +282,7 @@ fn every_change_of_a_large_value_is_seen_by_a_watch() {
         ("x", "xadd x 1000 f v"),
         ("x", "xdel x 20"),
         ("x", "xtrim x maxlen 200"),
-        ("x", "xsetid x 5000"),
+        ("l", "ltrim l 0 -1"),
     ] {
         server.watch(0, key);
         let reply = server.on.run(change);
@@ -297,6 +297,9 @@ fn every_change_of_a_large_value_is_seen_by_a_watch() {
         ("l", "lrange l 0 -1"),
         ("big", "strlen big"),
         ("nosuch", "del nosuch"),
+        ("x", "xsetid x 5000"),
+        ("x", "xgroup create x g 0"),
+        ("x", "xgroup destroy x g"),
         ("x", "xlen x"),
     ] {
         server.watch(0, key);

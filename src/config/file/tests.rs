@@ -36,7 +36,7 @@ fn check_error(text: &str, line: usize, why: &str) {
 fn lines() {
     let text = "# a comment\n\n  PORT 7000 \r\nbind 127.0.0.1 -::1\nmaxmemory 1gb\nrequirepass \"a b\\x21\"\n\
         dir '/var/lib/silt db'\nappendfsync everysec\nsave 900 1\nsave 300 10\n\
-        client-output-buffer-limit normal 1mb 0 0\nhash-max-ziplist-entries 7\ntracking-table-max-keys 8\nunixsocketperm 700";
+        client-output-buffer-limit normal 1mb 0 0\nhash-max-ziplist-entries 7\nactive-defrag-cycle-max 8\nunixsocketperm 700";
     let (settings, without_effect) = load(&[("redis.conf", text)]).expect("valid");
     assert_eq!(settings.port, 7000);
     assert_eq!(settings.bind, ["127.0.0.1", "-::1"]);
@@ -48,9 +48,9 @@ fn lines() {
     assert_eq!(settings.client_output_buffer_limit.normal.hard_bytes, 1 << 20);
     assert_eq!(settings.client_output_buffer_limit.pubsub.hard_bytes, 32 << 20);
     assert_eq!(settings.hash_max_listpack_entries, 7);
-    assert_eq!(settings.kept["tracking-table-max-keys"], "8");
+    assert_eq!(settings.kept["active-defrag-cycle-max"], "8");
     assert_eq!(settings.unixsocketperm, 0o700);
-    assert_eq!(without_effect, ["save", "tracking-table-max-keys"]);
+    assert_eq!(without_effect, ["save", "active-defrag-cycle-max"]);
 }
 
 #[test]

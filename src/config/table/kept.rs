@@ -210,7 +210,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("tls-session-cache-size", Integer(0, I32), "20480", TLS),
     kept("tls-session-cache-timeout", Integer(0, I32), "300", TLS),
     kept("tls-session-caching", Switch, "yes", TLS),
-    kept("tracking-table-max-keys", Integer(0, I64), "1000000", "there is no tracking yet"),
     kept("use-exit-on-panic", Switch, "no", TEST).hidden(),
     kept("watchdog-period", Integer(0, I32), "0", CRASH).hidden(),
 ];

@@ -41,6 +41,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Most clients at a time",
     ),
     Setting::new(
+        "tracking-table-max-keys",
+        integer!(tracking_table_max_keys, 0, i64::MAX),
+        "1000000",
+        "Keys of CLIENT TRACKING that are remembered with who has read them; 0 for any number",
+    ),
+    Setting::new(
         "timeout",
         integer!(timeout, 0, I32_MAX),
         "0",

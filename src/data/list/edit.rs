@@ -56,6 +56,8 @@ pub struct ListEdit<'e, 'a> {
     old: Option<Meta>,
     kept: Kept,
     changes: u64,
+    /// Whether it was trimmed, though nothing was to be removed.
+    is_trimmed: bool,
     /// Whether it may have become small enough for one record.
     has_shrunk: bool,
 }
@@ -71,7 +73,7 @@ impl<'a> Edit<'a> {
             Some(ListBody::Dense(dense)) => Kept::Dense(*dense),
             Some(ListBody::Indexed(indexed)) => Kept::Indexed(indexed.clone()),
         };
-        ListEdit { edit: self, key, old, kept, changes: 0, has_shrunk: false }
+        ListEdit { edit: self, key, old, kept, changes: 0, has_shrunk: false, is_trimmed: false }
     }
 
     /// Replaces whatever is at `key`, for which [`Edit::find`] has answered `old`, by a list of these
@@ -194,6 +196,7 @@ impl ListEdit<'_, '_> {
     pub fn trim(&mut self, keep: Range<u64>) -> Result<()> {
         let cut = self.count() - (keep.end - keep.start);
         if cut == 0 {
+            self.is_trimmed = true;
             return Ok(());
         }
         self.changes += 1;
@@ -330,6 +333,10 @@ impl ListEdit<'_, '_> {
     pub fn finish(mut self) -> Result<u64> {
         let count = self.count();
         if self.changes == 0 {
+            if self.is_trimmed {
+                // For those who watch it, or keep copies, that is a change.
+                self.edit.replace_counted(self.key, self.old.as_ref(), self.old.as_ref(), 0);
+            }
             return Ok(count);
         }
         self.take_back()?;

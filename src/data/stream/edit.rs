@@ -10,7 +10,7 @@ use super::{
     Entries, GROUP, Layout, MARK_EVERY, PACKED_BYTES_MAX, Stream, StreamId, entry, entry_key, key,
 };
 use crate::data::{Body, Edit, KeyType, Meta, StringForm};
-use crate::engine::{Direction, Result};
+use crate::engine::{Direction, Read, Result};
 
 /// A stream that is being changed. Nothing holds before [`StreamEdit::finish`].
 pub struct StreamEdit<'e, 'a> {
@@ -19,13 +19,15 @@ pub struct StreamEdit<'e, 'a> {
     old: Option<Meta>,
     pub(super) stream: Stream,
     pub(super) changes: u64,
+    /// So many of them leave the entries as they are.
+    quiet: u64,
 }
 
 impl<'a> Edit<'a> {
     /// The stream at `key`, for which [`Edit::find`] has answered `old`: a stream or nothing.
     pub fn stream<'e>(&'e mut self, key: &'e [u8], old: Option<Meta>) -> StreamEdit<'e, 'a> {
         let stream = old.as_ref().and_then(Meta::stream).cloned().unwrap_or_default();
-        StreamEdit { edit: self, key, old, stream, changes: 0 }
+        StreamEdit { edit: self, key, old, stream, changes: 0, quiet: 0 }
     }
 }
 
@@ -122,6 +124,7 @@ impl StreamEdit<'_, '_> {
         self.stream.added = added.unwrap_or(self.stream.added);
         self.stream.max_deleted = max_deleted.unwrap_or(self.stream.max_deleted);
         self.changes += 1;
+        self.quiet += 1;
     }
 
     /// Makes a group; `false` where there is one of this name.
@@ -165,11 +168,25 @@ impl StreamEdit<'_, '_> {
         self.changes += u64::from(self.old.is_none());
     }
 
-    /// Writes the metadata record, if there is something new.
-    pub fn finish(mut self) {
-        if self.changes == 0 {
-            return;
+    /// Notes since when the entries have been the same, where the changes leave them so.
+    fn keep_quiet(&mut self) -> Result<()> {
+        if self.changes > self.quiet || self.old.is_none() {
+            return Ok(());
         }
+        self.explode()?;
+        if self.stream.quiet_since.is_none() {
+            let engine_key = key::meta(self.edit.keyspace, self.key);
+            self.stream.quiet_since = self.edit.txn.newest(&engine_key)?.map(|found| found.seq);
+        }
+        Ok(())
+    }
+
+    /// Writes the metadata record, if there is something new.
+    pub fn finish(mut self) -> Result<()> {
+        if self.changes == 0 {
+            return Ok(());
+        }
+        self.keep_quiet()?;
         let marks = self.marks();
         let start = self.stream.start().filter(|_| marks);
         let old = self.old.take();
@@ -180,11 +197,16 @@ impl StreamEdit<'_, '_> {
             form: StringForm::Natural,
             body: Body::Stream(Box::new(self.stream)),
         };
-        self.edit.replace_collection(self.key, old.as_ref(), Some(&new), self.changes);
+        if self.changes == self.quiet && old.is_some() {
+            self.edit.replace_quietly(self.key, old.as_ref(), &new, self.changes);
+        } else {
+            self.edit.replace_collection(self.key, old.as_ref(), Some(&new), self.changes);
+        }
         if let (Some(start), Some(generation)) = (start, generation) {
             let record = key::generation(self.edit.keyspace, generation);
             self.edit.txn.put(Bytes::copy_from_slice(&record), key::generation_from(&start));
         }
+        Ok(())
     }
 
     /// The metadata record, which is not written, of a new stream without an expiry.
@@ -239,6 +261,7 @@ impl StreamEdit<'_, '_> {
             *groups = groups.saturating_add_signed(by);
         }
         self.changes += 1;
+        self.quiet += 1;
     }
 }
 

@@ -33,6 +33,7 @@ use bytes::Bytes;
 
 use super::collection::damaged;
 use super::key::{self, KeyBuf};
+use crate::engine::SeqNo;
 use crate::engine::coding::{Reader, put_varint};
 
 mod check;
@@ -102,6 +103,9 @@ pub struct Stream {
     /// The largest id that `XDEL` has deleted.
     pub max_deleted: StreamId,
     pub(super) layout: Layout,
+    /// The transaction with which its entries changed last, where what was written since is quiet: a
+    /// group made or deleted, an id set. For those who watch it. Only with records of their own.
+    pub(in crate::data) quiet_since: Option<SeqNo>,
 }
 
 impl Default for Stream {
@@ -109,13 +113,14 @@ impl Default for Stream {
     fn default() -> Self {
         let [first, top, last, max_deleted] = [StreamId::MIN; 4];
         let layout = Layout::Packed(Bytes::new());
-        Self { length: 0, added: 0, first, top, last, max_deleted, layout }
+        let quiet_since = None;
+        Self { length: 0, added: 0, first, top, last, max_deleted, layout, quiet_since }
     }
 }
 
 impl Stream {
     /// Most bytes in front of packed entries.
-    pub(super) const HEADER_LEN_MAX: usize = 140;
+    pub(super) const HEADER_LEN_MAX: usize = 150;
 
     /// Reads what stands behind the common part of the metadata record.
     pub(super) fn decode(encoding: u8, bytes: &Bytes) -> Option<Self> {
@@ -126,12 +131,16 @@ impl Stream {
             *id = StreamId::take(&mut reader)?;
         }
         let [first, top, last, max_deleted] = ids;
+        let mut quiet_since = None;
         let layout = match encoding {
             PACKED => Layout::Packed(bytes.slice_ref(reader.rest())),
             EXPLODED => {
                 let generation = reader.varint()?;
                 let epoch = u32::try_from(reader.varint()?).ok()?;
                 let (unmarked, groups) = (reader.varint()?, reader.varint()?);
+                if !reader.is_empty() {
+                    quiet_since = Some(reader.varint()?);
+                }
                 reader.is_empty().then_some(Layout::Exploded {
                     generation,
                     epoch,
@@ -141,7 +150,7 @@ impl Stream {
             }
             _ => return None,
         };
-        Some(Self { length, added, first, top, last, max_deleted, layout })
+        Some(Self { length, added, first, top, last, max_deleted, layout, quiet_since })
     }
 
     /// The number of the encoding, stored and permanent.
@@ -164,7 +173,15 @@ impl Stream {
             put_varint(out, u64::from(epoch));
             put_varint(out, unmarked);
             put_varint(out, groups);
+            if let Some(seq) = self.quiet_since {
+                put_varint(out, seq);
+            }
         }
+    }
+
+    /// Whether its entries have not changed with what was written last.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet_since.is_some()
     }
 
     /// The entries that are part of the metadata record.
@@ -242,9 +259,11 @@ mod tests {
         fn decode_is_the_inverse_of_encode(
             (length, added) in any::<(u64, u64)>(),
             (first, top, last, max_deleted) in (id(), id(), id(), id()),
-            layout in layout(), expires_ms in any::<Option<u64>>(),
+            (layout, seq) in (layout(), any::<Option<u64>>()), expires_ms in any::<Option<u64>>(),
         ) {
-            let stream = Stream { length, added, first, top, last, max_deleted, layout };
+            let quiet_since = seq.filter(|_| matches!(layout, Layout::Exploded { .. }));
+            let stream =
+                Stream { length, added, first, top, last, max_deleted, layout, quiet_since };
             let body = Body::Stream(Box::new(stream));
             let (kind, form) = (KeyType::Stream, StringForm::Natural);
             let meta = Meta { kind, expires_ms, form, body };
@@ -274,6 +293,7 @@ mod tests {
                 unmarked: u64::MAX,
                 groups: u64::MAX,
             },
+            quiet_since: Some(u64::MAX),
         };
         let mut header = Vec::new();
         stream.put_header(&mut header);
