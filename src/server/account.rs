@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use crate::commands::acl::{Context, Denial, Denied};
 use crate::commands::program::Gathered;
 use crate::commands::table::Command;
 use crate::commands::{CommandResult, Error, Flags, ServerState, Session, monitor_source};
@@ -85,6 +86,9 @@ pub(crate) fn gathered(state: &ServerState, session: &Session, gathered: &Gather
     for (code, count) in &gathered.errors {
         state.metrics.error_many(code, *count);
     }
+    for (denial, times) in &gathered.denials {
+        state.note_denial(&session.client, denial, *times);
+    }
     for (_, outcome) in &gathered.reads {
         read(state, outcome);
     }
@@ -93,6 +97,19 @@ pub(crate) fn gathered(state: &ServerState, session: &Session, gathered: &Gather
 /// Whether a call has failed.
 pub(crate) fn has_failed(result: &CommandResult) -> bool {
     matches!(result, Err(_) | Ok(Reply::Error(_)))
+}
+
+/// Counts a call that the user may not make, and logs it.
+pub(crate) fn denied(
+    state: &ServerState,
+    session: &Session,
+    denied: Denied,
+    command: &Command,
+    words: &[Bytes],
+) {
+    let context = if session.queue.is_some() { Context::Multi } else { Context::Toplevel };
+    let denial = Denial::of(denied, context, session.user(), command, words);
+    state.note_denial(&session.client, &denial, 1);
 }
 
 /// Counts a call that did not pass the gates.

@@ -73,8 +73,13 @@ impl Dispatcher {
             }
             let waiting = pipeline.len();
             let Some(request) = pipeline.pop_front() else { break };
+            self.session.follow_users(&self.state.users);
+            if self.session.close_after_reply {
+                pipeline.clear();
+                break;
+            }
             match gates::pass(&self.state, &self.session, &request.args) {
-                Err(refusal) => self.refuse(refusal, output),
+                Err(refusal) => self.refuse(refusal, &request, output),
                 Ok(command) => {
                     if command.flags.has(Flags::BLOCKING) && self.session.queue.is_none() {
                         // What was answered so far must not wait with it.
@@ -162,6 +167,11 @@ impl Dispatcher {
             .argv_bytes
             .store(request.args.iter().map(|word| word.len()).sum(), Ordering::Relaxed);
         let call = Call { command, request };
+        if let Err(why) = self.session.user().check_followed(command, &call.request.args) {
+            let started_ns = self.state.clock.monotonic_ns();
+            self.done(&call, Err(Error::Text(why)), started_ns, output);
+            return Ok(());
+        }
         match command.spec.run {
             Run::Write(_) => {
                 let group = self.gather(call, pipeline);
@@ -200,8 +210,12 @@ impl Dispatcher {
     }
 
     /// Answers a request that did not pass the gates.
-    fn refuse(&mut self, Refusal { error, command }: Refusal, output: &mut Output) {
+    fn refuse(&mut self, refusal: Refusal, request: &Request, output: &mut Output) {
+        let Refusal { error, command, denied } = refusal;
         account::rejected(&self.state, command);
+        if let Some((denied, command)) = denied.zip(command) {
+            account::denied(&self.state, &self.session, denied, command, &request.args);
+        }
         let ends_queue = |command: &Command| {
             command.flags.has(Flags::NOT_QUEUED) && matches!(command.spec.run, Run::Program(_))
         };
@@ -253,7 +267,8 @@ impl Dispatcher {
                 | Run::Program(_)
                 | Run::Container => false,
             };
-            if !joins || self.state.pause.is_set() {
+            let follows = command.spec.follows.is_some() && !self.session.user().is_unrestricted();
+            if !joins || follows || self.state.pause.is_set() {
                 break;
             }
             let Some(request) = pipeline.pop_front() else { break };

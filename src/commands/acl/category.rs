@@ -1,6 +1,6 @@
 //! ACL categories: their names, and how they follow from a command's entry.
 
-use super::{CommandSpec, Flags, Group, Run};
+use crate::commands::{CommandSpec, Flags, Group, Run};
 
 /// An ACL category.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +75,13 @@ impl Category {
         (Self::Transaction, "transaction"),
         (Self::Scripting, "scripting"),
     ];
+
+    /// The category of this name, in any case.
+    #[must_use]
+    pub fn by_name(name: &[u8]) -> Option<Self> {
+        let is = |known: &&(Self, &str)| name.eq_ignore_ascii_case(known.1.as_bytes());
+        Self::ALL.iter().find(is).map(|(category, _)| *category)
+    }
 
     const fn bit(self) -> u32 {
         1 << self as u8
