@@ -120,7 +120,7 @@ pub struct Settings {
     pub requirepass: String,
     /// `user` lines: of each the name, then the rules, as they were written.
     pub users: Vec<Vec<Vec<u8>>>,
-    /// File of the users; empty for none. A relative path starts at `dir`.
+    /// File of the users; empty for none.
     pub aclfile: String,
     /// Whether new users may use all channels (`acl-pubsub-default allchannels`).
     pub acl_pubsub_all_channels: bool,

@@ -115,7 +115,9 @@ impl Categories {
         add(own && spec.group == Group::Geo, Category::Geo);
         add(own && spec.group == Group::Connection, Category::Connection);
         add(flags.has(Flags::WRITE), Category::Write);
-        add(flags.has(Flags::READONLY), Category::Read);
+        let is_script = spec.acl.contains(&Category::Scripting);
+        // Who may read may not run scripts for that.
+        add(flags.has(Flags::READONLY) && !is_script, Category::Read);
         add(flags.has(Flags::ADMIN), Category::Admin);
         add(flags.has(Flags::ADMIN), Category::Dangerous);
         add(flags.has(Flags::PUBSUB), Category::PubSub);

@@ -10,8 +10,14 @@ use super::rule::RuleError;
 const HASH_BYTES: usize = 32;
 
 /// The SHA-256 of a password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct PasswordHash([u8; HASH_BYTES]);
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordHash")
+    }
+}
 
 impl PasswordHash {
     /// That of a password.

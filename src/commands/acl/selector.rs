@@ -189,7 +189,9 @@ impl Selector {
             if number > 0 {
                 out.push(b' ');
             }
-            out.extend_from_slice(access.mark());
+            // Plain, it would be read as the word for all keys, behind which no pattern may come.
+            let is_all = *access == Access::ALL && pattern == &b"*"[..];
+            out.extend_from_slice(if is_all { b"%RW~" } else { access.mark() });
             out.extend_from_slice(pattern);
         }
     }

@@ -184,7 +184,7 @@ impl Users {
     pub(super) fn save(&self, fs: &dyn Fs, settings: &Settings) -> std::io::Result<()> {
         // One at a time: they share a file that is not whole yet.
         let _changing = self.changing.lock();
-        file::save(fs, &file::path(settings), &self.all.load())
+        file::save(fs, &settings.aclfile, &self.all.load())
     }
 
     /// `requirepass`: the password of the default user; none is needed where it is empty.
