@@ -246,6 +246,7 @@ fn sort_leads_nobody_to_keys_that_it_may_not_read() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the server reads a real file")]
 fn a_file_of_users_is_loaded_and_saved() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("users.acl");
@@ -292,6 +293,7 @@ fn a_file_of_users_is_loaded_and_saved() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the server reads a real file")]
 fn users_stand_in_the_configuration() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("silt.conf");
