@@ -18,6 +18,7 @@ use super::dispatch::Dispatcher;
 use super::output::Output;
 use super::pushes;
 use super::stream::{ReadHalf, WriteHalf};
+use super::wave;
 use crate::commands::{Client, Link, Outbox, ServerState};
 use crate::config::OutputLimit;
 use crate::protocol::{self, Limits, Reply, Request, RequestDecoder};
@@ -161,6 +162,7 @@ async fn turn(
     let client = Arc::clone(&dispatcher.session.client);
     let mut output = Output::new(Arc::clone(write), client, output, output_limit(dispatcher));
     let outcome = answer(dispatcher, &mut decoder, &mut input, &mut output).await?;
+    wave::gather().await;
     output.flush().await.map_err(|full| dispatcher.dropped(full))?;
     let (output, sent) = output.into_parts();
     dispatcher.session.client.net_out_bytes.fetch_add(sent, Ordering::Relaxed);

@@ -45,6 +45,16 @@ const ITEMS_MAX: usize = 64;
 const PREFETCHED_MIN: usize = 4;
 const PREFETCHED_MAX: usize = 64;
 
+/// What came of the attempt to run a call in place.
+enum InPlace {
+    /// It is answered.
+    Done,
+    /// It is none that can be run so.
+    Not(Call),
+    /// It would have to wait on the disk.
+    Waits(Call),
+}
+
 /// What the dispatcher needs of its connection.
 pub(crate) struct Dispatcher {
     pub(crate) state: Arc<ServerState>,
@@ -81,11 +91,12 @@ impl Dispatcher {
             match gates::pass(&self.state, &self.session, &request.args) {
                 Err(refusal) => self.refuse(refusal, &request, output),
                 Ok(command) => {
-                    if command.flags.has(Flags::BLOCKING) && self.session.queue.is_none() {
-                        // What was answered so far must not wait with it.
-                        output.flush().await.map_err(|full| self.dropped(full))?;
+                    let call = Call { command, request };
+                    match self.read_in_place(call, output) {
+                        InPlace::Done => {}
+                        InPlace::Not(call) => self.admitted(call, pipeline, output).await?,
+                        InPlace::Waits(call) => self.read(call, ReadMode::Blocking, output).await,
                     }
-                    self.admitted(command, request, pipeline, output).await?;
                 }
             }
             self.flush_large(output).await?;
@@ -147,13 +158,46 @@ impl Dispatcher {
         }
     }
 
+    /// Runs and answers a read that need not wait for anything; else gives the call back. Most calls
+    /// are such, and a call that stays where it is costs less than one that moves from task to task.
+    fn read_in_place(&mut self, call: Call, output: &mut Output) -> InPlace {
+        let is_plain = matches!(call.command.spec.run, Run::Read(_))
+            && !is_heavy(call.command, &call.request)
+            && self.session.queue.is_none()
+            && !self.state.pause.is_set();
+        if !is_plain {
+            return InPlace::Not(call);
+        }
+        let Ok(engine) = self.state.engine() else { return InPlace::Not(call) };
+        let started_ns = match self.last_ended_ns {
+            Some(ended_ns) => ended_ns,
+            None => self.state.clock.monotonic_ns(),
+        };
+        let snapshot = engine.snapshot(ReadMode::Resident);
+        let (db, no_touch) = (self.session.db, self.session.no_touch);
+        let (result, outcome) = run_read(&self.state, &snapshot, db, no_touch, &call);
+        if matches!(result, Err(Error::Engine(engine::Error::WouldBlock))) {
+            return InPlace::Waits(call);
+        }
+        if !outcome.expired.is_empty() || !outcome.missed.is_empty() {
+            return InPlace::Not(call);
+        }
+        account::read(&self.state, &outcome);
+        self.done(&call, result, started_ns, output);
+        InPlace::Done
+    }
+
     async fn admitted(
         &mut self,
-        command: &'static Command,
-        request: Request,
+        call: Call,
         pipeline: &mut VecDeque<Request>,
         output: &mut Output,
     ) -> std::io::Result<()> {
+        let Call { command, request } = call;
+        if command.flags.has(Flags::BLOCKING) && self.session.queue.is_none() {
+            // What was answered so far must not wait with it.
+            output.flush().await.map_err(|full| self.dropped(full))?;
+        }
         if !command.flags.has(Flags::ADMIN) {
             self.await_pause(may_write(command)).await;
         }
@@ -177,7 +221,9 @@ impl Dispatcher {
                 let group = self.gather(call, pipeline);
                 self.write(group, output).await?;
             }
-            Run::Read(_) | Run::ReadOrBlock(..) => self.read(call, output).await,
+            Run::Read(_) | Run::ReadOrBlock(..) => {
+                self.read(call, ReadMode::Resident, output).await;
+            }
             Run::Blocking(_) => self.block(call, output).await,
             Run::Session(handler) => self.run_session(handler, &call, output).await,
             Run::Server(handler) => {
@@ -307,7 +353,7 @@ impl Dispatcher {
             {
                 // What it was to see is published by now.
                 let call = group.calls.remove(0);
-                self.read(call, output).await;
+                self.read(call, ReadMode::Resident, output).await;
                 self.flush_large(output).await?;
                 continue;
             }
@@ -354,14 +400,15 @@ impl Dispatcher {
         }
     }
 
-    /// Runs a read in place, or on the blocking pool where it is heavy or would wait.
-    async fn read(&mut self, mut call: Call, output: &mut Output) {
+    /// Runs a read in place, or on the blocking pool where it is heavy or would wait; there at once
+    /// where `mode` is blocking.
+    async fn read(&mut self, mut call: Call, mode: ReadMode, output: &mut Output) {
         let last_ended_ns = self.last_ended_ns.take();
         let started_ns = last_ended_ns.unwrap_or_else(|| self.state.clock.monotonic_ns());
         let (db, no_touch) = (self.session.db, self.session.no_touch);
         let snapshot = self.state.opened_engine().await.snapshot(ReadMode::Resident);
         let mut ran = None;
-        if !is_heavy(call.command, &call.request) {
+        if mode == ReadMode::Resident && !is_heavy(call.command, &call.request) {
             let (result, outcome) = run_read(&self.state, &snapshot, db, no_touch, &call);
             if !matches!(result, Err(Error::Engine(engine::Error::WouldBlock))) {
                 ran = Some((result, outcome));

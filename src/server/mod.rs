@@ -26,6 +26,7 @@ mod settings;
 mod shutdown;
 mod stream;
 mod waiters;
+mod wave;
 mod writer;
 #[cfg(test)]
 mod writer_faults;
