@@ -165,6 +165,26 @@ fn who_is_deleted_is_cut_off() {
 }
 
 #[test]
+fn a_call_that_has_waited_is_checked_again() {
+    let server = Server::start(&[]);
+    let mut admin = server.connect();
+    let rules = ["on", "nopass", "~*", "+blpop", "+ping"];
+    set_user(&mut admin, "ann", &rules);
+    set_user(&mut admin, "bob", &rules);
+    let (mut ann, mut bob) = (login(&server, "ann"), login(&server, "bob"));
+    for (waiting, client) in [("1", &mut ann), ("2", &mut bob)] {
+        client.send(&encode(&[b"BLPOP", b"l", b"0"]));
+        eventually("it waits", || info(&mut admin, "blocked_clients") == waiting);
+    }
+    set_user(&mut admin, "ann", &["resetkeys", "~other"]);
+    assert_eq!(admin.call(&["RPUSH", "l", "x"]), ":1");
+    assert_eq!(ann.reply(), "-NOPERM No permissions to access a key");
+    assert_eq!(bob.reply(), "[l, x]");
+    assert_eq!(ann.call(&["PING"]), "+PONG");
+    assert_eq!(info(&mut admin, "acl_access_denied_key"), "1");
+}
+
+#[test]
 fn who_loses_a_channel_listens_no_longer() {
     let server = Server::start(&["--io-threads", "2"]);
     let mut admin = server.connect();
@@ -231,6 +251,7 @@ fn sort_leads_nobody_to_keys_that_it_may_not_read() {
     assert_eq!(ann.call(&["SORT", "mine"]), "[1, 2]");
     assert_eq!(ann.call(&["SORT", "mine", "BY", "secret*"]), denied("BY"));
     assert_eq!(ann.call(&["SORT_RO", "mine", "GET", "secret*"]), denied("GET"));
+    assert_eq!(ann.call(&["SORT_RO", "mine", "BY", "secret*", "ALPHA"]), denied("BY"));
     let script = "return redis.call('sort', 'mine', 'get', 'secret*')";
     assert!(ann.call(&["EVAL", script, "0"]).starts_with(&denied("GET")));
     assert_eq!(ann.call(&["MULTI"]), "+OK");

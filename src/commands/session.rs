@@ -147,6 +147,12 @@ impl Session {
         }
     }
 
+    /// Of which version of the users its own is.
+    #[must_use]
+    pub fn users_version(&self) -> u64 {
+        self.users_version
+    }
+
     /// Whether the users have changed since it has looked.
     #[must_use]
     pub fn is_behind(&self, users: &Users) -> bool {

@@ -163,6 +163,7 @@ impl Dispatcher {
     fn read_in_place(&mut self, call: Call, output: &mut Output) -> InPlace {
         let is_plain = matches!(call.command.spec.run, Run::Read(_))
             && !is_heavy(call.command, &call.request)
+            && !self.may_lead_elsewhere(call.command)
             && self.session.queue.is_none()
             && !self.state.pause.is_set();
         if !is_plain {
@@ -185,6 +186,12 @@ impl Dispatcher {
         account::read(&self.state, &outcome);
         self.done(&call, result, started_ns, output);
         InPlace::Done
+    }
+
+    /// Whether a call may lead to keys that it does not name, which its user may not read: to be
+    /// asked when it runs.
+    fn may_lead_elsewhere(&self, command: &Command) -> bool {
+        command.spec.follows.is_some() && !self.session.user().is_unrestricted()
     }
 
     async fn admitted(
@@ -313,8 +320,7 @@ impl Dispatcher {
                 | Run::Program(_)
                 | Run::Container => false,
             };
-            let follows = command.spec.follows.is_some() && !self.session.user().is_unrestricted();
-            if !joins || follows || self.state.pause.is_set() {
+            if !joins || self.may_lead_elsewhere(command) || self.state.pause.is_set() {
                 break;
             }
             let Some(request) = pipeline.pop_front() else { break };

@@ -42,7 +42,7 @@ pub(super) fn channels(state: &ServerState, session: &mut Session, before: &User
 pub(super) fn users_gone(state: &ServerState, session: &mut Session) {
     let users = state.users.all();
     for client in state.clients.all() {
-        if !users.contains_key(&client.names().user) {
+        if !users.contains_key(&client.user_name()) {
             end(session, &client);
         }
     }

@@ -311,6 +311,11 @@ impl Client {
         self.names.lock().user == name
     }
 
+    /// The name of its user.
+    pub(crate) fn user_name(&self) -> Bytes {
+        self.names.lock().user.clone()
+    }
+
     pub(crate) fn edit_names(&self, edit: impl FnOnce(&mut ClientNames)) {
         edit(&mut self.names.lock());
     }
