@@ -237,6 +237,9 @@ impl Flags {
     /// the writer. Ours; not shown.
     pub const PUSHES: Self = Self(1 << 25);
 
+    /// Has nothing to do with data, nor with what the connection has sent to the writer: need not wait
+    /// for that. Ours; not shown.
+    pub const JOINS: Self = Self(1 << 27);
     /// For a slot that is being imported, in a cluster; means nothing alone.
     pub const ASKING: Self = Self(1 << 26);
 

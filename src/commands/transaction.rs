@@ -36,7 +36,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     command("multi", Arity::Exactly(1), Run::Session(multi))
         .since("1.2.0")
         .summary("Queues the commands that follow, until EXEC runs them as one transaction.")
-        .flags(USUAL.or(Flags::NOT_QUEUED)),
+        .flags(USUAL.or(Flags::NOT_QUEUED).or(Flags::JOINS)),
     command("exec", Arity::Exactly(1), Run::Program(exec))
         .since("1.2.0")
         .complexity("Depends on the queued commands.")
@@ -246,6 +246,7 @@ fn exec(
     let Queue { calls, flags, .. } = *queue;
     let mut writes = false;
     let mut is_held = false;
+    let mut keeps_session = false;
     for Queued { command, words } in &calls {
         let (call_writes, call_is_held) = match command.spec.run {
             // One that cannot be made answers its error in its turn.
@@ -257,6 +258,7 @@ fn exec(
                 (matches!(run, Run::Write(_) | Run::Blocking(_)), is_held)
             }
         };
+        keeps_session |= matches!(command.spec.run, Run::Session(_) | Run::Server(_));
         writes |= call_writes;
         is_held |= call_is_held;
     }
@@ -266,6 +268,7 @@ fn exec(
         flags,
         writes,
         is_held,
+        keeps_session,
         watched,
         settled: 0,
         ended: false,
@@ -287,6 +290,8 @@ struct Transaction {
     writes: bool,
     /// Whether `CLIENT PAUSE WRITE` holds a call back.
     is_held: bool,
+    /// Whether a call is about the connection or the server.
+    keeps_session: bool,
     watched: Option<Box<Watched>>,
     /// Of the first calls, in order.
     replies: Vec<Reply>,
@@ -359,7 +364,7 @@ impl Program for Transaction {
     }
 
     fn keeps_session(&self) -> bool {
-        true
+        self.keeps_session
     }
 
     fn outside(&mut self) -> Option<(&'static Command, Vec<Bytes>)> {

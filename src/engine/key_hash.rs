@@ -114,7 +114,8 @@ mod tests {
     #[test]
     fn the_last_shard_gets_about_twice_as_much_as_the_first() {
         let mut shards = [0_u32; 512];
-        (0..1 << SPREAD_BITS).for_each(|even| shards[spread(even) as usize >> 7] += 1);
+        let shard = |even| usize::try_from(spread(even) >> 7).unwrap();
+        (0..1 << SPREAD_BITS).for_each(|even| shards[shard(even)] += 1);
         let (first, last) = (shards[..16].iter().sum::<u32>(), shards[496..].iter().sum::<u32>());
         assert!(last * 10 > first * 18 && last * 10 < first * 22, "{first} {last}");
         assert!(shards.iter().all(|share| *share > 64));

@@ -18,6 +18,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::account;
+use super::chain::UnderWay;
 use super::group::{Call, Done, Group};
 use super::message::Message;
 use super::output::{Full, Output};
@@ -64,6 +65,8 @@ pub(crate) struct Dispatcher {
     pub(crate) last_ended_ns: Option<u64>,
     /// The read buffer where nothing is in it: a call that waits for long gives it up.
     pub(crate) idle_input: BytesMut,
+    /// What was sent to the writer and is not answered yet.
+    pub(crate) under_way: UnderWay,
 }
 
 impl Dispatcher {
@@ -92,6 +95,9 @@ impl Dispatcher {
                 Err(refusal) => self.refuse(refusal, &request, output),
                 Ok(command) => {
                     let call = Call { command, request };
+                    if !self.under_way.is_empty() && !self.joins(&call) {
+                        self.settle(output).await?;
+                    }
                     match self.read_in_place(call, output) {
                         InPlace::Done => {}
                         InPlace::Not(call) => self.admitted(call, pipeline, output).await?,
@@ -105,6 +111,7 @@ impl Dispatcher {
             }
             prefetched = prefetched.saturating_sub(waiting - pipeline.len());
         }
+        self.settle(output).await?;
         self.state.access.settle();
         self.last_ended_ns = None;
         Ok(())
@@ -137,7 +144,7 @@ impl Dispatcher {
     }
 
     /// Sends replies that have become many; waits for the peer to take them.
-    async fn flush_large(&mut self, output: &mut Output) -> std::io::Result<()> {
+    pub(super) async fn flush_large(&mut self, output: &mut Output) -> std::io::Result<()> {
         if output.is_large() {
             self.last_ended_ns = None;
             output.flush().await.map_err(|full| self.dropped(full))?;
@@ -165,6 +172,7 @@ impl Dispatcher {
             && !is_heavy(call.command, &call.request)
             && !self.may_lead_elsewhere(call.command)
             && self.session.queue.is_none()
+            && self.under_way.is_empty()
             && !self.state.pause.is_set();
         if !is_plain {
             return InPlace::Not(call);
@@ -226,7 +234,11 @@ impl Dispatcher {
         match command.spec.run {
             Run::Write(_) => {
                 let group = self.gather(call, pipeline);
-                self.write(group, output).await?;
+                self.begin_group(group).await;
+            }
+            Run::Read(_) if !self.under_way.is_empty() => {
+                let group = self.gather(call, pipeline);
+                self.begin_group(group).await;
             }
             Run::Read(_) | Run::ReadOrBlock(..) => {
                 self.read(call, ReadMode::Resident, output).await;
@@ -329,18 +341,32 @@ impl Dispatcher {
         group
     }
 
-    /// Sends a group to the writer until all of it has run, warming what it would wait for.
-    async fn write(&mut self, mut group: Box<Group>, output: &mut Output) -> std::io::Result<()> {
-        let mut warmings = 0;
+    /// Sends a group to the writer, behind what is under way.
+    async fn begin_group(&mut self, mut group: Box<Group>) {
         self.last_ended_ns = None;
         self.state.access.settle();
-        while !group.calls.is_empty() {
-            let Some(returned) = self.send(group).await else {
-                // The server is ending, and so does the conversation.
-                self.session.close();
-                return Ok(());
-            };
-            group = returned;
+        group.chain = Some(self.under_way.chain());
+        let bytes = group.bytes;
+        let (answer, answered) = oneshot::channel();
+        if self.hand_over(group, answer).await.is_none() {
+            return self.session.close();
+        }
+        self.under_way.add_group(bytes, answered);
+    }
+
+    /// Answers a group that comes from the writer, and sends it there again until all of it has run,
+    /// warming what it would wait for; whether there still is a writer.
+    ///
+    /// # Errors
+    /// Where the peer is gone.
+    pub(super) async fn finish_group(
+        &mut self,
+        mut group: Box<Group>,
+        output: &mut Output,
+    ) -> std::io::Result<bool> {
+        let mut warmings = 0;
+        group.chain = None;
+        loop {
             let done = std::mem::take(&mut group.done);
             let ran = done.len();
             for (call, Done { result, elapsed_ns }) in group.calls.iter().zip(done) {
@@ -352,39 +378,51 @@ impl Dispatcher {
                 warmings = 0;
                 group.mode = ReadMode::Resident;
             }
-            if !group.blocked || group.calls.is_empty() {
-                continue;
+            if group.blocked && !group.calls.is_empty() {
+                let first = group.calls.first();
+                if first.is_some_and(|call| matches!(call.command.spec.run, Run::Read(_))) {
+                    // What it was to see is published by now.
+                    let call = group.calls.remove(0);
+                    self.read(call, ReadMode::Resident, output).await;
+                    self.flush_large(output).await?;
+                } else {
+                    warmings += 1;
+                    if warmings > WARMINGS_MAX {
+                        group.mode = ReadMode::Blocking;
+                    } else {
+                        group = self.warm(group).await;
+                    }
+                }
             }
-            if matches!(group.calls.first(), Some(call) if matches!(call.command.spec.run, Run::Read(_)))
-            {
-                // What it was to see is published by now.
-                let call = group.calls.remove(0);
-                self.read(call, ReadMode::Resident, output).await;
-                self.flush_large(output).await?;
-                continue;
+            if group.calls.is_empty() {
+                return Ok(true);
             }
-            warmings += 1;
-            if warmings > WARMINGS_MAX {
-                group.mode = ReadMode::Blocking;
-            } else {
-                group = self.warm(group).await;
-            }
+            let Some(returned) = self.send(group).await else { return Ok(false) };
+            group = returned;
         }
-        Ok(())
     }
 
     /// Sends a group to the writer and waits for its return; `None` when there is no writer any more.
     async fn send(&self, group: Box<Group>) -> Option<Box<Group>> {
         let (answer, answered) = oneshot::channel();
+        self.hand_over(group, answer).await?;
+        answered.await.ok()
+    }
+
+    /// Sends a group to the writer; `None` when there is no writer any more.
+    async fn hand_over(
+        &self,
+        group: Box<Group>,
+        answer: oneshot::Sender<Box<Group>>,
+    ) -> Option<()> {
         match self.writer.try_send(Message::Group(group, answer)) {
-            Ok(()) => {}
+            Ok(()) => Some(()),
             Err(TrySendError::Full(message)) => {
                 self.state.metrics.writer_queue_full.add(1);
-                self.writer.send(message).await.ok()?;
+                self.writer.send(message).await.ok()
             }
-            Err(TrySendError::Closed(_)) => return None,
+            Err(TrySendError::Closed(_)) => None,
         }
-        answered.await.ok()
     }
 
     /// Runs the calls of the group on the blocking pool, over transactions that are thrown away, so
@@ -505,7 +543,11 @@ impl Dispatcher {
         self.reply(output, result);
     }
 
-    fn reply(&mut self, output: &mut Output, result: CommandResult) {
+    /// Answers, behind what is under way.
+    pub(super) fn reply(&mut self, output: &mut Output, result: CommandResult) {
+        if !self.under_way.is_empty() {
+            return self.under_way.add_reply(result);
+        }
         let reply = match result {
             Ok(reply) => reply,
             Err(error) => account::error_reply(&self.state, &error),
@@ -540,7 +582,7 @@ fn push_keys<'r>(request: &'r Request, keys: &mut SmallVec<[&'r [u8]; PREFETCHED
 }
 
 /// Whether a read takes so long that others must not wait for it.
-fn is_heavy(command: &Command, request: &Request) -> bool {
+pub(super) fn is_heavy(command: &Command, request: &Request) -> bool {
     command.flags.has(Flags::HEAVY) || request.args.len() > WORDS_LIGHT_MAX
 }
 

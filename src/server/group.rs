@@ -1,5 +1,6 @@
 //! Consecutive writes of one pipeline, and the cheap reads between them: one message to the writer.
 
+use super::chain::Chain;
 use crate::commands::table::Command;
 use crate::commands::{Args, CommandResult, Error};
 use crate::engine::ReadMode;
@@ -48,6 +49,8 @@ pub(crate) struct Group {
     pub(crate) blocked: bool,
     /// Bytes of the arguments, for the limit on what one message holds.
     pub(crate) bytes: usize,
+    /// What it must not overtake.
+    pub(crate) chain: Option<Chain>,
 }
 
 impl Group {
@@ -67,6 +70,7 @@ impl Group {
             done: Vec::with_capacity(calls),
             blocked: false,
             bytes: 0,
+            chain: None,
         }
     }
 
@@ -79,6 +83,20 @@ impl Group {
     pub(crate) fn push(&mut self, call: Call) {
         self.bytes += call.request.wire_len;
         self.calls.push(call);
+    }
+
+    /// Whether a message before it has to be sent again, so that it must not run.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.chain.as_ref().is_some_and(Chain::is_broken)
+    }
+
+    /// Lets nothing behind it run where it has not come to its end.
+    pub(crate) fn hold_up_others(&self) {
+        if self.done.len() < self.calls.len()
+            && let Some(chain) = &self.chain
+        {
+            chain.sever();
+        }
     }
 
     /// Nothing of what the group wrote holds: every call answers `error`.

@@ -5,6 +5,7 @@ mod account;
 mod announce;
 mod blocking;
 mod buffers;
+mod chain;
 mod check;
 mod connection;
 mod cron;

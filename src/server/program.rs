@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::account;
+use super::chain::Chain;
 use super::dispatch::Dispatcher;
 use super::group::Call;
 use super::message::{Message, Waiting};
@@ -36,6 +37,10 @@ pub(crate) struct Running {
     /// Who runs it, as before it runs.
     session: Session,
     pace: Pace,
+    /// What it must not overtake.
+    chain: Option<Chain>,
+    /// How long it ran, in nanoseconds.
+    elapsed_ns: u64,
     /// How it ended; `None` before it ran.
     end: Option<End>,
 }
@@ -51,6 +56,14 @@ enum End {
     Done(Box<Done>),
 }
 
+/// A program at its end.
+struct Ran {
+    program: Box<dyn Program>,
+    done: Done,
+    /// How long it ran, in nanoseconds.
+    elapsed_ns: u64,
+}
+
 /// What a program has come to.
 struct Done {
     result: CommandResult,
@@ -59,6 +72,16 @@ struct Done {
 }
 
 impl Running {
+    fn new(program: Box<dyn Program>, session: Session, chain: Option<Chain>) -> Box<Self> {
+        let pace = Pace::Resident;
+        Box::new(Self { program, session, pace, chain, elapsed_ns: 0, end: None })
+    }
+
+    /// Whether a message before it has to be sent again, so that it must not run.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.chain.as_ref().is_some_and(Chain::is_broken)
+    }
+
     /// Nothing of what the program wrote holds.
     pub(super) fn fail(&mut self, error: &Error) {
         if matches!(self.end, Some(End::Done(_))) {
@@ -85,7 +108,7 @@ impl std::fmt::Debug for Running {
 }
 
 impl Dispatcher {
-    /// Runs a program to its end.
+    /// Sends a program to the writer, behind what is under way, or runs it to its end.
     ///
     /// # Errors
     /// Where the peer is gone.
@@ -95,37 +118,89 @@ impl Dispatcher {
         handler: ProgramHandler,
         output: &mut Output,
     ) -> std::io::Result<()> {
-        let started_ns = self.state.clock.monotonic_ns();
-        self.last_ended_ns = None;
-        let mut program = match handler(&mut self.session, &self.state, &call.request.args) {
+        let takes_queue = self.session.queue.is_some();
+        let mut made = handler(&mut self.session, &self.state, &call.request.args);
+        if made.is_err() && !takes_queue && !self.under_way.is_empty() {
+            // What is under way may bring what is missing, as an `EVAL` brings the script of an `EVALSHA`.
+            self.settle(output).await?;
+            made = handler(&mut self.session, &self.state, &call.request.args);
+        }
+        let program = match made {
             Ok(program) => program,
             Err(error) => {
-                self.done(&call, Err(error), started_ns, output);
+                self.finished(&call, Err(error), 0, output);
                 return Ok(());
             }
         };
-        self.await_pause(program.is_held_by_pause()).await;
+        let goes_behind = program.may_write() && !program.keeps_session();
+        if !goes_behind || self.state.pause.is_set() {
+            self.settle(output).await?;
+            self.last_ended_ns = None;
+            self.await_pause(program.is_held_by_pause()).await;
+        }
+        self.show_program(&call);
+        self.state.access.settle();
+        if !goes_behind {
+            self.run_program(&call, program, output).await;
+            return Ok(());
+        }
+        let session = self.session.for_program();
+        let running = Running::new(program, session, Some(self.under_way.chain()));
+        let (answer, answered) = oneshot::channel();
+        if self.writer.send(Message::Program(running, answer)).await.is_err() {
+            self.session.close();
+            return Ok(());
+        }
+        self.under_way.add_program(call, answered);
+        Ok(())
+    }
+
+    /// Shows a program to those who monitor where its calls are shown without it.
+    fn show_program(&self, call: &Call) {
         if call.command.flags.has(Flags::SKIP_MONITOR) && !self.state.monitors.is_idle() {
             let (state, session) = (&self.state, &self.session);
             let source = monitor_source(&session.client);
             let words = &call.request.args;
             state.monitors.show_anyway(state, call.command, session.db, &source, words);
         }
-        let started_ns = self.state.clock.monotonic_ns();
-        self.state.access.settle();
+    }
+
+    /// Answers a program that was sent; whether there still is a writer.
+    pub(super) async fn finish_program(
+        &mut self,
+        call: &Call,
+        running: Box<Running>,
+        output: &mut Output,
+    ) -> bool {
+        let Some(ran) = self.complete_program(running, true).await else { return false };
+        let elapsed_ns = ran.elapsed_ns;
+        let result = self.settle_program(false, ran.done).await;
+        self.finished(call, result, elapsed_ns, output);
+        true
+    }
+
+    /// Runs a program, and the calls that no transaction can make, to its end.
+    async fn run_program(
+        &mut self,
+        call: &Call,
+        mut program: Box<dyn Program>,
+        output: &mut Output,
+    ) {
+        let mut elapsed_ns = 0;
         let result = loop {
             let ran = if program.may_write() {
-                self.on_writer(program).await
+                let running = Running::new(program, self.session.for_program(), None);
+                self.complete_program(running, false).await
             } else {
                 Some(self.over_view(program).await)
             };
-            let Some((returned, done)) = ran else {
+            let Some(ran) = ran else {
                 // The server is ending, and so does the conversation.
-                self.session.close();
-                return Ok(());
+                return self.session.close();
             };
-            program = returned;
-            let result = self.settle_program(program.keeps_session(), done).await;
+            program = ran.program;
+            elapsed_ns += ran.elapsed_ns;
+            let result = self.settle_program(program.keeps_session(), ran.done).await;
             let outside = if result.is_ok() { program.outside() } else { None };
             let Some((command, words)) = outside else { break result };
             let started_ns = self.state.clock.monotonic_ns();
@@ -142,14 +217,14 @@ impl Dispatcher {
                 }
                 _ => break result,
             };
-            let elapsed_ns = self.state.clock.monotonic_ns() - started_ns;
+            let outside_ns = self.state.clock.monotonic_ns() - started_ns;
+            elapsed_ns += outside_ns;
             let failed = account::has_failed(&result);
-            account::ran(&self.state, &self.session, command, &words, failed, elapsed_ns);
+            account::ran(&self.state, &self.session, command, &words, failed, outside_ns);
             let reply = result.unwrap_or_else(|error| account::error_reply(&self.state, &error));
             program.resume(reply);
         };
-        self.done(&call, result, started_ns, output);
-        Ok(())
+        self.finished(call, result, elapsed_ns, output);
     }
 
     /// Takes over what a committed run has gathered; its result.
@@ -179,25 +254,33 @@ impl Dispatcher {
         result
     }
 
-    /// Has the writer run a program, warming what it would wait for; `None` when there is no writer
-    /// any more.
-    async fn on_writer(&mut self, program: Box<dyn Program>) -> Option<(Box<dyn Program>, Done)> {
-        let session = self.session.for_program();
-        let mut running = Box::new(Running { program, session, pace: Pace::Resident, end: None });
+    /// Has the writer run a program until it is at its end, warming what it would wait for; `None` when
+    /// there is no writer any more. `returned` says that it comes from there.
+    async fn complete_program(&self, mut running: Box<Running>, returned: bool) -> Option<Ran> {
         let mut warmings = 0;
+        let mut is_sent = returned;
         loop {
-            let (answer, answered) = oneshot::channel();
-            self.writer.send(Message::Program(running, answer)).await.ok()?;
-            running = answered.await.ok()?;
-            match running.end.take()? {
-                End::Done(done) => return Some((running.program, *done)),
-                End::Stopped(why) => {
+            if !is_sent {
+                running.chain = None;
+                let (answer, answered) = oneshot::channel();
+                self.writer.send(Message::Program(running, answer)).await.ok()?;
+                running = answered.await.ok()?;
+            }
+            is_sent = false;
+            match running.end.take() {
+                Some(End::Done(done)) => {
+                    let Running { program, elapsed_ns, .. } = *running;
+                    return Some(Ran { program, done: *done, elapsed_ns });
+                }
+                Some(End::Stopped(why)) => {
                     running = self.warm_program(running).await;
                     warmings += 1;
                     if warmings > WARMINGS_MAX || why == Stopped::NeedsFinal {
                         running.pace = Pace::Final;
                     }
                 }
+                // It was held up by what was before it.
+                None => {}
             }
         }
     }
@@ -221,7 +304,13 @@ impl Dispatcher {
 
     /// Runs a program that only reads over one view: in place, or on the blocking pool where it is
     /// heavy or would wait.
-    async fn over_view(&mut self, mut program: Box<dyn Program>) -> (Box<dyn Program>, Done) {
+    async fn over_view(&mut self, program: Box<dyn Program>) -> Ran {
+        let started_ns = self.state.clock.monotonic_ns();
+        let (program, done) = self.look(program).await;
+        Ran { program, done, elapsed_ns: self.state.clock.monotonic_ns() - started_ns }
+    }
+
+    async fn look(&mut self, mut program: Box<dyn Program>) -> (Box<dyn Program>, Done) {
         let session = self.session.for_program();
         let snapshot = self.state.opened_engine().await.snapshot(ReadMode::Resident);
         if !program.is_heavy() {
@@ -299,6 +388,9 @@ impl WriterTask {
     ) {
         match ended.and_then(|(result, ended)| self.commit_program(result, ended)) {
             Ok((end, ready)) => {
+                if let (End::Stopped(_), Some(chain)) = (&end, &running.chain) {
+                    chain.sever();
+                }
                 running.end = Some(end);
                 self.serve(ready);
             }
@@ -318,7 +410,9 @@ impl WriterTask {
         let notes = !self.waiters.is_empty();
         let mut calls = Calls::over_txn(&self.state, txn, session, running.pace, notes);
         calls.limit_time(IN_PLACE);
+        let started_ns = self.state.clock.monotonic_ns();
         let result = running.program.run(&mut calls);
+        running.elapsed_ns = self.state.clock.monotonic_ns() - started_ns;
         Ok((result, calls.finish()))
     }
 
@@ -411,7 +505,9 @@ fn run_long(state: &Arc<ServerState>, mut running: Box<Running>, notes: bool) ->
         let txn = Txn::new(&snapshot, snapshot.seq() + 1);
         let session = running.session.for_program();
         let mut calls = Calls::over_txn(state, txn, session, Pace::Final, notes);
+        let started_ns = state.clock.monotonic_ns();
         let result = running.program.run(&mut calls);
+        running.elapsed_ns = state.clock.monotonic_ns() - started_ns;
         (result, calls.finish())
     });
     state.access.settle();

@@ -250,14 +250,17 @@ impl WriterTask {
     /// Runs one message; its answer waits for the open batch.
     fn take(&mut self, message: Message) {
         match message {
+            Message::Group(group, answer) if group.is_held_up() => drop(answer.send(group)),
             Message::Group(mut group, answer) => {
                 self.run_group(&mut group);
+                group.hold_up_others();
                 self.state.access.settle();
                 self.answer_later(Waiting::Group(group, answer));
             }
             Message::Blocking { asked, mode, waits, done } => {
                 self.run_blocking(asked, mode, waits, done);
             }
+            Message::Program(running, answer) if running.is_held_up() => drop(answer.send(running)),
             Message::Program(running, answer) => self.run_program(running, answer),
             Message::Expire { limit, answer } => {
                 let expired = self.expire(limit);
