@@ -17,7 +17,7 @@ This table lists every command of Redis 7.4 outside of Sentinel mode. It is writ
 
 A command that is not supported answers as an unknown command or subcommand does, so clients that probe for it go on without it.
 Among what clients ask for when they connect, these are missing: CLIENT TRACKING, CACHING, TRACKINGINFO and GETREDIR
-(client-side caching), and the ACL family (there is one user, `default`).
+(client-side caching).
 
 Everywhere:
 

@@ -370,6 +370,36 @@ def client_side_cache(r):
     r.flushdb()
     check("all keys", wait_until(lambda: cached.get("cached") is None))
     cached.close()
+def users(r):
+    r.acl_setuser("ann", enabled=True, passwords=["+secret"], commands=["+get", "+set", "+@list"],
+                  keys=["a*"], channels=["news"], reset=True)
+    check("users", r.acl_users(), ["ann", "default"])
+    ann = r.acl_getuser("ann")
+    check("rules", [ann["keys"], ann["channels"]], [["~a*"] if isinstance(ann["keys"], list) else "~a*",
+          ["&news"] if isinstance(ann["channels"], list) else "&news"])
+    check("commands", ann["commands"], ["+get", "+set"])
+    check("categories", [ann["categories"], ann["enabled"]], [["-@all", "+@list"], True])
+    mine = redis.Redis(port=PORT, protocol=PROTOCOL, username="ann", password="secret",
+                       decode_responses=True, single_connection_client=True)
+    check("may set", mine.set("a1", "v"))
+    check("may get", mine.get("a1"), "v")
+    check_error("another key", redis.exceptions.NoPermissionError, "No permissions to access a key",
+                lambda: mine.get("b1"))
+    check_error("another command", redis.exceptions.NoPermissionError,
+                "User ann has no permissions to run the 'del' command", lambda: mine.delete("a1"))
+    check_error("another password", redis.exceptions.AuthenticationError, "WRONGPASS",
+                lambda: redis.Redis(port=PORT, protocol=PROTOCOL, username="ann",
+                                    password="wrong").ping())
+    check("log", [(e["reason"], e["object"], e["username"]) for e in r.acl_log()][:2],
+          [("auth", "HELLO" if PROTOCOL == 3 else "AUTH", "ann"), ("command", "del", "ann")])
+    check("dry run", r.acl_dryrun("ann", "get", "b"),
+          "User ann has no permissions to access the 'b' key")
+    check("log is forgotten", r.acl_log_reset())
+    check("who", r.acl_whoami(), "default")
+    check("a password", len(r.acl_genpass()), 64)
+    check("categories of all", "keyspace" in r.acl_cat() and "get" in r.acl_cat("string"))
+    check("deleted", r.acl_deluser("ann"), 1)
+    check_error("cut off", redis.exceptions.ConnectionError, "", lambda: mine.get("a1"))
 
 
 def main():
@@ -379,7 +409,8 @@ def main():
     text.flushall()
     parts = [(strings, text), (keys, text), (bytes_and_size, raw), (dumps, raw),
              (pipelines, text), (transactions, text), (errors, text), (scripts, text),
-             (server, text), (databases, text), (pubsub, text), (client_side_cache, text)]
+             (server, text), (databases, text), (pubsub, text), (client_side_cache, text),
+             (users, text)]
     for part, client in parts:
         try:
             part(client)

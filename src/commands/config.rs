@@ -87,7 +87,10 @@ fn rewrite<'a>(
     _: &'a [Bytes],
 ) -> ServerFuture<'a> {
     Box::pin(on_blocking_pool(state, |state| {
-        state.config.rewrite(&*state.fs).map_err(|error| Error::Text(error.to_string()))
+        // With a file of users the lines of users would be refused at the next start.
+        let has_file = !state.config.load().aclfile.is_empty();
+        let users = if has_file { Vec::new() } else { state.users.config_lines() };
+        state.config.rewrite(&*state.fs, &users).map_err(|error| Error::Text(error.to_string()))
     }))
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use super::acl::{Denied, User};
 use super::table::{self, Command, Lookup};
 use super::{ClientFlag, Error, Flags, Run, ServerState, Session};
 use crate::protocol::Version;
@@ -16,20 +17,29 @@ const SHOWN_BYTES_MAX: usize = 128;
 pub(crate) struct Refusal {
     pub(crate) error: Error,
     pub(crate) command: Option<&'static Command>,
+    /// What the user may not do, where that is why.
+    pub(crate) denied: Option<Denied>,
 }
 
 /// Passes the call of these words through all gates, in Redis's order: known, arity, authenticated,
-/// allowed in a transaction, writable, not listening, not kept off by a script.
+/// allowed in a transaction, allowed to the user, writable, not listening, not kept off by a script.
 pub(crate) fn pass(
     state: &ServerState,
     session: &Session,
     words: &[Bytes],
 ) -> Result<&'static Command, Refusal> {
-    let command = known(words).map_err(|error| Refusal { error, command: None })?;
-    let refuse = |error| Refusal { error, command: Some(command) };
+    let unknown = |error| Refusal { error, command: None, denied: None };
+    let command = known(words).map_err(unknown)?;
+    let refuse = |error| Refusal { error, command: Some(command), denied: None };
     arity(command, words).map_err(refuse)?;
-    authenticated(session, command).map_err(refuse)?;
+    authenticated(state, session, command).map_err(refuse)?;
     queueable(session, command).map_err(refuse)?;
+    let user = session.user();
+    user.check(command, words).map_err(|denied| Refusal {
+        error: Error::Text(format!("NOPERM {}", denied.text(user, command))),
+        command: Some(command),
+        denied: Some(denied),
+    })?;
     write_possible(state, command).map_err(refuse)?;
     listening(session, command).map_err(refuse)?;
     not_busy(state, command).map_err(refuse)?;
@@ -45,18 +55,22 @@ fn not_busy(state: &ServerState, command: &Command) -> Result<(), Error> {
     state.scripts.runs.busy(&*state.clock, threshold_ms).map_or(Ok(()), Err)
 }
 
-/// Passes a call that a script makes: known, arity, allowed in scripts, allowed in this one
-/// (`may_write`), writable.
+/// Passes a call that a script makes: known, arity, allowed in scripts, allowed to the user, allowed
+/// in this one (`may_write`), writable.
 pub(crate) fn pass_in_script(
     state: &ServerState,
+    user: &User,
     words: &[Bytes],
     may_write: bool,
 ) -> Result<&'static Command, Refusal> {
     let text = |text: &str| Error::Text(format!("ERR {text}"));
-    let unknown =
-        |_| Refusal { error: text("Unknown Redis command called from script"), command: None };
+    let unknown = |_| Refusal {
+        error: text("Unknown Redis command called from script"),
+        command: None,
+        denied: None,
+    };
     let command = known(words).map_err(unknown)?;
-    let refuse = |error| Refusal { error, command: Some(command) };
+    let refuse = |error| Refusal { error, command: Some(command), denied: None };
     arity(command, words)
         .map_err(|_| refuse(text("Wrong number of args calling Redis command from script")))?;
     let allows_all = state.scripts.allows_all.load(Ordering::Relaxed);
@@ -65,6 +79,11 @@ pub(crate) fn pass_in_script(
     if (command.flags.has(Flags::NOSCRIPT) && !allows_all) || !is_possible {
         return Err(refuse(text("This Redis command is not allowed from script")));
     }
+    user.check(command, words).map_err(|denied| {
+        let why = denied.text(user, command);
+        let error = Error::Text(format!("NOPERM ACL failure in script: {why}"));
+        Refusal { error, command: Some(command), denied: Some(denied) }
+    })?;
     let writes = command.flags.has(Flags::WRITE) || command.flags.has(Flags::MAY_REPLICATE);
     if writes && !may_write {
         return Err(refuse(text("Write commands are not allowed from read-only scripts.")));
@@ -92,8 +111,8 @@ fn arity(command: &Command, words: &[Bytes]) -> Result<(), Error> {
     }
 }
 
-fn authenticated(session: &Session, command: &Command) -> Result<(), Error> {
-    if session.authenticated || command.flags.has(Flags::NO_AUTH) {
+fn authenticated(state: &ServerState, session: &Session, command: &Command) -> Result<(), Error> {
+    if session.is_let_in(&state.users) || command.flags.has(Flags::NO_AUTH) {
         Ok(())
     } else {
         Err(Error::NotAuthenticated)

@@ -93,6 +93,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             KeySpec::keyword("STORE", 6, 0, 1, 0).ow().update(),
             KeySpec::keyword("STOREDIST", 6, 0, 1, 0).ow().update(),
         ])
+        .last_key(|words| target_place(words, 6))
         .args(&[
             Arg::key("key"),
             Arg::double("longitude"),
@@ -135,6 +136,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             KeySpec::keyword("STORE", 5, 0, 1, 0).ow().update(),
             KeySpec::keyword("STOREDIST", 5, 0, 1, 0).ow().update(),
         ])
+        .last_key(|words| target_place(words, 5))
         .args(&[
             Arg::key("key"),
             Arg::string("member"),
@@ -165,6 +167,15 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             ORDER,
         ]),
 ];
+
+/// Where the target stands in a call of `GEORADIUS`: of several the last counts.
+fn target_place(words: &[bytes::Bytes], options_at: usize) -> Option<usize> {
+    let is_store = |word: &bytes::Bytes| {
+        [&b"STORE"[..], b"STOREDIST"].iter().any(|w| word.eq_ignore_ascii_case(w))
+    };
+    let last = words.len().checked_sub(1)?;
+    (options_at..last).rev().find(|at| is_store(&words[*at])).map(|at| at + 1)
+}
 
 /// Which of the commands is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

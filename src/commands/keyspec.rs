@@ -20,6 +20,24 @@ impl KeyFlags {
         "variable_flags",
     ];
 
+    /// Whether what a key holds is answered, copied or compared.
+    #[must_use]
+    pub const fn is_read(self) -> bool {
+        self.0 & KeySpec::ACCESS != 0
+    }
+
+    /// Whether a key is changed.
+    #[must_use]
+    pub const fn is_written(self) -> bool {
+        self.0 & (KeySpec::UPDATE | KeySpec::INSERT | KeySpec::DELETE) != 0
+    }
+
+    /// Whether it is no key, though routed like one.
+    #[must_use]
+    pub const fn is_not_key(self) -> bool {
+        self.0 & KeySpec::NOT_KEY != 0
+    }
+
     /// The names of the flags that are set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES
@@ -83,6 +101,12 @@ pub struct KeySpec {
 }
 
 impl KeySpec {
+    const ACCESS: u16 = 1 << 4;
+    const UPDATE: u16 = 1 << 5;
+    const INSERT: u16 = 1 << 6;
+    const DELETE: u16 = 1 << 7;
+    const NOT_KEY: u16 = 1 << 8;
+
     const fn new(begin: BeginSearch, find: FindKeys) -> Self {
         Self { flags: KeyFlags(0), begin, find }
     }

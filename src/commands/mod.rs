@@ -85,8 +85,8 @@ pub use pubsub::{Fanout, Kind, Message, PubSub, Pushes, event_messages};
 pub use script::Scripts;
 pub use session::{ReplyMode, Session};
 pub use spec::{
-    Arity, BlockingHandler, CommandSpec, Flags, Group, KeyPlace, ProgramHandler, ReadHandler, Run,
-    SecretWords, ServerFuture, ServerHandler, SessionHandler,
+    Arity, BlockingHandler, Channels, CommandSpec, Flags, FollowedKeys, Group, KeyPlace,
+    ProgramHandler, ReadHandler, Run, SecretWords, ServerFuture, ServerHandler, SessionHandler,
 };
 pub use state::{Change, ChangeFn, Control, Done, ServerState};
 pub use stopping::{Shutdown, ShutdownPhase, ShutdownRequest};
@@ -133,6 +133,7 @@ const FAMILIES: &[&[CommandSpec]] = &[
     function::COMMANDS,
     pubsub::COMMANDS,
     monitor::COMMANDS,
+    acl::COMMANDS,
 ];
 
 #[cfg(test)]

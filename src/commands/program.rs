@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::acl::{Context as DeniedIn, Denial};
 use super::gates::{self, Refusal};
 use super::table::Command;
 use super::tracking::{Noted, Trail};
@@ -31,6 +32,9 @@ use crate::protocol::{Reply, Version};
 const RAN_MAX: usize = 16 << 10;
 /// Codes of errors that are told apart in a run.
 const ERROR_CODES_MAX: usize = 1000;
+
+/// Refusals of a run that are told apart.
+const DENIALS_MAX: usize = 128;
 
 /// Several calls that run as one.
 pub trait Program: Send {
@@ -127,6 +131,8 @@ pub(crate) struct Gathered {
     pub(crate) sums: BTreeMap<u16, Sum>,
     /// How often an error of a code was met in these.
     pub(crate) errors: BTreeMap<Box<str>, u64>,
+    /// What the user may not do, and how often it was met; as many as the log looks through.
+    pub(crate) denials: Vec<(Denial, u64)>,
     /// What was published, and what is told of keys, in order.
     pub(crate) messages: Vec<Message>,
     /// What was read for a client that keeps copies, and what was modified.
@@ -136,6 +142,14 @@ pub(crate) struct Gathered {
 }
 
 impl Gathered {
+    fn deny(&mut self, denial: Denial) {
+        if let Some((_, times)) = self.denials.iter_mut().find(|(known, _)| *known == denial) {
+            *times += 1;
+        } else if self.denials.len() < DENIALS_MAX {
+            self.denials.push((denial, 1));
+        }
+    }
+
     fn count_error(&mut self, text: &str) {
         let code = text.split(' ').next().unwrap_or_default();
         if let Some(count) = self.errors.get_mut(code) {
@@ -345,14 +359,48 @@ impl<'a> Calls<'a> {
         may_write: bool,
     ) -> Result<&'static Command, Error> {
         let may_write = may_write && matches!(self.ground, Ground::Txn(_));
-        gates::pass_in_script(&self.state, words, may_write).map_err(|refusal| {
-            let Refusal { error, command } = refusal;
+        self.session.follow_users(&self.state.users);
+        let user = self.session.user();
+        gates::pass_in_script(&self.state, user, words, may_write).map_err(|refusal| {
+            let Refusal { error, command, denied } = refusal;
+            if let Some((denied, command)) = denied.zip(command) {
+                self.gathered.deny(Denial::of(denied, DeniedIn::Lua, user, command, words));
+            }
             if let Some(command) = command {
                 self.gathered.sums.entry(command.id).or_default().rejected += 1;
             }
             self.gathered.count_error(&error.to_string());
             error
         })
+    }
+
+    /// Whether the user may still make a call that was queued.
+    ///
+    /// # Errors
+    /// With Redis's text, where it may not; that is counted.
+    pub fn check_queued(
+        &mut self,
+        command: &'static Command,
+        words: &[Bytes],
+    ) -> Result<(), Error> {
+        self.session.follow_users(&self.state.users);
+        let user = self.session.user();
+        user.check(command, words).map_err(|denied| {
+            self.gathered.deny(Denial::of(denied, DeniedIn::Multi, user, command, words));
+            let text = format!(
+                "NOPERM ACLs rules changed between the moment the transaction was accumulated and \
+                 the EXEC call. This command is no longer allowed for the following reason: {}",
+                denied.text_at_exec()
+            );
+            self.gathered.count_error(&text);
+            Error::Text(text)
+        })
+    }
+
+    /// Whether the user of a script may make a call.
+    #[must_use]
+    pub fn may_call(&self, command: &Command, words: &[Bytes]) -> bool {
+        self.session.user().check(command, words).is_ok()
     }
 
     /// Makes one call, whose words have the right number. What it has changed is dropped where it
@@ -399,6 +447,7 @@ impl<'a> Calls<'a> {
         };
         let Self { mut gathered, mut session, stopped, .. } = self;
         gathered.messages = session.held_messages.take().unwrap_or_default();
+        session.held_denials.drain(..).for_each(|denial| gathered.deny(denial));
         Ended { changes, gathered, session, stopped }
     }
 
@@ -406,6 +455,7 @@ impl<'a> Calls<'a> {
         let state = Arc::clone(&self.state);
         let answer = Answer::gathered(&state.memory);
         let mut args = Args::new(words, command.name_words).answering(answer);
+        self.session.user().check_followed(command, words).map_err(Error::Text)?;
         match command.spec.run {
             Run::Session(handler) => {
                 if command.flags.has(Flags::ADMIN) && self.pace != Pace::Final {
@@ -450,11 +500,12 @@ impl<'a> Calls<'a> {
     /// Runs a program within this one.
     fn program(&mut self, handler: ProgramHandler, words: &[Bytes]) -> CommandResult {
         let mut program = handler(&mut self.session, &self.state, words)?;
-        let before = self.session.for_program();
+        let mut before = self.session.for_program();
         let result = program.run(self);
         if !program.keeps_session() {
-            let held_messages = self.session.held_messages.take();
-            self.session = Session { held_messages, ..before };
+            before.held_messages = self.session.held_messages.take();
+            before.held_denials = std::mem::take(&mut self.session.held_denials);
+            self.session = before;
         }
         result
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::acl::{Denial, User, Users};
 use super::{Client, ClientFlag, Fanout, Message, Pushes, Queue, Tracker, Watched};
 use crate::protocol::Version;
 
@@ -30,8 +31,12 @@ pub struct Session {
     pub db: u16,
     /// Protocol version of the replies. Changed through [`Self::speak`].
     pub version: Version,
-    /// Whether a password was given, or none is needed.
+    /// Whether a password was given, or none was needed when it came.
     pub authenticated: bool,
+    /// Who it is. Changed through [`Self::become_user`]; [`Self::follow_users`] keeps it up to date.
+    user: Arc<User>,
+    /// Of which version of the users that is.
+    users_version: u64,
     /// What `CLIENT REPLY` asked for.
     pub reply_mode: ReplyMode,
     /// `CLIENT NO-TOUCH`: reads do not change access times.
@@ -58,16 +63,23 @@ pub struct Session {
     /// Where this is set, messages are not published but gathered here: those of calls that run as one
     /// transaction, to be published with it.
     pub held_messages: Option<Vec<Message>>,
+    /// Wrong passwords that such calls have met.
+    pub(crate) held_denials: Vec<Denial>,
     /// Whether a command that would wait answers at once, as inside of a transaction.
     pub denies_waiting: bool,
 }
 
 impl Session {
-    /// A connection that was just accepted. `authenticated` says that no password is needed.
+    /// A connection that was just accepted.
     #[must_use]
-    pub fn new(client: Arc<Client>, authenticated: bool) -> Self {
+    pub fn new(client: Arc<Client>, users: &Users) -> Self {
+        let users_version = users.version();
+        let user = users.default_user();
+        let authenticated = user.is_open();
         Self {
             client,
+            user,
+            users_version,
             db: 0,
             version: Version::Resp2,
             authenticated,
@@ -83,6 +95,7 @@ impl Session {
             fanout: None,
             put_down: 0,
             held_messages: None,
+            held_denials: Vec::new(),
             denies_waiting: false,
         }
     }
@@ -92,19 +105,82 @@ impl Session {
     pub fn for_program(&self) -> Self {
         Self {
             client: Arc::clone(&self.client),
+            user: Arc::clone(&self.user),
             queue: None,
             watched: None,
             pushes: None,
             tracking: self.tracking.clone(),
             fanout: None,
             held_messages: Some(Vec::new()),
+            held_denials: Vec::new(),
             ..*self
         }
     }
 
+    /// Who it is.
+    #[must_use]
+    pub fn user(&self) -> &Arc<User> {
+        &self.user
+    }
+
+    /// Makes it another user, whose password was checked; `version` is of the users before that.
+    pub fn become_user(&mut self, user: Arc<User>, version: u64) {
+        self.authenticated = true;
+        self.client.edit_names(|names| names.user = user.name().clone());
+        self.user = user;
+        self.users_version = version;
+    }
+
+    /// Makes it the user of a new connection again.
+    pub fn become_default(&mut self, users: &Users) {
+        let version = users.version();
+        let user = users.default_user();
+        let is_open = user.is_open();
+        self.become_user(user, version);
+        self.authenticated = is_open;
+    }
+
+    /// Takes over what has become of its user; before each call. Costs a load where no user has
+    /// changed. Where the user is gone the connection may do nothing more, and is closed.
+    pub fn follow_users(&mut self, users: &Users) {
+        let version = users.version();
+        if self.users_version == version {
+            return;
+        }
+        self.users_version = version;
+        match users.get(self.user.name()) {
+            Some(user) => self.user = user,
+            None => {
+                self.user = Arc::new(User::without_rights(self.user.name()));
+                self.close();
+            }
+        }
+    }
+
+    /// Of which version of the users its own is.
+    #[must_use]
+    pub fn users_version(&self) -> u64 {
+        self.users_version
+    }
+
+    /// Whether the users have changed since it has looked.
+    #[must_use]
+    pub fn is_behind(&self, users: &Users) -> bool {
+        self.users_version != users.version()
+    }
+
+    /// Whether it may make calls: it has said who it is, or need not.
+    #[must_use]
+    pub fn is_let_in(&self, users: &Users) -> bool {
+        self.authenticated || users.is_open()
+    }
+
     /// Lets others see the database and the protocol version again that the calls of a program have
-    /// changed on the client, where these do not stay.
+    /// changed on the client, and the user, where these do not stay.
     pub fn restore(&mut self) {
+        if !self.client.is_user(self.user.name()) {
+            self.client.edit_names(|names| names.user = self.user.name().clone());
+        }
         self.select(self.db);
         self.speak(self.version);
     }

@@ -51,6 +51,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .flags(Flags::DENYOOM)
         .keys(KEYS)
         .last_key(target_place)
+        .follows(|words| followed(words, true))
         .args(&[
             Arg::key("key"),
             BY,
@@ -65,6 +66,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .summary("Answers the elements of a list, a set or a sorted set in an order.")
         .differs("ALPHA compares bytes whatever the locale. The elements are gathered in memory; GET answers at most 4194304 values.")
         .keys(READ_KEYS)
+        .follows(|words| followed(words, false))
         .args(&[Arg::key("key"), BY, LIMIT, GET, ORDER, ALPHA]),
 ];
 
@@ -84,6 +86,31 @@ fn target_place(words: &[Bytes]) -> Option<usize> {
         at += 1;
     }
     target
+}
+
+/// The first option that leads to keys that the call does not name, up to what is no option.
+fn followed(words: &[Bytes], stores: bool) -> Option<&'static str> {
+    let mut at = 2;
+    while let Some(word) = words.get(at) {
+        let left = words.len() - at - 1;
+        let is = |token: &str| word.eq_ignore_ascii_case(token.as_bytes());
+        if is("LIMIT") && left >= 2 {
+            at += 2;
+        } else if is("BY") && left >= 1 {
+            if matches!(Pattern::parse(&words[at + 1]), Pattern::Key { .. }) {
+                return Some("BY");
+            }
+            at += 1;
+        } else if is("GET") && left >= 1 {
+            return Some("GET");
+        } else if stores && is("STORE") && left >= 1 {
+            at += 1;
+        } else if !(is("ASC") || is("DESC") || is("ALPHA")) {
+            return None;
+        }
+        at += 1;
+    }
+    None
 }
 
 /// A pattern of `BY` or `GET`. As in Redis, a zero byte ends the part that is looked through.

@@ -37,6 +37,20 @@ pub type ReadHandler = fn(&View<'_>, &mut Args<'_>) -> CommandResult;
 /// Where a key stands in a call, all words of which it gets; `None` where the call has none.
 pub type KeyPlace = fn(&[bytes::Bytes]) -> Option<usize>;
 
+/// Which option of a call leads to keys that it does not name, where one does; all words are given.
+pub type FollowedKeys = fn(&[bytes::Bytes]) -> Option<&'static str>;
+
+/// Which words of a call are channels that it sends to or listens to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channels {
+    /// The first behind the name.
+    First,
+    /// All behind the name.
+    All,
+    /// All behind the name, each a pattern of channels.
+    Patterns,
+}
+
 /// Which words of a call are secret; the call with all its words is given.
 pub type SecretWords = fn(&[bytes::Bytes]) -> std::ops::Range<usize>;
 
@@ -302,8 +316,13 @@ pub struct CommandSpec {
     pub keys: &'static [KeySpec],
     /// What is done with the keys of a given call, where its first key spec is variable.
     pub key_flags: Option<fn(&[bytes::Bytes]) -> KeyFlags>,
-    /// Where the key of the last key spec stands in a call, where that spec is unknown.
+    /// Where the key of the last key spec stands in a call, where that spec is unknown or may find
+    /// another one.
     pub last_key: Option<KeyPlace>,
+    /// Which option of a call leads to keys that it does not name.
+    pub follows: Option<FollowedKeys>,
+    /// Which of its words are channels that it sends to or listens to.
+    pub channels: Option<Channels>,
     /// Which words of a call are secret, where some are: neither logged nor shown to others.
     pub secrets: Option<SecretWords>,
     /// What can be done for a write before its transaction, where that is much.
@@ -336,6 +355,8 @@ impl CommandSpec {
             keys: &[],
             key_flags: None,
             last_key: None,
+            follows: None,
+            channels: None,
             secrets: None,
             prepare: None,
             args: &[],
@@ -459,6 +480,20 @@ impl CommandSpec {
     #[must_use]
     pub const fn last_key(mut self, place: KeyPlace) -> Self {
         self.last_key = Some(place);
+        self
+    }
+
+    /// Which option of a call leads to keys that it does not name.
+    #[must_use]
+    pub const fn follows(mut self, option: FollowedKeys) -> Self {
+        self.follows = Some(option);
+        self
+    }
+
+    /// Which words of a call are channels that it sends to or listens to.
+    #[must_use]
+    pub const fn channels(mut self, channels: Channels) -> Self {
+        self.channels = Some(channels);
         self
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
 
+use super::acl::{AclLog, Users};
 use super::object::packing;
 use super::{
     Client, Clients, LongReplies, Monitors, Pause, PubSub, Scripts, Shutdown, Tracking, memory,
@@ -86,6 +87,10 @@ pub struct ServerState {
     pub access: Access,
     /// Where running scans continue.
     pub cursors: Cursors,
+    /// Who may do what.
+    pub users: Users,
+    /// What was refused to them.
+    pub acl_log: AclLog,
     /// All connections.
     pub clients: Clients,
     /// Subscriptions.
@@ -173,8 +178,11 @@ impl ServerState {
     ) -> Self {
         let started_ms = clock.unix_ms();
         let memory = Arc::new(MemoryAccount::unbounded());
+        let users = Users::with_password(&config.load().requirepass);
         let state = Self {
             config,
+            users,
+            acl_log: AclLog::default(),
             clock,
             fs,
             metrics: Metrics::new(table::all().len()),

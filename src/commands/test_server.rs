@@ -28,7 +28,6 @@ impl TestServer {
     pub(super) fn with(settings: Settings) -> Self {
         let clock = SimClock::at_ms(NOW_MS);
         let (sender, control) = mpsc::channel(16);
-        let needs_password = !settings.requirepass.is_empty();
         let state = Arc::new(ServerState::new(
             Config::new(settings, None),
             Arc::new(clock.clone()),
@@ -36,7 +35,7 @@ impl TestServer {
             None,
             sender,
         ));
-        let session = Self::connect(&state, !needs_password);
+        let session = Self::connect(&state);
         Self { state, clock, session, control }
     }
 
@@ -46,13 +45,13 @@ impl TestServer {
     }
 
     /// One more connection.
-    pub(super) fn connect(state: &ServerState, authenticated: bool) -> Session {
+    pub(super) fn connect(state: &ServerState) -> Session {
         let id = state.clients.next_id();
         let addr = format!("127.0.0.1:{}", 50_000 + id);
         let client = Client::new(id, &addr, "127.0.0.1:6379", 8, false, NOW_MS);
         let client = Arc::new(client);
         state.clients.insert(Arc::clone(&client));
-        Session::new(client, authenticated)
+        Session::new(client, &state.users)
     }
 
     /// Runs a call of words without blanks in them; panics where it is no session command, or too

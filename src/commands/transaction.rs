@@ -42,9 +42,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .complexity("Depends on the queued commands.")
         .summary("Runs the queued commands as one transaction.")
         .differs(
-            "After a crash all of a transaction is there, or nothing. CONFIG SET, CONFIG REWRITE, \
-             DEBUG, BGSAVE, BGREWRITEAOF and PFSELFTEST are no part of it: it ends before them, and \
-             a new one begins behind. A transaction may change as much as one command may hold. All replies are in \
+            "After a crash all of a transaction is there, or nothing. ACL LOAD, ACL SAVE, CONFIG SET, \
+             CONFIG REWRITE, DEBUG, BGSAVE, BGREWRITEAOF and PFSELFTEST are no part of it: it ends before \
+             them, and a new one begins behind. A transaction may change as much as one command may hold. \
+             All replies are in \
              the protocol version that holds at the end.",
         )
         .flags(CALLABLE_ANYTIME.or(Flags::SKIP_SLOWLOG).or(Flags::NOT_QUEUED)),
@@ -324,6 +325,10 @@ impl Program for Transaction {
             return Ok(Reply::NullArray);
         }
         for Queued { command, words } in self.calls.iter().skip(self.settled) {
+            if let Err(error) = calls.check_queued(command, words) {
+                self.replies.push(Reply::error_from(&error));
+                continue;
+            }
             if command.is_made_outside() {
                 // Goes on behind it.
                 return Ok(Reply::Silent);

@@ -135,6 +135,14 @@ pub struct Settings {
     pub tracking_table_max_keys: u64,
     /// Password of the default user; empty for none.
     pub requirepass: String,
+    /// `user` lines: of each the name, then the rules, as they were written.
+    pub users: Vec<Vec<Vec<u8>>>,
+    /// File of the users; empty for none.
+    pub aclfile: String,
+    /// Whether new users may use all channels (`acl-pubsub-default allchannels`).
+    pub acl_pubsub_all_channels: bool,
+    /// Entries of the log of refusals.
+    pub acllog_max_len: usize,
     /// Threads that serve connections.
     pub io_threads: usize,
     /// Longest argument in bytes.
@@ -232,6 +240,10 @@ impl Settings {
             maxclients: Default::default(),
             tracking_table_max_keys: Default::default(),
             requirepass: Default::default(),
+            users: Default::default(),
+            aclfile: Default::default(),
+            acl_pubsub_all_channels: Default::default(),
+            acllog_max_len: Default::default(),
             io_threads: Default::default(),
             proto_max_bulk_len: Default::default(),
             client_query_buffer_limit: Default::default(),

@@ -149,6 +149,12 @@ pub struct Metrics {
     pub error_replies: Counter,
     /// Wrong passwords.
     pub auth_denied: Counter,
+    /// Calls whose command the user may not run.
+    pub commands_denied: Counter,
+    /// Calls with a key that the user may not touch.
+    pub keys_denied: Counter,
+    /// Calls with a channel that the user may not use.
+    pub channels_denied: Counter,
     /// Clients that wait in a blocking command; a gauge.
     pub blocked_clients: Counter,
     /// Clients dropped at `client-output-buffer-limit`.
@@ -249,6 +255,9 @@ impl Metrics {
             &self.expired_time_cap_reached,
             &self.error_replies,
             &self.auth_denied,
+            &self.commands_denied,
+            &self.keys_denied,
+            &self.channels_denied,
             &self.output_limit_disconnections,
             &self.query_limit_disconnections,
             &self.writer_queue_full,

@@ -201,7 +201,7 @@ async fn accept(listener: &Listener, state: &ServerState) -> io::Result<Peer> {
 /// password.
 fn admit(peer: Peer, state: &Arc<ServerState>, writer: &mpsc::Sender<Message>) {
     let settings = state.config.load();
-    let needs_password = !settings.requirepass.is_empty();
+    let needs_password = !state.users.default_user().needs_no_password();
     let refusal = if state.clients.len() >= settings.maxclients {
         state.metrics.connections_rejected.add(1);
         Some(TOO_MANY)
@@ -231,7 +231,7 @@ fn admit(peer: Peer, state: &Arc<ServerState>, writer: &mpsc::Sender<Message>) {
         idle_input: bytes::BytesMut::new(),
         state: Arc::clone(state),
         writer: writer.clone(),
-        session: Session::new(Arc::clone(&client), !needs_password),
+        session: Session::new(Arc::clone(&client), &state.users),
         under_way: UnderWay::default(),
     });
     let task = tokio::spawn(connection::serve(peer.read, write, dispatcher, registered));

@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use crate::commands::acl::{Context, Denial, Denied, User};
 use crate::commands::program::Gathered;
 use crate::commands::table::Command;
-use crate::commands::{CommandResult, Error, Flags, ServerState, Session, monitor_source};
+use crate::commands::{Client, CommandResult, Error, Flags, ServerState, Session, monitor_source};
 use crate::data::{EditOutcome, ReadOutcome};
 use crate::engine;
 use crate::protocol::Reply;
@@ -85,6 +86,9 @@ pub(crate) fn gathered(state: &ServerState, session: &Session, gathered: &Gather
     for (code, count) in &gathered.errors {
         state.metrics.error_many(code, *count);
     }
+    for (denial, times) in &gathered.denials {
+        state.note_denial(&session.client, denial, *times);
+    }
     for (_, outcome) in &gathered.reads {
         read(state, outcome);
     }
@@ -93,6 +97,40 @@ pub(crate) fn gathered(state: &ServerState, session: &Session, gathered: &Gather
 /// Whether a call has failed.
 pub(crate) fn has_failed(result: &CommandResult) -> bool {
     matches!(result, Err(_) | Ok(Reply::Error(_)))
+}
+
+/// Counts a call that the user may not make, and logs it.
+pub(crate) fn denied(
+    state: &ServerState,
+    session: &Session,
+    denied: Denied,
+    command: &Command,
+    words: &[Bytes],
+) {
+    let context = if session.queue.is_some() { Context::Multi } else { Context::Toplevel };
+    let denial = Denial::of(denied, context, session.user(), command, words);
+    state.note_denial(&session.client, &denial, 1);
+}
+
+/// Whether the user of `client` may still make a call that was allowed when it came; a refusal is
+/// counted and logged.
+///
+/// # Errors
+/// With Redis's text, where it may not.
+pub(crate) fn allowed_later(
+    state: &ServerState,
+    client: &Client,
+    command: &Command,
+    words: &[Bytes],
+) -> Result<(), Error> {
+    let name = client.user_name();
+    // Where the user is gone the connection is about to end.
+    let user = state.users.get(&name).unwrap_or_else(|| User::without_rights(&name).into());
+    user.check(command, words).map_err(|denied| {
+        let denial = Denial::of(denied, Context::Toplevel, &user, command, words);
+        state.note_denial(client, &denial, 1);
+        Error::Text(format!("NOPERM {}", denied.text(&user, command)))
+    })
 }
 
 /// Counts a call that did not pass the gates.

@@ -35,6 +35,8 @@ pub(crate) struct Asked {
     pub(crate) db: u16,
     /// `CLIENT NO-TOUCH`.
     pub(crate) no_touch: bool,
+    /// The version of the users by which the call was allowed.
+    pub(crate) users_version: u64,
     /// Who calls.
     pub(crate) client: Arc<Client>,
     /// Who calls, and the number of the reply.
@@ -151,6 +153,7 @@ impl Dispatcher {
             call,
             db: self.session.db,
             no_touch: self.session.no_touch,
+            users_version: self.session.users_version(),
             client: Arc::clone(&self.session.client),
             cause: self.cause(),
             remembers: self.session.remembered().is_some(),
@@ -250,12 +253,13 @@ async fn stops(state: &ServerState) {
 /// Runs the call on the blocking pool, over a transaction that is thrown away, so that the blocks that
 /// it needs are in memory when the writer runs it; the same call with a new ticket.
 async fn warm(state: &Arc<ServerState>, asked: Arc<Asked>) -> Arc<Asked> {
-    let Asked { call, db, no_touch, client, cause, remembers, .. } = &*asked;
+    let Asked { call, db, no_touch, users_version, client, cause, remembers, .. } = &*asked;
     let call = Call::new(call.command, call.request.clone());
     let again = Asked {
         call,
         db: *db,
         no_touch: *no_touch,
+        users_version: *users_version,
         client: Arc::clone(client),
         cause: *cause,
         remembers: *remembers,

@@ -284,7 +284,7 @@ fn decode(
     input: &mut BytesMut,
     pipeline: &mut VecDeque<Request>,
 ) -> Option<protocol::Error> {
-    let authenticated = dispatcher.session.authenticated;
+    let authenticated = dispatcher.session.is_let_in(&dispatcher.state.users);
     let bulk_len_max = dispatcher.state.config.load().proto_max_bulk_len;
     *decoder.limits_mut() = Limits {
         bulk_bytes_max: usize::try_from(bulk_len_max).unwrap_or(usize::MAX),

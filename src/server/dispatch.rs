@@ -90,8 +90,13 @@ impl Dispatcher {
             }
             let waiting = pipeline.len();
             let Some(request) = pipeline.pop_front() else { break };
+            self.session.follow_users(&self.state.users);
+            if self.session.close_after_reply {
+                pipeline.clear();
+                break;
+            }
             match gates::pass(&self.state, &self.session, &request.args) {
-                Err(refusal) => self.refuse(refusal, output),
+                Err(refusal) => self.refuse(refusal, &request, output),
                 Ok(command) => {
                     let call = Call::new(command, request);
                     if !self.under_way.is_empty() && !self.joins(&call) {
@@ -190,8 +195,10 @@ impl Dispatcher {
     fn read_in_place(&mut self, call: Call, output: &mut Output) -> InPlace {
         let is_plain = matches!(call.command.spec.run, Run::Read(_))
             && !is_heavy(call.command, &call.request)
+            && !self.may_lead_elsewhere(call.command)
             && self.session.queue.is_none()
             && self.under_way.is_empty()
+            && !self.may_lead_elsewhere(call.command)
             && !self.state.pause.is_set();
         if !is_plain {
             return InPlace::Not(call);
@@ -220,6 +227,12 @@ impl Dispatcher {
         InPlace::Done
     }
 
+    /// Whether a call may lead to keys that it does not name, which its user may not read: to be
+    /// asked when it runs.
+    fn may_lead_elsewhere(&self, command: &Command) -> bool {
+        command.spec.follows.is_some() && !self.session.user().is_unrestricted()
+    }
+
     async fn admitted(
         &mut self,
         call: Call,
@@ -244,6 +257,11 @@ impl Dispatcher {
             .argv_bytes
             .store(request.args.iter().map(|word| word.len()).sum(), Ordering::Relaxed);
         let call = Call::new(command, request);
+        if let Err(why) = self.session.user().check_followed(command, &call.request.args) {
+            let started_ns = self.state.clock.monotonic_ns();
+            self.done(&call, Err(Error::Text(why)), started_ns, output);
+            return Ok(());
+        }
         match command.spec.run {
             Run::Write(_) => {
                 let group = self.gather(call, pipeline);
@@ -291,9 +309,13 @@ impl Dispatcher {
     }
 
     /// Answers a request that did not pass the gates.
-    fn refuse(&mut self, Refusal { error, command }: Refusal, output: &mut Output) {
+    fn refuse(&mut self, refusal: Refusal, request: &Request, output: &mut Output) {
+        let Refusal { error, command, denied } = refusal;
         account::rejected(&self.state, command);
         self.end_caching(command);
+        if let Some((denied, command)) = denied.zip(command) {
+            account::denied(&self.state, &self.session, denied, command, &request.args);
+        }
         let ends_queue = |command: &Command| {
             command.flags.has(Flags::NOT_QUEUED) && matches!(command.spec.run, Run::Program(_))
         };
@@ -345,7 +367,7 @@ impl Dispatcher {
                 | Run::Program(_)
                 | Run::Container => false,
             };
-            if !joins || self.state.pause.is_set() {
+            if !joins || self.may_lead_elsewhere(command) || self.state.pause.is_set() {
                 break;
             }
             let Some(request) = pipeline.pop_front() else { break };

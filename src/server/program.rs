@@ -240,19 +240,15 @@ impl Dispatcher {
 
     /// Takes over what a committed run has gathered; its result.
     async fn settle_program(&mut self, keeps_session: bool, done: Done) -> CommandResult {
-        let Done { result, gathered, session } = done;
+        let Done { result, gathered, mut session } = done;
         if keeps_session {
-            let close = self.session.close_after_reply || session.close_after_reply;
-            let Session { queue, watched, pushes, .. } = &mut self.session;
-            let (queue, watched, pushes) = (queue.take(), watched.take(), pushes.take());
-            self.session = Session {
-                held_messages: None,
-                close_after_reply: close,
-                queue,
-                watched,
-                pushes,
-                ..session
-            };
+            let ours = &mut self.session;
+            session.held_messages = None;
+            session.close_after_reply |= ours.close_after_reply;
+            session.queue = ours.queue.take();
+            session.watched = ours.watched.take();
+            session.pushes = ours.pushes.take();
+            self.session = session;
         }
         self.session.restore();
         account::gathered(&self.state, &self.session, &gathered);

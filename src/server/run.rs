@@ -15,6 +15,7 @@ use super::message;
 use super::pidfile::PidFile;
 use super::writer::WriterTask;
 use super::{accept, cron, cursors, expiry, limits, pushes, settings, shutdown};
+use crate::commands::acl::Users;
 use crate::commands::{PLACES, ServerState, memory_budget};
 use crate::config::{Config, Parsed, Settings};
 use crate::data;
@@ -52,6 +53,7 @@ pub fn run(parsed: Parsed) -> io::Result<()> {
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let runtime = runtime(settings.io_threads)?;
+    let users = Users::configured(&settings, &RealFs).map_err(io::Error::other)?;
     // A server that cannot listen leaves no data directory behind.
     let sockets = {
         let _context = runtime.enter();
@@ -59,7 +61,7 @@ pub fn run(parsed: Parsed) -> io::Result<()> {
     };
     let store =
         open_engine(&settings, Arc::clone(&clock)).map_err(|e| io::Error::other(e.to_string()))?;
-    let served = runtime.block_on(serve(config, level, clock, store, sockets));
+    let served = runtime.block_on(serve(config, users, level, clock, store, sockets));
     runtime.shutdown_timeout(Duration::from_millis(100));
     served
 }
@@ -117,6 +119,7 @@ fn runtime(io_threads: usize) -> io::Result<tokio::runtime::Runtime> {
 
 async fn serve(
     config: Config,
+    users: Users,
     level: Level,
     clock: Arc<dyn Clock>,
     (engine, writer): (Engine, Writer),
@@ -128,7 +131,9 @@ async fn serve(
     let (control, requests) = mpsc::channel(CONTROL_MAX);
     let (messages, inbox) = mpsc::channel(message::QUEUE_MAX);
     let engine = Some(Arc::new(engine));
-    let state = Arc::new(ServerState::new(config, clock, RealFs::shared(), engine, control));
+    let mut state = ServerState::new(config, clock, RealFs::shared(), engine, control);
+    state.users = users;
+    let state = Arc::new(state);
     // A file that may not grow any further is an error of the write then, not the end.
     let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
     let listeners = Arc::new(Listeners::new(&state, messages.downgrade()));

@@ -42,6 +42,7 @@ fn apply(
         "maxmemory-policy" | "lfu-log-factor" | "lfu-decay-time" => {
             state.apply_access_settings(new);
         }
+        "requirepass" => state.users.set_password(&new.requirepass),
         "loglevel" => {
             level.reload(logging::filter(new.loglevel)).map_err(|error| Veto {
                 name,

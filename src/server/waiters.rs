@@ -240,6 +240,12 @@ impl WriterTask {
             let (asked, words) = (Arc::clone(&waiter.asked), waiter.words.clone());
             let tried = if is_gone(&asked) {
                 Tried::Withdrawn
+            } else if let Err(denied) = self.is_still_allowed(&asked) {
+                if asked.ticket.serve() {
+                    Tried::Done(Err(denied), Vec::new())
+                } else {
+                    Tried::Withdrawn
+                }
             } else {
                 // What it reads was written just now, but for what is known of another key.
                 self.attempt(&asked, words.as_deref(), ReadMode::Blocking)
@@ -263,6 +269,15 @@ impl WriterTask {
             }
         }
         Served::All
+    }
+
+    /// Whether the user of a call that has waited may still make it.
+    fn is_still_allowed(&self, asked: &Asked) -> Result<(), Error> {
+        let Asked { call, client, .. } = asked;
+        if asked.users_version == self.state.users.version() {
+            return Ok(());
+        }
+        account::allowed_later(&self.state, client, call.command, &call.request.args)
     }
 
     fn done(&mut self, result: CommandResult, started_ns: u64, to: oneshot::Sender<Done>) {

@@ -78,7 +78,8 @@ impl Rig {
     /// Of a connection that is not there.
     fn group(&self) -> Box<Group> {
         let client = Arc::new(Client::new(1, "a:1", "b:2", 3, false, 0));
-        Box::new(Group::new(&Session { no_touch: true, ..Session::new(client, true) }, 1))
+        let session = Session::new(client, &self.state.users);
+        Box::new(Group::new(&Session { no_touch: true, ..session }, 1))
     }
 
     /// Sets `key`; whether it was acknowledged.

@@ -92,15 +92,23 @@ pub(super) struct Filter<'a> {
     kind: Option<Kind>,
     addr: Option<&'a Bytes>,
     laddr: Option<&'a Bytes>,
+    user: Option<&'a Bytes>,
     max_age_s: Option<u64>,
     skip_me: bool,
 }
 
 impl<'a> Filter<'a> {
     /// Reads the form with filters.
-    pub(super) fn parse(args: &mut Args<'a>) -> Result<Self, Error> {
-        let mut filter =
-            Self { id: None, kind: None, addr: None, laddr: None, max_age_s: None, skip_me: true };
+    pub(super) fn parse(state: &ServerState, args: &mut Args<'a>) -> Result<Self, Error> {
+        let mut filter = Self {
+            id: None,
+            kind: None,
+            addr: None,
+            laddr: None,
+            user: None,
+            max_age_s: None,
+            skip_me: true,
+        };
         while args.len() >= 2 {
             let text = |text: &str| Error::Text(format!("ERR {text}"));
             if args.eat("ID") {
@@ -126,10 +134,11 @@ impl<'a> Filter<'a> {
                 filter.laddr = Some(args.next_bytes()?);
             } else if args.eat("USER") {
                 let user = args.next_bytes()?;
-                if &user[..] != b"default" {
+                if state.users.get(user).is_none() {
                     let user = String::from_utf8_lossy(user);
                     return Err(text(&format!("No such user '{user}'")));
                 }
+                filter.user = Some(user);
             } else if args.eat("SKIPME") {
                 filter.skip_me = args.eat("YES");
                 if !filter.skip_me && !args.eat("NO") {
@@ -151,6 +160,7 @@ impl<'a> Filter<'a> {
             && self.kind.is_none_or(|kind| kind == Kind::of(client))
             && is(self.addr, &client.addr)
             && is(self.laddr, &client.laddr)
+            && self.user.is_none_or(|user| client.is_user(user))
             && self.max_age_s.is_none_or(|max| age_s >= max)
             && !(self.skip_me && client.id == own_id)
     }

@@ -231,7 +231,7 @@ fn list(_: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandRes
 }
 
 /// Writes the line of a client in the form of `CLIENT LIST`.
-fn describe(out: &mut Vec<u8>, client: &Client, now_ms: u64) {
+pub(super) fn describe(out: &mut Vec<u8>, client: &Client, now_ms: u64) {
     let names = client.names();
     let load = |number: &std::sync::atomic::AtomicUsize| number.load(Ordering::Relaxed);
     let (query, capacity) = (load(&client.query_bytes), load(&client.query_capacity));
@@ -255,7 +255,7 @@ fn describe(out: &mut Vec<u8>, client: &Client, now_ms: u64) {
         format!(
             " age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} qbuf={query} \
              qbuf-free={} argv-mem={argv} multi-mem={queued} rbs=0 rbp=0 obl=0 oll={} omem={output} \
-             tot-mem={total} events={} cmd={} user=default redir={} resp={} lib-name=",
+             tot-mem={total} events={} cmd={} user=",
             seconds_since(client.created_ms),
             seconds_since(client.last_interaction_ms.load(Ordering::Relaxed)),
             client.flag_letters(),
@@ -269,11 +269,12 @@ fn describe(out: &mut Vec<u8>, client: &Client, now_ms: u64) {
             u8::from(output > 0),
             if output > 0 { "rw" } else { "r" },
             command.map_or("NULL", |command| command.full_name),
-            client.shown_redirect(),
-            client.resp.load(Ordering::Relaxed),
         )
         .as_bytes(),
     );
+    out.extend_from_slice(&names.user);
+    let (redirect, resp) = (client.shown_redirect(), client.resp.load(Ordering::Relaxed));
+    out.extend_from_slice(format!(" redir={redirect} resp={resp} lib-name=").as_bytes());
     out.extend_from_slice(&names.lib_name);
     out.extend_from_slice(b" lib-ver=");
     out.extend_from_slice(&names.lib_version);
@@ -287,7 +288,7 @@ fn kill(session: &mut Session, state: &ServerState, args: &mut Args<'_>) -> Comm
         kill_one(session, &client);
         return Ok(Reply::OK);
     }
-    let filter = Filter::parse(args)?;
+    let filter = Filter::parse(state, args)?;
     let now_ms = state.clock.unix_ms();
     let mut killed = 0;
     for client in state.clients.all() {

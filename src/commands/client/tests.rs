@@ -49,7 +49,7 @@ impl FromStaticStr for Bytes {
 #[test]
 fn kill_by_address_and_by_filters() {
     let mut server = TestServer::new();
-    let others: Vec<Session> = (0..3).map(|_| TestServer::connect(&server.state, true)).collect();
+    let others: Vec<Session> = (0..3).map(|_| TestServer::connect(&server.state)).collect();
     assert_eq!(server.ok(&format!("client kill {}", others[0].client.addr)), Reply::OK);
     assert!(others[0].client.is_killed() && !others[1].client.is_killed());
     assert_eq!(server.error("client kill 1.2.3.4:5"), "ERR No such client");
@@ -112,7 +112,7 @@ async fn unblock_ends_a_blocking_command() {
     assert_eq!(server.ok("client unblock 1"), Reply::Integer(0));
     assert!(server.error("client unblock 1 x").contains("TIMEOUT or ERROR"));
     for (how, expected) in [("timeout", Unblock::Timeout), ("error", Unblock::Error)] {
-        let other = TestServer::connect(&server.state, true).client;
+        let other = TestServer::connect(&server.state).client;
         let waiting = Arc::clone(&other);
         let task =
             tokio::spawn(async move { waiting.blocked_on(std::future::pending::<()>()).await });

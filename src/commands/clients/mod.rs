@@ -7,6 +7,7 @@ use std::sync::atomic::{
 };
 use std::task::Waker;
 
+use bytes::Bytes;
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -85,9 +86,10 @@ pub enum Unblock {
     Error,
 }
 
-/// Names that a client gave to itself; most give none.
-#[derive(Debug, Clone, Default)]
+/// Names that a client gave to itself, of which most give none, and that of its user.
+#[derive(Debug, Clone)]
 pub(crate) struct ClientNames {
+    pub(crate) user: Bytes,
     pub(crate) name: Box<[u8]>,
     pub(crate) lib_name: Box<[u8]>,
     pub(crate) lib_version: Box<[u8]>,
@@ -210,7 +212,12 @@ impl Client {
             net_out_bytes: AtomicU64::new(0),
             flags: AtomicU32::new(if unix { ClientFlag::UNIX.0 } else { 0 }),
             unblock_with_error: AtomicU8::new(0),
-            names: Mutex::new(ClientNames::default()),
+            names: Mutex::new(ClientNames {
+                user: Bytes::from_static(b"default"),
+                name: Box::default(),
+                lib_name: Box::default(),
+                lib_version: Box::default(),
+            }),
             link: Mutex::default(),
             unblocked: Notify::new(),
         }
@@ -406,6 +413,16 @@ impl Client {
 
     pub(crate) fn names(&self) -> ClientNames {
         self.names.lock().clone()
+    }
+
+    /// Whether it is the user of this name.
+    pub(crate) fn is_user(&self, name: &[u8]) -> bool {
+        self.names.lock().user == name
+    }
+
+    /// The name of its user.
+    pub(crate) fn user_name(&self) -> Bytes {
+        self.names.lock().user.clone()
     }
 
     pub(crate) fn edit_names(&self, edit: impl FnOnce(&mut ClientNames)) {

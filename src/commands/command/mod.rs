@@ -85,7 +85,7 @@ fn count(_: &mut Session, _: &ServerState, _: &mut Args<'_>) -> CommandResult {
 }
 
 /// Finds a command by its name, or a subcommand by `container|name`.
-fn by_full_name(name: &[u8]) -> Option<&'static table::Command> {
+pub(super) fn by_full_name(name: &[u8]) -> Option<&'static table::Command> {
     let mut parts = name.split(|byte| *byte == b'|');
     let (first, second) = (parts.next()?, parts.next());
     if parts.next().is_some() {
@@ -125,10 +125,7 @@ fn list(_: &mut Session, _: &ServerState, args: &mut Args<'_>) -> CommandResult 
                 // There are no modules.
                 b"MODULE" => Box::new(|_| false),
                 b"ACLCAT" => {
-                    let value = value.to_ascii_lowercase();
-                    let category =
-                        acl::Category::ALL.iter().find(|(_, name)| name.as_bytes() == value);
-                    let category = category.map(|(category, _)| *category);
+                    let category = acl::Category::by_name(value);
                     Box::new(move |command| category.is_some_and(|c| command.categories.has(c)))
                 }
                 b"PATTERN" => {

@@ -1,8 +1,8 @@
 //! Commands about the connection: `PING`, `ECHO`, `AUTH`, `HELLO`, `SELECT`, `RESET`, `QUIT`.
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
+use super::acl::{Context, Denial};
 use super::client::{CALLABLE_ANYTIME, check_name};
 use super::{
     Arg, Args, Arity, ClientFlag, CommandResult, CommandSpec, Error, Flags, Group, ReplyMode, Run,
@@ -50,7 +50,6 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .complexity("O(1)")
         .summary("Gives the password of the connection.")
         .history(&[("6.0.0", "A user may be named before the password.")])
-        .differs("There is one user, `default`, with the password of `requirepass`.")
         .flags(BEFORE_AUTH.or(Flags::SENTINEL))
         .secrets(|words| 1..words.len())
         .args(&[Arg::string("username").optional().since("6.0.0"), Arg::string("password")]),
@@ -103,7 +102,7 @@ fn reset(session: &mut Session, state: &ServerState, _: &mut Args<'_>) -> Comman
     session.discard();
     session.select(0);
     session.speak(Version::Resp2);
-    session.authenticated = state.config.load().requirepass.is_empty();
+    session.become_default(&state.users);
     session.reply_mode = ReplyMode::On;
     session.no_touch = false;
     session.stop_tracking(state);
@@ -128,53 +127,52 @@ fn select(session: &mut Session, state: &ServerState, args: &mut Args<'_>) -> Co
 }
 
 fn auth(session: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResult {
+    let words = args.all();
     match args.rest() {
         [password] => {
-            if state.config.load().requirepass.is_empty() {
+            if state.users.default_user().needs_no_password() {
                 return Err(Error::Text(
                     "ERR AUTH <password> called without any password configured for the default \
                      user. Are you sure your configuration is correct?"
                         .to_owned(),
                 ));
             }
-            authenticate(session, state, b"default", password)?;
+            authenticate(session, state, words, b"default", password)?;
         }
-        [user, password] => authenticate(session, state, user, password)?,
+        [user, password] => authenticate(session, state, words, user, password)?,
         _ => return Err(Error::Syntax),
     }
     Ok(Reply::OK)
 }
 
-/// Checks a password; the connection is authenticated where it is right.
+/// Checks a password; the connection is that user where it is right. `words` is the call.
 fn authenticate(
     session: &mut Session,
     state: &ServerState,
+    words: &[Bytes],
     user: &[u8],
     password: &[u8],
 ) -> Result<(), Error> {
-    let settings = state.config.load();
-    let expected = settings.requirepass.as_bytes();
-    let right = user == b"default" && (expected.is_empty() || same_password(expected, password));
-    if !right {
-        state.metrics.auth_denied.add(1);
-        return Err(Error::Text(
-            "WRONGPASS invalid username-password pair or user is disabled.".to_owned(),
-        ));
+    let version = state.users.version();
+    let found = state.users.get(user).filter(|user| user.accepts(password));
+    if let Some(user) = found {
+        session.become_user(user, version);
+        return Ok(());
     }
-    session.authenticated = true;
-    Ok(())
-}
-
-/// Takes the same time for every wrong password, whatever it shares with the right one.
-fn same_password(expected: &[u8], given: &[u8]) -> bool {
-    let (expected, given) = (Sha256::digest(expected), Sha256::digest(given));
-    expected.iter().zip(given.iter()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+    let command = words.first().map(|word| &word[..]).unwrap_or_default();
+    if session.held_messages.is_some() {
+        session.held_denials.push(Denial::of_password(Context::Multi, user, command));
+    } else {
+        let denial = Denial::of_password(Context::Toplevel, user, command);
+        state.note_denial(&session.client, &denial, 1);
+    }
+    Err(Error::Text("WRONGPASS invalid username-password pair or user is disabled.".to_owned()))
 }
 
 fn hello(session: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResult {
     let options = HelloOptions::parse(args)?;
     if let Some((user, password)) = options.auth {
-        authenticate(session, state, user, password)?;
+        authenticate(session, state, args.all(), user, password)?;
     }
     if !session.authenticated {
         return Err(Error::Text(

@@ -56,9 +56,9 @@ pub(super) fn stats(picture: &Picture<'_>, out: &mut Fields) {
         ("client_query_buffer_limit_disconnections", metrics.query_limit_disconnections.get()),
         ("client_output_buffer_limit_disconnections", metrics.output_limit_disconnections.get()),
         ("acl_access_denied_auth", metrics.auth_denied.get()),
-        ("acl_access_denied_cmd", 0),
-        ("acl_access_denied_key", 0),
-        ("acl_access_denied_channel", 0),
+        ("acl_access_denied_cmd", metrics.commands_denied.get()),
+        ("acl_access_denied_key", metrics.keys_denied.get()),
+        ("acl_access_denied_channel", metrics.channels_denied.get()),
     ]);
 }
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    Arg, Args, Arity, CommandResult, CommandSpec, Flags, Group, KeySpec, Run, ServerState, Session,
-    SessionHandler, help,
+    Arg, Args, Arity, Channels, CommandResult, CommandSpec, Flags, Group, KeySpec, Run,
+    ServerState, Session, SessionHandler, help,
 };
 use crate::protocol::Reply;
 
@@ -89,6 +89,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     .complexity("O(N) with N channels")
     .summary("Listens to channels.")
     .flags(SUBSCRIBER.or(Flags::SENTINEL))
+    .channels(Channels::All)
     .args(&[Arg::string("channel").multiple()]),
     command("unsubscribe", Arity::AtLeast(1), |s, _, args| Ok(unsubscribe(s, args, Kind::Channel)))
         .complexity("O(N) with N channels")
@@ -101,6 +102,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     .complexity("O(N) with N patterns")
     .summary("Listens to all channels that match one of the patterns.")
     .flags(SUBSCRIBER.or(Flags::SENTINEL))
+    .channels(Channels::Patterns)
     .args(&[Arg::pattern("pattern").multiple()]),
     command("punsubscribe", Arity::AtLeast(1), |s, _, args| {
         Ok(unsubscribe(s, args, Kind::Pattern))
@@ -117,6 +119,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     .summary("Listens to shard channels.")
     .flags(SUBSCRIBER)
     .keys(&[KeySpec::range(1, -1, 1).not_key()])
+    .channels(Channels::All)
     .args(&[Arg::string("shardchannel").multiple()]),
     command("sunsubscribe", Arity::AtLeast(1), |s, _, args| Ok(unsubscribe(s, args, Kind::Shard)))
         .since("7.0.0")
@@ -129,6 +132,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .complexity("O(N + M) with N subscribers of the channel and M patterns")
         .summary("Sends a message to all who listen to a channel.")
         .flags(PUBLISHER.or(Flags::SENTINEL))
+        .channels(Channels::First)
         .args(&[Arg::string("channel"), Arg::string("message")]),
     command("spublish", Arity::Exactly(3), |s, state, args| publish(s, state, args, true))
         .since("7.0.0")
@@ -136,6 +140,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .summary("Sends a message to all who listen to a shard channel.")
         .flags(PUBLISHER)
         .keys(&[KeySpec::one(1).not_key()])
+        .channels(Channels::First)
         .args(&[Arg::string("shardchannel"), Arg::string("message")]),
     CommandSpec::container("pubsub", SUBCOMMANDS)
         .group(Group::PubSub)
@@ -182,7 +187,9 @@ fn subscribe(session: &mut Session, state: &ServerState, args: &mut Args<'_>, ki
         pushes.subscribe(kind, name);
         confirmation(kind.words()[1], Reply::Bulk(name.clone()), pushes.count(kind))
     };
-    Reply::Pushes(args.rest().iter().map(confirm).collect())
+    let confirmed = Reply::Pushes(args.rest().iter().map(confirm).collect());
+    session.check_subscriptions(state);
+    confirmed
 }
 
 /// Ends the subscriptions that are named, or all of the kind; one confirmation for each, and one

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::fanout::{Fanout, Queued};
 use super::outbox::Outbox;
 use super::{Kind, Message};
-use crate::commands::ServerState;
+use crate::commands::{Client, ServerState};
 use crate::data::glob_matches;
 use crate::engine::BuildKeyHasher;
 
@@ -114,6 +114,24 @@ impl PubSub {
     /// How many have subscribed to this very channel or shard channel.
     pub(super) fn subscribers_of(&self, kind: Kind, channel: &[u8]) -> usize {
         self.lines(kind).get(channel).map_or(0, |line| line.0.len())
+    }
+
+    /// The clients that have subscribed to a name of which `is_meant` says so; one may come twice.
+    pub(in crate::commands) fn subscribers_where(
+        &self,
+        kind: Kind,
+        is_meant: impl Fn(&[u8]) -> bool,
+    ) -> Vec<Arc<Client>> {
+        let clients = |line: &Line| -> Vec<Arc<Client>> {
+            line.0.iter().map(|(_, outbox)| Arc::clone(&outbox.client)).collect()
+        };
+        if kind == Kind::Pattern {
+            let patterns = self.patterns.read();
+            let meant = patterns.iter().filter(|(name, _)| is_meant(name));
+            return meant.flat_map(|(_, line)| clients(line)).collect();
+        }
+        let meant = self.lines(kind).iter();
+        meant.filter(|line| is_meant(line.key())).flat_map(|line| clients(line.value())).collect()
     }
 
     /// Enters a subscription; `name` must be bytes of its own.

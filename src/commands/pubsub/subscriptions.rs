@@ -81,7 +81,7 @@ impl Pushes {
     }
 
     /// What it has subscribed to.
-    pub(super) fn names(&mut self, kind: Kind) -> Vec<Bytes> {
+    pub(in crate::commands) fn names(&mut self, kind: Kind) -> Vec<Bytes> {
         self.of(kind).iter().cloned().collect()
     }
 

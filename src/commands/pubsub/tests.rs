@@ -72,10 +72,10 @@ fn a_connection_that_has_nothing_is_told_so() {
 fn a_message_comes_once_for_each_subscription_in_the_form_of_the_connection() {
     let server = TestServer::new();
     let state = &server.state;
-    let mut old = TestServer::connect(state, true);
-    let mut new = TestServer::connect(state, true);
+    let mut old = TestServer::connect(state);
+    let mut new = TestServer::connect(state);
     new.speak(crate::protocol::Version::Resp3);
-    let mut publisher = TestServer::connect(state, true);
+    let mut publisher = TestServer::connect(state);
     run(&mut old, state, "subscribe c.1");
     run(&mut old, state, "psubscribe c.* x*");
     run(&mut new, state, "psubscribe c.?");
@@ -99,7 +99,7 @@ fn a_message_comes_once_for_each_subscription_in_the_form_of_the_connection() {
 fn what_is_known_of_channels() {
     let mut server = TestServer::new();
     let state = Arc::clone(&server.state);
-    let mut other = TestServer::connect(&state, true);
+    let mut other = TestServer::connect(&state);
     server.ok("subscribe a ab");
     run(&mut other, &state, "subscribe a");
     run(&mut other, &state, "psubscribe z* y*");
@@ -126,7 +126,7 @@ fn what_is_known_of_channels() {
 fn a_fan_out_in_steps_reaches_everybody_once() {
     let server = TestServer::new();
     let state = &server.state;
-    let mut sessions: Vec<Session> = (0..7).map(|_| TestServer::connect(state, true)).collect();
+    let mut sessions: Vec<Session> = (0..7).map(|_| TestServer::connect(state)).collect();
     for (number, session) in sessions.iter_mut().enumerate() {
         run(session, state, "subscribe c");
         if number % 2 == 0 {
@@ -155,7 +155,7 @@ fn a_fan_out_in_steps_reaches_everybody_once() {
 fn messages_that_are_held_are_counted_but_not_sent() {
     let mut server = TestServer::new();
     let state = Arc::clone(&server.state);
-    let mut subscriber = TestServer::connect(&state, true);
+    let mut subscriber = TestServer::connect(&state);
     run(&mut subscriber, &state, "subscribe c");
     server.session.held_messages = Some(Vec::new());
     assert_eq!(server.ok("publish c x"), Reply::Integer(1));

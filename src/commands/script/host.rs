@@ -46,7 +46,8 @@ impl Host for Server<'_, '_> {
     }
 
     fn may_call(&mut self, words: &[Bytes]) -> Option<bool> {
-        gates::known(words).is_ok().then_some(true)
+        let command = gates::known(words).ok()?;
+        Some(self.calls.may_call(command, words))
     }
 }
 

@@ -149,13 +149,16 @@ impl Command {
     /// well formed. `words` starts with the command's name.
     #[must_use]
     pub fn keys_of(&self, words: &[bytes::Bytes]) -> Option<SmallVec<[(usize, KeyFlags); 4]>> {
-        let mut keys = SmallVec::new();
+        let mut keys = SmallVec::<[(usize, KeyFlags); 4]>::new();
         for spec in self.spec.keys {
             let flags = self.spec.key_flags.map_or(spec.flags, |flags| flags(words));
             spec.find(words, &mut |index| keys.push((index, flags))).ok()?;
         }
         let last = self.spec.last_key.and_then(|place| place(words)).zip(self.spec.keys.last());
-        keys.extend(last.map(|(index, spec)| (index, spec.flags)));
+        let is_new = |(index, _): &(usize, &KeySpec)| keys.iter().all(|(known, _)| known != index);
+        if let Some((index, spec)) = last.filter(is_new) {
+            keys.push((index, spec.flags));
+        }
         Some(keys)
     }
 

@@ -148,6 +148,9 @@ fn fact_categories(fact: &Value) -> String {
             categories.push(category.to_owned());
         }
     }
+    if categories.iter().any(|category| category == "scripting") {
+        categories.retain(|category| category != "read");
+    }
     if !flags.iter().any(|flag| flag == "fast") {
         categories.push("slow".to_owned());
     }

@@ -37,7 +37,7 @@ impl Transactions {
     pub(super) fn over(store: Store, clients: usize) -> Self {
         let server = TestServer::new();
         assert_eq!(server.state.clock.unix_ms(), START_MS);
-        let sessions = (0..clients).map(|_| TestServer::connect(&server.state, true)).collect();
+        let sessions = (0..clients).map(|_| TestServer::connect(&server.state)).collect();
         Self { on: Harness::over(store), server, sessions, ready: Vec::new() }
     }
 

@@ -27,7 +27,7 @@ fn server() -> TestServer {
 
 /// A connection of the server that speaks RESP3 and tracks.
 async fn tracker(server: &mut TestServer, call: &str) -> Session {
-    let session = std::mem::replace(&mut server.session, TestServer::connect(&server.state, true));
+    let session = std::mem::replace(&mut server.session, TestServer::connect(&server.state));
     server.session.speak(Version::Resp3);
     assert_eq!(server.run_async(call).await.expect(call), Reply::OK);
     std::mem::replace(&mut server.session, session)
@@ -123,7 +123,7 @@ async fn too_many_keys_are_forgotten_and_told() {
 async fn a_redirection_is_followed_until_its_end() {
     let mut server = server();
     server.session.speak(Version::Resp3);
-    let mut target = TestServer::connect(&server.state, true);
+    let mut target = TestServer::connect(&server.state);
     let call = format!("client tracking on redirect {}", target.client.id);
     let mut one = tracker(&mut server, &call).await;
     let state = Arc::clone(&server.state);
@@ -242,7 +242,7 @@ async fn no_copy_is_stale_however_a_read_and_a_write_cross() {
 async fn options_that_do_not_go_together_are_refused() {
     let mut server = server();
     let refused = |text: &str| format!("ERR {text}");
-    let other = TestServer::connect(&server.state, true);
+    let other = TestServer::connect(&server.state);
     let id = other.client.id;
     let overlap = "Prefixes for a single client must not overlap.";
     let twice = format!("client tracking on redirect {id} redirect {id}");

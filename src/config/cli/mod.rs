@@ -123,6 +123,10 @@ fn read_stdin(loader: &mut Loader<'_>, stdin: &mut dyn Read) -> Result<(), LoadE
 /// Carries out the options, as lines behind the last one of the file.
 fn options(loader: &mut Loader<'_>, matches: &ArgMatches) -> Result<(), LoadError> {
     let in_options = |text: String, why: String| LoadError { file: None, line: 0, text, why };
+    for line in matches.try_get_many::<String>(USER).ok().flatten().into_iter().flatten() {
+        let words = split_words(line.as_bytes()).unwrap_or_default();
+        loader.user(words).map_err(|why| in_options(format!("--{USER}"), why))?;
+    }
     for setting in settings() {
         // `check` does not have all of them.
         let lines = matches.try_get_many::<String>(setting.name).ok().flatten();
@@ -174,6 +178,9 @@ fn option_name(arg: &str) -> Option<(&'static str, Option<&str>)> {
         Some((name, value)) => (name, Some(value)),
         None => (arg, None),
     };
+    if name.eq_ignore_ascii_case(USER) {
+        return Some((USER, value));
+    }
     Some((find(name)?.name, value))
 }
 
@@ -199,6 +206,14 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(check_command())
         .arg(config_file())
+        .arg(
+            Arg::new(USER)
+                .long(USER)
+                .action(ArgAction::Append)
+                .value_name("NAME RULES")
+                .help_heading("Users")
+                .help("Add a user, with rules as those of ACL SETUSER"),
+        )
         .arg(
             Arg::new("version")
                 .short('v')
@@ -243,6 +258,9 @@ fn option(setting: &Setting) -> Arg {
         .value_name(value_name(setting.kind))
         .help(help(setting))
 }
+
+/// A user with its rules; no setting, since there may be any number.
+const USER: &str = "user";
 
 /// What `siltdb check` takes.
 const CHECK_SETTINGS: &[&str] = &["dir", "maxmemory"];

@@ -64,6 +64,9 @@ impl<'a> Loader<'a> {
 
     /// Reads one line. The error says what is wrong with it.
     fn line(&mut self, line: &[u8]) -> Result<(), String> {
+        if let Some(words) = user_words(line)? {
+            return self.user(words);
+        }
         let Some(words) = words_of(line)? else {
             return Ok(());
         };
@@ -94,6 +97,21 @@ impl<'a> Loader<'a> {
         if ignores(setting, words) && !self.without_effect.contains(&setting.name) {
             self.without_effect.push(setting.name);
         }
+        Ok(())
+    }
+
+    /// Adds a user: its name, and its rules, which are looked at when the server starts.
+    pub(super) fn user(&mut self, words: Vec<Vec<u8>>) -> Result<(), String> {
+        let Some(name) = words.first() else {
+            return Err("user: wrong number of arguments".to_owned());
+        };
+        let users = &mut self.settings.users;
+        if users.iter().any(|known| known.first() == Some(name)) {
+            return Err(
+                "Duplicate user found. A user can only be defined once in config files".to_owned()
+            );
+        }
+        users.push(words);
         Ok(())
     }
 
@@ -142,6 +160,18 @@ pub(super) fn words_of(line: &[u8]) -> Result<Option<Vec<String>>, String> {
     let words = split_words(line).ok_or("unbalanced quotes")?;
     let words = words.into_iter().map(String::from_utf8).collect::<Result<Vec<_>, _>>();
     Ok(Some(words.map_err(|_| "not UTF-8 text")?).filter(|words| !words.is_empty()))
+}
+
+/// The words behind `user`, if that is what the line starts with. Any bytes may be part of them.
+pub(super) fn user_words(line: &[u8]) -> Result<Option<Vec<Vec<u8>>>, String> {
+    let line = line.trim_ascii();
+    let name = line.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
+    if !name.eq_ignore_ascii_case(b"user") {
+        return Ok(None);
+    }
+    let mut words = split_words(line).ok_or("unbalanced quotes")?;
+    words.remove(0);
+    Ok(Some(words))
 }
 
 /// Whether a line with these words changes nothing.

@@ -87,7 +87,7 @@ fn mistakes_name_file_and_line() {
 
 #[test]
 fn secrets_are_not_shown() {
-    for text in ["requirepass secret extra", "masterauth secret \"", "user x >secret"] {
+    for text in ["requirepass secret extra", "masterauth secret \"", "user x >secret \""] {
         let error = load(&[("redis.conf", text)]).expect_err(text).to_string();
         assert!(!error.contains("secret"), "{error}");
     }

@@ -123,11 +123,12 @@ impl Config {
     }
 
     /// `CONFIG REWRITE`: writes the present values to the file, keeping its comments and its order.
-    /// Durable when it returns; a crash leaves the old file or the new one.
-    pub fn rewrite(&self, fs: &dyn Fs) -> Result<(), ConfigError> {
+    /// `users` are the lines of the users that it shall have. Durable when it returns; a crash leaves the
+    /// old file or the new one.
+    pub fn rewrite(&self, fs: &dyn Fs, users: &[String]) -> Result<(), ConfigError> {
         let _changing = self.changing.lock();
         let file = self.file.as_deref().ok_or(ConfigError::NoFile)?;
-        rewrite::rewrite(fs, file, &self.current.load())
+        rewrite::rewrite(fs, file, &self.current.load(), users)
             .map_err(|error: LoadError| ConfigError::Rewrite(error.to_string()))
     }
 }

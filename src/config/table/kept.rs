@@ -28,7 +28,6 @@ const SIGNAL: &str = "a signal always syncs the log and waits for replies";
 const TEST: &str = "it serves Redis's own tests";
 const TLS: &str = "there is no TLS yet; put a proxy in front";
 const TYPES: &str = "the type is not supported yet";
-const USERS: &str = "there are no users but the default one";
 
 const PROTECTION: Shape = Choice(&["no", "yes", "local"]);
 const SHUTDOWN: Shape = Choices(&["default", "save", "nosave", "now", "force"]);
@@ -43,10 +42,6 @@ const fn kept(
 }
 
 pub(super) const SETTINGS: &[Setting] = &[
-    kept("acl-pubsub-default", Choice(&["allchannels", "resetchannels"]), "resetchannels", USERS),
-    Setting::new("aclfile", Kind::Only("an ACL file is not supported; use requirepass"), "", USERS)
-        .immutable(),
-    kept("acllog-max-len", Integer(0, I64), "128", USERS),
     kept("active-defrag-cycle-max", Integer(1, 99), "25", DEFRAG),
     kept("active-defrag-cycle-min", Integer(1, 99), "1", DEFRAG),
     kept("active-defrag-ignore-bytes", Memory(1, i64::MAX as u64), "100mb", DEFRAG),

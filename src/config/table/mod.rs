@@ -9,6 +9,7 @@ mod memory;
 mod network;
 mod observe;
 mod types;
+mod users;
 mod words;
 
 use super::Settings;
@@ -29,6 +30,7 @@ pub struct SettingGroup {
 /// All settings, in the order of the documentation.
 pub const GROUPS: &[SettingGroup] = &[
     SettingGroup { title: "Network", has_effect: true, settings: network::SETTINGS },
+    SettingGroup { title: "Users", has_effect: true, settings: users::SETTINGS },
     SettingGroup { title: "Durability and data", has_effect: true, settings: data::SETTINGS },
     SettingGroup { title: "Memory", has_effect: true, settings: memory::SETTINGS },
     SettingGroup { title: "Types", has_effect: true, settings: types::SETTINGS },
@@ -43,7 +45,6 @@ pub const GROUPS: &[SettingGroup] = &[
 /// Directives of Redis that are no settings, and that must not be passed over in silence: without
 /// them the server would allow what the file forbids. With the reason.
 pub const REFUSED_DIRECTIVES: &[(&str, &str)] = &[
-    ("user", "users other than the default one are not supported; use requirepass"),
     ("rename-command", "commands cannot be renamed or disabled"),
     ("loadmodule", "modules are not supported"),
     ("sentinel", "the server has no Sentinel mode"),

@@ -33,7 +33,6 @@ pub(super) const SETTINGS: &[Setting] = &[
         "yes",
         "Without a password, serve clients of this host only",
     ),
-    Setting::new("requirepass", text!(requirepass), "", "Password of the default user"),
     Setting::new(
         "maxclients",
         integer!(maxclients, 1, 4_294_967_295),

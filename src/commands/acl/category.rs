@@ -1,6 +1,6 @@
 //! ACL categories: their names, and how they follow from a command's entry.
 
-use super::{CommandSpec, Flags, Group, Run};
+use crate::commands::{CommandSpec, Flags, Group, Run};
 
 /// An ACL category.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,13 @@ impl Category {
         (Self::Scripting, "scripting"),
     ];
 
+    /// The category of this name, in any case.
+    #[must_use]
+    pub fn by_name(name: &[u8]) -> Option<Self> {
+        let is = |known: &&(Self, &str)| name.eq_ignore_ascii_case(known.1.as_bytes());
+        Self::ALL.iter().find(is).map(|(category, _)| *category)
+    }
+
     const fn bit(self) -> u32 {
         1 << self as u8
     }
@@ -108,7 +115,9 @@ impl Categories {
         add(own && spec.group == Group::Geo, Category::Geo);
         add(own && spec.group == Group::Connection, Category::Connection);
         add(flags.has(Flags::WRITE), Category::Write);
-        add(flags.has(Flags::READONLY), Category::Read);
+        let is_script = spec.acl.contains(&Category::Scripting);
+        // Who may read may not run scripts for that.
+        add(flags.has(Flags::READONLY) && !is_script, Category::Read);
         add(flags.has(Flags::ADMIN), Category::Admin);
         add(flags.has(Flags::ADMIN), Category::Dangerous);
         add(flags.has(Flags::PUBSUB), Category::PubSub);
