@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::TlsSettings;
+
 /// Most output that a client of one class may have waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutputLimit {
@@ -126,6 +128,8 @@ pub struct Settings {
     pub client_query_buffer_limit: u64,
     /// Most output that may wait for a client.
     pub client_output_buffer_limit: OutputLimits,
+    /// TLS.
+    pub tls: TlsSettings,
     /// Data directory.
     pub dir: String,
     /// Number of databases.
@@ -216,6 +220,7 @@ impl Settings {
             proto_max_bulk_len: Default::default(),
             client_query_buffer_limit: Default::default(),
             client_output_buffer_limit: Default::default(),
+            tls: Default::default(),
             dir: Default::default(),
             databases: Default::default(),
             appendfsync: Default::default(),

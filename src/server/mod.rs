@@ -25,6 +25,7 @@ mod run;
 mod settings;
 mod shutdown;
 mod stream;
+mod tls;
 mod waiters;
 mod writer;
 #[cfg(test)]

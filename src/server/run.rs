@@ -14,7 +14,7 @@ use super::logging::{self, Level};
 use super::message;
 use super::pidfile::PidFile;
 use super::writer::WriterTask;
-use super::{accept, cron, cursors, expiry, limits, pushes, settings, shutdown};
+use super::{accept, cron, cursors, expiry, limits, pushes, settings, shutdown, tls};
 use crate::commands::{ServerState, memory_budget};
 use crate::config::{Config, Parsed, Settings};
 use crate::data;
@@ -52,6 +52,7 @@ pub fn run(parsed: Parsed) -> io::Result<()> {
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let runtime = runtime(settings.io_threads)?;
+    let tls = tls_config(&settings, &clock)?;
     // A server that cannot listen leaves no data directory behind.
     let sockets = {
         let _context = runtime.enter();
@@ -59,9 +60,20 @@ pub fn run(parsed: Parsed) -> io::Result<()> {
     };
     let store =
         open_engine(&settings, Arc::clone(&clock)).map_err(|e| io::Error::other(e.to_string()))?;
-    let served = runtime.block_on(serve(config, level, clock, store, sockets));
+    let served = runtime.block_on(serve(config, level, clock, store, (sockets, tls)));
     runtime.shutdown_timeout(Duration::from_millis(100));
     served
+}
+
+/// The configuration of TLS, where a port asks for it.
+fn tls_config(settings: &Settings, clock: &Arc<dyn Clock>) -> io::Result<tls::Current> {
+    let current = tls::Current::default();
+    if settings.tls.port != 0 {
+        let config = tls::server_config(&settings.tls, &RealFs, clock)
+            .map_err(|why| io::Error::other(format!("Failed to configure TLS: {why}")))?;
+        current.store(Some(config));
+    }
+    Ok(current)
 }
 
 /// Opens the engine in the data directory of the settings.
@@ -120,7 +132,7 @@ async fn serve(
     level: Level,
     clock: Arc<dyn Clock>,
     (engine, writer): (Engine, Writer),
-    mut sockets: Vec<Listener>,
+    (mut sockets, tls): (Vec<Listener>, tls::Current),
 ) -> io::Result<()> {
     let settings = config.load_full();
     sockets.extend(accept::listen_local(&settings)?);
@@ -131,7 +143,7 @@ async fn serve(
     let state = Arc::new(ServerState::new(config, clock, RealFs::shared(), engine, control));
     // A file that may not grow any further is an error of the write then, not the end.
     let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
-    let listeners = Arc::new(Listeners::new(&state, messages.downgrade()));
+    let listeners = Arc::new(Listeners::new(&state, messages.downgrade(), tls));
     settings::watch(&state, level, Arc::clone(&listeners));
     let task = WriterTask::new(Arc::clone(&state), writer, inbox, requests)?;
     let mut writer_task = tokio::spawn(task.run());
@@ -179,6 +191,7 @@ fn banner(settings: &Settings) {
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
         port = settings.port,
+        tls_port = settings.tls.port,
         unixsocket = settings.unixsocket,
         dir = settings.dir,
         appendfsync = ?settings.appendfsync,

@@ -8,6 +8,7 @@ mod kept;
 mod memory;
 mod network;
 mod observe;
+mod tls;
 mod types;
 mod words;
 
@@ -29,6 +30,7 @@ pub struct SettingGroup {
 /// All settings, in the order of the documentation.
 pub const GROUPS: &[SettingGroup] = &[
     SettingGroup { title: "Network", has_effect: true, settings: network::SETTINGS },
+    SettingGroup { title: "TLS", has_effect: true, settings: tls::SETTINGS },
     SettingGroup { title: "Durability and data", has_effect: true, settings: data::SETTINGS },
     SettingGroup { title: "Memory", has_effect: true, settings: memory::SETTINGS },
     SettingGroup { title: "Types", has_effect: true, settings: types::SETTINGS },
