@@ -65,6 +65,7 @@ pub use blocking::{Attempt, Wait};
 pub(crate) use clients::Link;
 pub use clients::{Client, ClientFlag, Clients, Unblock};
 pub use error::{CommandResult, Error};
+pub(crate) use info::{Durations, Measured, NumberKind, Numbers, Value};
 pub use keyspec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub(crate) use memory::budget as memory_budget;
 pub use monitor::{Monitors, source as monitor_source};

@@ -196,6 +196,10 @@ pub struct Settings {
     pub shutdown_timeout: u64,
     /// Milliseconds from which on a script that may write has other clients answered `BUSY`.
     pub busy_reply_threshold: u64,
+    /// TCP port of the metrics endpoint; 0 for none.
+    pub metrics_port: u16,
+    /// Address of the metrics endpoint.
+    pub metrics_bind: String,
     /// File that receives the process id; empty for none.
     pub pidfile: String,
     /// Settings that only round-trip, by name.
@@ -254,6 +258,8 @@ impl Settings {
             enable_debug_command: Default::default(),
             shutdown_timeout: Default::default(),
             busy_reply_threshold: Default::default(),
+            metrics_port: Default::default(),
+            metrics_bind: Default::default(),
             pidfile: Default::default(),
             kept: Default::default(),
         }

@@ -267,7 +267,7 @@ fn admit(peer: Peer, state: &Arc<ServerState>, writer: &mpsc::Sender<Message>) {
     let client = Arc::new(Client::new(id, &peer.addr, &peer.laddr, peer.fd, unix, now_ms));
     let write = Arc::new(peer.write);
     let socket = Arc::clone(&write);
-    let registered = Registered::new(state, &client);
+    let registered = Registered::new(state, &client, is_tls);
     state.metrics.connections_received.add(1);
     state.metrics.clients_peak.raise(state.clients.len() as u64);
     let dispatcher = Box::new(Dispatcher {

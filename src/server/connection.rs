@@ -30,19 +30,22 @@ const PIPELINE_MAX: usize = 1024;
 pub(crate) struct Registered {
     state: Arc<ServerState>,
     id: u64,
+    is_tls: bool,
 }
 
 impl Registered {
     /// Enters `client`.
-    pub(crate) fn new(state: &Arc<ServerState>, client: &Arc<Client>) -> Self {
+    pub(crate) fn new(state: &Arc<ServerState>, client: &Arc<Client>, is_tls: bool) -> Self {
         state.clients.insert(Arc::clone(client));
-        Self { state: Arc::clone(state), id: client.id }
+        state.metrics.connections_tls.add(is_tls.into());
+        Self { state: Arc::clone(state), id: client.id, is_tls }
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
         self.state.clients.remove(self.id);
+        self.state.metrics.connections_tls.sub(self.is_tls.into());
     }
 }
 
@@ -103,6 +106,7 @@ async fn handshake(read: &mut ReadHalf, dispatcher: &Dispatcher) -> bool {
     };
     if let Err(error) = &done {
         let Client { addr, laddr, .. } = &*dispatcher.session.client;
+        dispatcher.state.metrics.tls_handshakes_failed.add(1);
         tracing::warn!(%error, addr, laddr, "Error accepting a client connection");
     }
     done.is_ok()

@@ -17,6 +17,7 @@ mod listeners;
 mod log_thread;
 mod logging;
 mod message;
+mod metrics;
 mod output;
 mod pidfile;
 mod program;

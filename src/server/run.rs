@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -12,6 +13,7 @@ use super::accept::Listener;
 use super::listeners::Listeners;
 use super::logging::{self, Level};
 use super::message;
+use super::metrics::{self, Endpoint};
 use super::pidfile::PidFile;
 use super::writer::WriterTask;
 use super::{accept, cron, cursors, expiry, limits, pushes, settings, shutdown, tls};
@@ -54,13 +56,14 @@ pub fn run(parsed: Parsed) -> io::Result<()> {
     let runtime = runtime(settings.io_threads)?;
     let tls = tls_config(&settings, &clock)?;
     // A server that cannot listen leaves no data directory behind.
-    let sockets = {
+    let (sockets, metrics) = {
         let _context = runtime.enter();
-        accept::listen(&settings)?
+        (accept::listen(&settings)?, metrics::open(&settings)?)
     };
     let store =
         open_engine(&settings, Arc::clone(&clock)).map_err(|e| io::Error::other(e.to_string()))?;
-    let served = runtime.block_on(serve(config, level, clock, store, (sockets, tls)));
+    let served =
+        runtime.block_on(serve(config, level, clock, store, Doors { sockets, tls, metrics }));
     runtime.shutdown_timeout(Duration::from_millis(100));
     served
 }
@@ -127,12 +130,19 @@ fn runtime(io_threads: usize) -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
+/// Where connections come in.
+struct Doors {
+    sockets: Vec<Listener>,
+    tls: tls::Current,
+    metrics: Option<TcpListener>,
+}
+
 async fn serve(
     config: Config,
     level: Level,
     clock: Arc<dyn Clock>,
     (engine, writer): (Engine, Writer),
-    (mut sockets, tls): (Vec<Listener>, tls::Current),
+    Doors { mut sockets, tls, metrics }: Doors,
 ) -> io::Result<()> {
     let settings = config.load_full();
     sockets.extend(accept::listen_local(&settings)?);
@@ -144,7 +154,8 @@ async fn serve(
     // A file that may not grow any further is an error of the write then, not the end.
     let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
     let listeners = Arc::new(Listeners::new(&state, messages.downgrade(), tls));
-    settings::watch(&state, level, Arc::clone(&listeners));
+    let metrics = Endpoint::start(&state, metrics);
+    settings::watch(&state, level, Arc::clone(&listeners), metrics);
     let task = WriterTask::new(Arc::clone(&state), writer, inbox, requests)?;
     let mut writer_task = tokio::spawn(task.run());
     tokio::spawn(expiry::run(Arc::clone(&state), messages.downgrade()));

@@ -5,17 +5,31 @@ use std::sync::{Arc, Weak};
 use super::accept::Transport;
 use super::listeners::Listeners;
 use super::logging::{self, Level};
+use super::metrics::Endpoint;
 use super::tls;
 use crate::commands::{ServerState, memory_budget};
 use crate::config::{Kind, Setting, Settings, Veto, find};
 
 /// Has changed settings carried out. All others are read where they are used.
-pub(crate) fn watch(state: &Arc<ServerState>, level: Level, listeners: Arc<Listeners>) {
+pub(crate) fn watch(
+    state: &Arc<ServerState>,
+    level: Level,
+    listeners: Arc<Listeners>,
+    metrics: Endpoint,
+) {
     let server = Arc::downgrade(state);
     state.config.on_change(Box::new(move |old, new, names| {
         let each =
             |old, new| names.iter().try_for_each(|name| apply(&server, &level, old, new, name));
-        let applied = each(old, new).and_then(|()| reconnect(&server, &listeners, old, new, names));
+        let applied =
+            each(old, new).and_then(|()| move_metrics(&metrics, old, new)).and_then(|()| {
+                let moved = reconnect(&server, &listeners, old, new, names);
+                moved.inspect_err(|_| {
+                    if let Err(Veto { name, why }) = move_metrics(&metrics, new, old) {
+                        tracing::warn!(name, why, "a setting could not be set back");
+                    }
+                })
+            });
         if applied.is_err()
             && let Err(Veto { name, why }) = each(new, old)
         {
@@ -63,6 +77,16 @@ fn apply(
         _ => {}
     }
     Ok(())
+}
+
+/// `metrics-port` and `metrics-bind`.
+fn move_metrics(metrics: &Endpoint, old: &Settings, new: &Settings) -> Result<(), Veto> {
+    metrics.rebind(old, new).map_err(|error| {
+        tracing::warn!(%error, "the metrics stay where they are");
+        let moved = old.metrics_port != new.metrics_port;
+        let name = if moved { "metrics-port" } else { "metrics-bind" };
+        Veto { name, why: "Unable to listen on this port. Check server logs.".to_owned() }
+    })
 }
 
 /// TLS and the listening sockets: the configuration that `new` asks for is made first, and taken once
