@@ -7,6 +7,7 @@ mod bitmap;
 mod blocking;
 mod client;
 mod clients;
+mod cluster;
 mod command;
 mod config;
 mod connection;
@@ -38,6 +39,7 @@ mod persistence;
 pub(crate) mod program;
 mod pubsub;
 mod random;
+mod replication;
 mod scan;
 mod script;
 mod server;
@@ -110,6 +112,8 @@ const FAMILIES: &[&[CommandSpec]] = &[
     scan::COMMANDS,
     object::COMMANDS,
     server::COMMANDS,
+    cluster::COMMANDS,
+    replication::COMMANDS,
     command::COMMANDS,
     config::COMMANDS,
     info::COMMANDS,

@@ -202,6 +202,8 @@ pub struct Settings {
     pub metrics_bind: String,
     /// File that receives the process id; empty for none.
     pub pidfile: String,
+    /// Commands that have another name, or none where it is empty.
+    pub renamed_commands: Vec<(String, String)>,
     /// Settings that only round-trip, by name.
     pub kept: BTreeMap<&'static str, String>,
 }
@@ -261,6 +263,7 @@ impl Settings {
             metrics_port: Default::default(),
             metrics_bind: Default::default(),
             pidfile: Default::default(),
+            renamed_commands: Default::default(),
             kept: Default::default(),
         }
     }

@@ -54,6 +54,8 @@ pub fn run(parsed: Parsed) -> io::Result<()> {
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let runtime = runtime(settings.io_threads)?;
+    // Before anything looks at the table of commands.
+    crate::commands::table::rename(&settings.renamed_commands).map_err(io::Error::other)?;
     let tls = tls_config(&settings, &clock)?;
     // A server that cannot listen leaves no data directory behind.
     let (sockets, metrics) = {

@@ -46,10 +46,12 @@ pub const GROUPS: &[SettingGroup] = &[
 /// them the server would allow what the file forbids. With the reason.
 pub const REFUSED_DIRECTIVES: &[(&str, &str)] = &[
     ("user", "users other than the default one are not supported; use requirepass"),
-    ("rename-command", "commands cannot be renamed or disabled"),
     ("loadmodule", "modules are not supported"),
     ("sentinel", "the server has no Sentinel mode"),
 ];
+
+/// The directive that gives a command another name; no setting, since it is for the start only.
+pub(super) const RENAME_COMMAND: &str = "rename-command";
 
 /// All settings, in the order of the documentation.
 pub fn settings() -> impl Iterator<Item = &'static Setting> {
