@@ -69,7 +69,7 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
             };
             let ending = sample.0.strip_prefix(&current[..]).expect("of the metric above");
             assert!(endings.contains(&ending), "{line}");
-            assert!(ending == "" || sample.2 >= 0.0, "{line}");
+            assert!(ending.is_empty() || sample.2 >= 0.0, "{line}");
             family.samples.push(sample);
         }
     }

@@ -52,7 +52,7 @@ fn is_served(port: u16, config: ClientConfig) -> bool {
 #[test]
 fn a_pipeline_is_answered_wherever_it_is_cut() {
     let authority = Authority::new();
-    let (_server, port) = start(&authority, "no", &[]);
+    let (_server, port) = start(&authority, "no", &["--io-threads", "4"]);
     let mut client = client(port, authority.client(None));
     assert_eq!(client.call(&["PING"]), "+PONG");
     let mut pipeline = Vec::new();
@@ -239,7 +239,7 @@ fn a_server_may_have_only_tls_and_does_not_start_without_a_certificate() {
 #[test]
 fn messages_are_pushed() {
     let authority = Authority::new();
-    let (server, port) = start(&authority, "no", &[]);
+    let (server, port) = start(&authority, "no", &["--io-threads", "4"]);
     let mut plain = server.connect();
     let mut subscriber = client(port, authority.client(None));
     assert!(subscriber.call(&["HELLO", "3"]).contains("proto, :3"));
@@ -343,7 +343,7 @@ fn the_end_is_told_and_what_came_before_is_right() {
 #[test]
 fn a_waiting_call_ends_with_its_client() {
     let authority = Authority::new();
-    let (server, port) = start(&authority, "no", &[]);
+    let (server, port) = start(&authority, "no", &["--io-threads", "4"]);
     let mut plain = server.connect();
     let mut waiting = connect(port, authority.client(None)).expect("the handshake");
     waiting.write_all(&encode(&[b"BLPOP", b"list", b"0"])).expect("sent");
