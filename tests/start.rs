@@ -1,7 +1,12 @@
 //! What a start that fails leaves behind.
 
+mod support;
+
 use std::net::TcpListener;
 use std::process::Command;
+
+use support::tls::write;
+use support::{Client, Connection, Server, encode, eventually};
 
 #[test]
 fn a_server_that_cannot_listen_makes_no_data_directory() {
@@ -16,5 +21,102 @@ fn a_server_that_cannot_listen_makes_no_data_directory() {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(errors.contains("listen"), "{errors}");
         assert!(!dir.exists(), "{args:?}");
+    }
+}
+
+/// A call of each name, and what its reply starts with.
+#[test]
+fn commands_are_called_by_their_new_names_only() {
+    let server = Server::start(&[
+        "--rename-command",
+        "CONFIG",
+        "b840",
+        "--rename-command",
+        "FLUSHALL",
+        "",
+        "--rename-command",
+        "get",
+        "fetch",
+        "--rename-command",
+        "SET",
+        "GET",
+        "--rename-command",
+        "EVAL",
+        &"x".repeat(64),
+    ]);
+    let mut client = server.connect();
+    let long = "X".repeat(64);
+    for (call, reply) in [
+        (
+            "CONFIG GET port",
+            "-ERR unknown command 'CONFIG', with args beginning with: 'GET' 'port'",
+        ),
+        ("B840 GET timeout", "[timeout, 0]"),
+        ("b840 nope", "-ERR unknown subcommand 'nope'. Try B840 HELP."),
+        ("b840", "-ERR wrong number of arguments for 'config' command"),
+        ("b840 get", "-ERR wrong number of arguments for 'config|get' command"),
+        ("flushall", "-ERR unknown command 'flushall'"),
+        ("GET a 1", "+OK"),
+        ("SET a 2", "-ERR unknown command 'SET'"),
+        ("fetch a", "1"),
+        ("fetch", "-ERR wrong number of arguments for 'get' command"),
+        ("COMMAND GETKEYS GET k v", "[k]"),
+        ("COMMAND INFO config flushall set", "[(nil), (nil), (nil)]"),
+        ("COMMAND INFO fetch", "[[get, :2, [+readonly, +fast]"),
+        ("COMMAND LIST FILTERBY PATTERN flush*", "[flushdb]"),
+        ("COMMAND LIST FILTERBY PATTERN config|se*", "[config|set]"),
+        ("COMMAND DOCS fetch", "[get, [summary, "),
+        ("B840 HELP", "[+B840 <subcommand> "),
+    ] {
+        let words: Vec<&str> = call.split(' ').collect();
+        let got = client.call(&words);
+        assert!(got.starts_with(reply), "{call}: {got}");
+    }
+    assert_eq!(client.call(&[&long, "return redis.call('FETCH', 'a')", "0"]), "1");
+    let refused = client.call(&[&long, "return redis.call('set', 'a', 'b')", "0"]);
+    assert!(refused.contains("Unknown Redis command"), "{refused}");
+    client.send(&encode(&[b"MULTI"]));
+    assert_eq!(client.reply(), "+OK");
+    assert_eq!(client.call(&["GET", "a", "7"]), "+QUEUED");
+    assert_eq!(client.call(&["fetch", "a"]), "+QUEUED");
+    assert_eq!(client.call(&["EXEC"]), "[+OK, 7]");
+    let stats = client.call(&["INFO", "commandstats"]);
+    assert!(stats.contains("cmdstat_get:calls=") && !stats.contains("fetch"), "{stats}");
+}
+
+#[test]
+fn wrong_renames_are_told_and_rewritten_files_keep_theirs() {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let file = temporary.path().join("redis.conf");
+    for (line, why) in [
+        ("rename-command NOPE x", "No such command in rename-command"),
+        ("rename-command GET set", "Target command name already exists"),
+        ("rename-command config|get x", "No such command in rename-command"),
+        ("rename-command GET", "rename-command: wrong number of arguments"),
+    ] {
+        write(&file, &format!("port 0\n{line}\n"));
+        let mut server = Command::new(env!("CARGO_BIN_EXE_siltdb"));
+        let output = server.arg(&file).arg("--dir").arg(temporary.path().join("data")).output();
+        let output = output.expect("it runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && errors.contains(why), "{line}: {errors}");
+    }
+    write(&file, "rename-command CONFIG settings\ntimeout 5\n");
+    for expected in ["5", "6"] {
+        let port = support::free_port();
+        let mut server = Command::new(env!("CARGO_BIN_EXE_siltdb"))
+            .arg(&file)
+            .args(["--port", &port.to_string(), "--dir"])
+            .arg(temporary.path().join("data"))
+            .spawn()
+            .expect("it starts");
+        eventually("it listens", || Connection::open(port).is_ok());
+        let mut client = Client::open(port);
+        let timeout = format!("[timeout, {expected}]");
+        assert_eq!(client.call(&["settings", "GET", "timeout"]), timeout);
+        assert_eq!(client.call(&["settings", "SET", "timeout", "6"]), "+OK");
+        assert_eq!(client.call(&["settings", "REWRITE"]), "+OK");
+        server.kill().expect("it runs");
+        server.wait().expect("it has ended");
     }
 }

@@ -1,4 +1,5 @@
-# Part clients: sample programs on redis-py, node-redis and ioredis, each in RESP2 and RESP3.
+# Part clients: sample programs on redis-py, node-redis and ioredis, each in RESP2 and RESP3, and once
+# over TLS.
 #
 # The libraries come from their registries into $CACHE, by name. A sample prints `N passed, N failed`.
 
@@ -31,6 +32,8 @@ clients_python() {
         clients_run "redis-py RESP$protocol" \
             "$env/bin/python" "$ROOT/redis-tests/samples/redis_py.py" "$PORT" "$protocol"
     done
+    TLS_CA=$TLS_FILES/ca.pem clients_run "redis-py TLS" \
+        "$env/bin/python" "$ROOT/redis-tests/samples/redis_py.py" "$TLS_PORT" 3
 }
 
 clients_node() {
@@ -48,11 +51,16 @@ clients_node() {
             NODE_PATH="$env/node_modules" clients_run "$sample RESP$protocol" \
                 node "$ROOT/redis-tests/samples/$sample.cjs" "$PORT" "$protocol"
         done
+        TLS_CA=$TLS_FILES/ca.pem NODE_PATH="$env/node_modules" clients_run "$sample TLS" \
+            node "$ROOT/redis-tests/samples/$sample.cjs" "$TLS_PORT" 3
     done
 }
 
 part_clients() {
-    start_server "$WORK/clients" --appendfsync always || { part_end clients; return; }
+    tls_files || { leave_out clients "openssl cannot be had"; return; }
+    start_server "$WORK/clients" --appendfsync always --tls-port "$TLS_PORT" \
+        --tls-cert-file "$TLS_FILES/server.pem" --tls-key-file "$TLS_FILES/server.key" \
+        --tls-auth-clients no || { part_end clients; return; }
     clients_python
     clients_node
     stop_server || fail "the server ends with status $?"

@@ -59,6 +59,28 @@ free_port() {
     done
 }
 
+# Makes certificates in $TLS_FILES: ca.pem, and NAME.pem with NAME.key for server and client; sets
+# TLS_PORT to a free port.
+tls_files() {
+    local name
+    need openssl openssl || return 1
+    TLS_FILES=$WORK/tls TLS_PORT=$(free_port)
+    mkdir -p "$TLS_FILES"
+    (
+        cd "$TLS_FILES" || exit 1
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=an authority" \
+            -keyout ca.key -out ca.pem
+        for name in server client; do
+            openssl req -newkey rsa:2048 -nodes -subj "/CN=$name" -keyout "$name.key" -out "$name.csr"
+            printf '[v3]\nsubjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=%sAuth\n' \
+                "$name" >"$name.ext"
+            openssl x509 -req -in "$name.csr" -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
+                -extfile "$name.ext" -extensions v3 -out "$name.pem"
+        done
+        openssl pkcs8 -topk8 -in server.key -passout pass:sesame -out server-encrypted.key
+    ) >"$WORK/openssl.log" 2>&1 || { fail "openssl: $(tail -1 "$WORK/openssl.log")"; return 1; }
+}
+
 # Starts $SERVER with a data directory $1 and settings "${@:2}"; sets PORT and PID, and waits until
 # it answers. The port stays the same when PORT is given in the environment of the call.
 start_server() {

@@ -1,8 +1,9 @@
 // What a Node.js program does with strings and keys, through ioredis.
 //
-// usage: node ioredis.cjs PORT PROTOCOL(2|3)
+// usage: node ioredis.cjs PORT PROTOCOL(2|3), over TLS where TLS_CA names the authority's file
 'use strict';
 
+const fs = require('node:fs');
 const { Redis } = require('ioredis');
 const { Checks, until } = require('./checks.cjs');
 
@@ -10,7 +11,11 @@ const [port, protocol] = process.argv.slice(2).map(Number);
 const checks = new Checks();
 const { check, checkError } = checks;
 
-const connect = (options = {}) => new Redis({ port, host: '127.0.0.1', protocol, ...options });
+const { TLS_CA } = process.env;
+const tls = TLS_CA && { ca: fs.readFileSync(TLS_CA) };
+const connect = (options = {}) => new Redis({
+  port, host: '127.0.0.1', protocol, tls, ...options,
+});
 
 async function strings(r) {
   await check('set', r.set('s', 'v'), 'OK');

@@ -1,12 +1,16 @@
 // What a Node.js program does with strings and keys, through node-redis.
 //
-// usage: node node-redis.cjs PORT PROTOCOL(2|3)
+// usage: node node-redis.cjs PORT PROTOCOL(2|3), over TLS where TLS_CA names the authority's file
 'use strict';
 
+const fs = require('node:fs');
 const { createClient, RESP_TYPES } = require('redis');
 const { Checks, until } = require('./checks.cjs');
 
 const [port, protocol] = process.argv.slice(2).map(Number);
+const { TLS_CA } = process.env;
+const tls = TLS_CA ? { tls: true, ca: fs.readFileSync(TLS_CA) } : {};
+const socket = { port, host: '127.0.0.1', ...tls };
 const checks = new Checks();
 const { check, checkError } = checks;
 
@@ -78,7 +82,7 @@ async function server(r) {
 
 async function transactions(r) {
   await check('multi', r.multi().set('t', '1').incr('t').get('t').exec(), ['OK', 2, '2']);
-  const other = createClient({ socket: { port, host: '127.0.0.1' }, RESP: protocol });
+  const other = createClient({ socket, RESP: protocol });
   other.on('error', () => {});
   await other.connect();
   await r.watch('t');
@@ -99,7 +103,9 @@ async function errors(r) {
 }
 
 async function databases() {
-  const third = createClient({ url: `redis://127.0.0.1:${port}/3`, RESP: protocol });
+  const third = createClient({
+    url: `${TLS_CA ? 'rediss' : 'redis'}://127.0.0.1:${port}/3`, socket: tls, RESP: protocol,
+  });
   third.on('error', () => {});
   await third.connect();
   await check('set in database 3', third.set('k', 'third'), 'OK');
@@ -155,7 +161,7 @@ async function clientSideCache(r) {
 }
 
 async function main() {
-  const r = createClient({ socket: { port, host: '127.0.0.1' }, RESP: protocol });
+  const r = createClient({ socket, RESP: protocol });
   r.on('error', (error) => console.log(`client: ${error}`));
   await r.connect();
   await r.flushAll();

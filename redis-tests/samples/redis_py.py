@@ -1,6 +1,6 @@
 """What a Python program does with strings and keys, through redis-py.
 
-usage: redis_py.py PORT PROTOCOL(2|3)
+usage: redis_py.py PORT PROTOCOL(2|3), over TLS where TLS_CA names the authority's file
 """
 
 import os
@@ -10,6 +10,9 @@ import time
 import redis
 
 PORT, PROTOCOL = int(sys.argv[1]), int(sys.argv[2])
+SERVER = {"port": PORT}
+if "TLS_CA" in os.environ:
+    SERVER |= {"ssl": True, "ssl_ca_certs": os.environ["TLS_CA"]}
 passed = failed = 0
 
 
@@ -153,7 +156,7 @@ def transactions(r):
     check_error("an aborted transaction", redis.RedisError, "",
                 pipe.execute)
     check("nothing of it ran", r.get("t"), "2")
-    other = redis.Redis(port=PORT, protocol=PROTOCOL)
+    other = redis.Redis(**SERVER, protocol=PROTOCOL)
     with r.pipeline() as pipe:
         pipe.watch("t")
         value = int(pipe.get("t"))
@@ -190,7 +193,7 @@ def errors(r):
                 lambda: r.config_set("nosuch", 1))
     if PROTOCOL == 2:  # HELLO 3 with AUTH accepts any password while there is none
         check_error("password", redis.AuthenticationError, "",
-                    lambda: redis.Redis(port=PORT, password="x", protocol=2).ping())
+                    lambda: redis.Redis(**SERVER, password="x", protocol=2).ping())
 
 
 def server(r):
@@ -204,7 +207,8 @@ def server(r):
               "keyspace_hits", "keyspace_misses", "role", "master_replid", "used_cpu_user",
               "expired_keys", "evicted_keys", "loading", "redis_mode", "mem_fragmentation_ratio"]
     check("fields of INFO", [name for name in wanted if name not in info], [])
-    check("port in INFO", info["tcp_port"], PORT)
+    if "TLS_CA" not in os.environ:
+        check("port in INFO", info["tcp_port"], PORT)
     r.set("k", "v")
     check("keyspace of INFO", r.info("keyspace")["db0"]["keys"], r.dbsize())
     check("command statistics", r.info("commandstats")["cmdstat_set"]["calls"] > 0)
@@ -217,7 +221,7 @@ def server(r):
     check("client list", [len(mine), mine[0]["db"], mine[0]["resp"]], [1, "0", str(PROTOCOL)])
     check("library in client list", mine[0].get("lib-name", "redis-py"), "redis-py")
     check("client info", str(r.client_info()["id"]), str(r.client_id()))
-    other = redis.Redis(port=PORT, protocol=PROTOCOL, single_connection_client=True)
+    other = redis.Redis(**SERVER, protocol=PROTOCOL, single_connection_client=True)
     ident = other.client_id()
     check("client kill", r.client_kill_filter(_id=ident), 1)
     check("time", abs(r.time()[0] - time.time()) < 60)
@@ -283,7 +287,7 @@ def scripts(r):
     check("fcall", [r.fcall("bump", 1, "h", "f"), r.fcall("bump", 1, "h", "f")], [1, 2])
     check("fcall_ro", r.fcall_ro("peek", 1, "h", "f"), "2")
     check("functions outlive FLUSHALL", [r.flushall(), r.fcall("bump", 1, "h", "f")], [True, 1])
-    dump = redis.Redis(port=PORT, protocol=PROTOCOL).function_dump()
+    dump = redis.Redis(**SERVER, protocol=PROTOCOL).function_dump()
     check("function delete", r.function_delete("counters"))
     check("function restore", r.function_restore(dump))
     check("restored", r.fcall("bump", 1, "h", "f"), 2)
@@ -291,7 +295,7 @@ def scripts(r):
 
 
 def databases(r):
-    third = redis.Redis(port=PORT, db=3, protocol=PROTOCOL, decode_responses=True)
+    third = redis.Redis(**SERVER, db=3, protocol=PROTOCOL, decode_responses=True)
     third.flushdb()
     r.flushdb()
     third.set("k", "third")
@@ -403,9 +407,9 @@ def users(r):
 
 
 def main():
-    text = redis.Redis(port=PORT, protocol=PROTOCOL, decode_responses=True,
+    text = redis.Redis(**SERVER, protocol=PROTOCOL, decode_responses=True,
                        single_connection_client=True)
-    raw = redis.Redis(port=PORT, protocol=PROTOCOL)
+    raw = redis.Redis(**SERVER, protocol=PROTOCOL)
     text.flushall()
     parts = [(strings, text), (keys, text), (bytes_and_size, raw), (dumps, raw),
              (pipelines, text), (transactions, text), (errors, text), (scripts, text),

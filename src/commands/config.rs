@@ -50,6 +50,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .history(&[("7.0.0", "Several settings in one call.")])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .flags(ADMIN)
+        .secrets(secrets)
         .args(&[Arg::block("data", &[Arg::string("parameter"), Arg::string("value")]).multiple()]),
 ];
 
@@ -57,6 +58,20 @@ fn get(_: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResu
     let patterns: Vec<&[u8]> = args.rest().iter().map(|pattern| &pattern[..]).collect();
     let found = state.config.get_matching(&patterns).into_iter();
     Ok(Reply::Map(found.map(|(name, value)| (Reply::bulk(name), Reply::bulk(value))).collect()))
+}
+
+/// From the first password that a `CONFIG SET` has to the last one.
+fn secrets(words: &[Bytes]) -> std::ops::Range<usize> {
+    let is_secret = |name: &Bytes| {
+        let name = name.to_ascii_lowercase();
+        name.ends_with(b"pass") || name.ends_with(b"auth")
+    };
+    let names = words.iter().enumerate().skip(2).step_by(2);
+    let mut values = names.filter(|(_, name)| is_secret(name)).map(|(at, _)| at + 1);
+    match values.next() {
+        Some(first) => first..(values.next_back().unwrap_or(first) + 1).min(words.len()),
+        None => 0..0,
+    }
 }
 
 /// What a setting changes outside of the table may wait (a new port, a new budget), so that it runs
@@ -108,4 +123,21 @@ async fn on_blocking_pool(
 fn resetstat(_: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandResult {
     state.metrics.reset();
     Ok(Reply::OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_secret() {
+        let words = |text: &str| -> Vec<Bytes> {
+            text.split(' ').map(|w| Bytes::from(w.to_owned())).collect()
+        };
+        let secrets = |text: &str| secrets(&words(text));
+        assert_eq!(secrets("config set timeout 0 requirepass x port 1"), 5..6);
+        assert_eq!(secrets("config set TLS-KEY-FILE-PASS x port 1 masterauth y"), 3..8);
+        assert_eq!(secrets("config set timeout requirepass"), 0..0);
+        assert_eq!(secrets("config set requirepass"), 3..3);
+    }
 }

@@ -98,7 +98,7 @@ pub(crate) fn known(words: &[Bytes]) -> Result<&'static Command, Error> {
     match table::lookup(name, words.get(1).map(AsRef::as_ref)) {
         Lookup::Found(command) => Ok(command),
         Lookup::Unknown => Err(unknown_command(words)),
-        Lookup::UnknownSubcommand(parent) => Err(unknown_subcommand(parent, words)),
+        Lookup::UnknownSubcommand(_) => Err(unknown_subcommand(words)),
     }
 }
 
@@ -174,9 +174,10 @@ fn unknown_command(words: &[Bytes]) -> Error {
     Error::UnknownCommand { name, args }
 }
 
-fn unknown_subcommand(parent: &Command, words: &[Bytes]) -> Error {
+/// The container as it was called, which is another name where it was renamed.
+fn unknown_subcommand(words: &[Bytes]) -> Error {
     let name = shown_name(words.get(1));
-    Error::UnknownSubcommand { container: parent.spec.name.to_uppercase(), name }
+    Error::UnknownSubcommand { container: shown_name(words.first()).to_uppercase(), name }
 }
 
 fn shown_name(word: Option<&Bytes>) -> String {

@@ -27,7 +27,8 @@ fn of(container: &[u8]) -> CommandResult {
     let table::Lookup::Found(command) = table::lookup(container, None) else {
         return Err(Error::Syntax);
     };
-    let title = command.spec.name.to_ascii_uppercase();
+    // As it was called, which is another name where it was renamed.
+    let title = String::from_utf8_lossy(container).to_ascii_uppercase();
     let mut lines =
         vec![format!("{title} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")];
     for sub in command.spec.subcommands {

@@ -8,6 +8,7 @@ mod bitmap;
 mod blocking;
 mod client;
 mod clients;
+mod cluster;
 mod command;
 mod config;
 mod connection;
@@ -41,6 +42,7 @@ mod prepare;
 pub(crate) mod program;
 mod pubsub;
 mod random;
+mod replication;
 mod scan;
 mod script;
 mod server;
@@ -72,6 +74,7 @@ pub use blocking::{Attempt, Wait};
 pub(crate) use clients::Link;
 pub use clients::{Client, ClientFlag, Clients, Unblock};
 pub use error::{CommandResult, Error};
+pub(crate) use info::{Durations, Measured, NumberKind, Numbers, Value};
 pub use keyspec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub use long_replies::LongReplies;
 pub(crate) use long_replies::{HELD_BYTES, PIECES_WAITING, PLACES};
@@ -120,6 +123,8 @@ const FAMILIES: &[&[CommandSpec]] = &[
     scan::COMMANDS,
     object::COMMANDS,
     server::COMMANDS,
+    cluster::COMMANDS,
+    replication::COMMANDS,
     command::COMMANDS,
     config::COMMANDS,
     info::COMMANDS,

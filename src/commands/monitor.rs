@@ -38,6 +38,12 @@ impl Monitors {
         self.count.load(Ordering::Acquire) == 0
     }
 
+    /// How many monitor.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
     fn add(&self, outbox: Arc<Outbox>) {
         let mut all = self.all.write();
         all.push(outbox);

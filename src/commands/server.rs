@@ -38,6 +38,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .differs("There are no modules."),
 ];
 
+/// Of commands that load code into the server.
+const LOADS: Flags =
+    Flags::NO_ASYNC_LOADING.or(Flags::ADMIN).or(Flags::NOSCRIPT).or(Flags::PROTECTED);
+
 const MODULE_SUBCOMMANDS: &[CommandSpec] = &[
     help::subcommand(Group::Server, "5.0.0"),
     CommandSpec::session("list", Arity::Exactly(2), module_list)
@@ -47,6 +51,32 @@ const MODULE_SUBCOMMANDS: &[CommandSpec] = &[
         .summary("Lists the modules: there are none.")
         .tips(&["nondeterministic_output_order"])
         .flags(Flags::ADMIN.or(Flags::NOSCRIPT)),
+    CommandSpec::session("load", Arity::AtLeast(3), module_refused)
+        .group(Group::Server)
+        .since("4.0.0")
+        .summary("Loads a module: always an error.")
+        .flags(LOADS)
+        .args(&[Arg::string("path"), Arg::string("arg").optional().multiple()]),
+    CommandSpec::session("loadex", Arity::AtLeast(3), module_refused)
+        .group(Group::Server)
+        .since("7.0.0")
+        .summary("Loads a module with settings: always an error.")
+        .flags(LOADS)
+        .args(&[
+            Arg::string("path"),
+            Arg::block("configs", &[Arg::string("name"), Arg::string("value")])
+                .with_token("CONFIG")
+                .optional()
+                .multiple()
+                .multiple_token(),
+            Arg::string("args").with_token("ARGS").optional().multiple(),
+        ]),
+    CommandSpec::session("unload", Arity::Exactly(3), module_refused)
+        .group(Group::Server)
+        .since("4.0.0")
+        .summary("Unloads a module: always an error.")
+        .flags(LOADS)
+        .args(&[Arg::string("name")]),
 ];
 
 fn time(_: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandResult {
@@ -62,6 +92,11 @@ fn role(_: &mut Session, _: &ServerState, _: &mut Args<'_>) -> CommandResult {
 
 fn module_list(_: &mut Session, _: &ServerState, _: &mut Args<'_>) -> CommandResult {
     Ok(Reply::Array(Vec::new()))
+}
+
+/// Whatever `enable-module-command` says: there is nothing that could be loaded.
+fn module_refused(_: &mut Session, _: &ServerState, _: &mut Args<'_>) -> CommandResult {
+    Err(Error::Text("ERR MODULE command not allowed: modules are not supported".to_owned()))
 }
 
 fn lolwut(_: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResult {

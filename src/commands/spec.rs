@@ -145,6 +145,8 @@ pub enum Group {
     Scripting,
     /// Publish and subscribe.
     PubSub,
+    /// Cluster mode.
+    Cluster,
     /// The connection.
     Connection,
     /// The server.
@@ -169,6 +171,7 @@ impl Group {
             Self::Transactions => "transactions",
             Self::Scripting => "scripting",
             Self::PubSub => "pubsub",
+            Self::Cluster => "cluster",
             Self::Connection => "connection",
             Self::Server => "server",
         }

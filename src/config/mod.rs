@@ -9,6 +9,7 @@ mod rewrite;
 mod settings;
 mod store;
 mod table;
+mod tls;
 mod units;
 
 pub use cli::{Action, CliError, Parsed, parse};
@@ -20,4 +21,5 @@ pub use settings::{
 };
 pub use store::{ApplyHook, Config, Veto};
 pub use table::{GROUPS, REFUSED_DIRECTIVES, SettingGroup, find, settings};
+pub use tls::{AuthClients, TlsSettings};
 pub(crate) use units::parse_memory;

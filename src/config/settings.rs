@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::TlsSettings;
+
 /// Most output that a client of one class may have waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutputLimit {
@@ -151,6 +153,8 @@ pub struct Settings {
     pub client_query_buffer_limit: u64,
     /// Most output that may wait for a client.
     pub client_output_buffer_limit: OutputLimits,
+    /// TLS.
+    pub tls: TlsSettings,
     /// Data directory.
     pub dir: String,
     /// Number of databases.
@@ -219,8 +223,14 @@ pub struct Settings {
     pub shutdown_timeout: u64,
     /// Milliseconds from which on a script that may write has other clients answered `BUSY`.
     pub busy_reply_threshold: u64,
+    /// TCP port of the metrics endpoint; 0 for none.
+    pub metrics_port: u16,
+    /// Address of the metrics endpoint.
+    pub metrics_bind: String,
     /// File that receives the process id; empty for none.
     pub pidfile: String,
+    /// Commands that have another name, or none where it is empty.
+    pub renamed_commands: Vec<(String, String)>,
     /// Settings that only round-trip, by name.
     pub kept: BTreeMap<&'static str, String>,
 }
@@ -248,6 +258,7 @@ impl Settings {
             proto_max_bulk_len: Default::default(),
             client_query_buffer_limit: Default::default(),
             client_output_buffer_limit: Default::default(),
+            tls: Default::default(),
             dir: Default::default(),
             databases: Default::default(),
             appendfsync: Default::default(),
@@ -282,7 +293,10 @@ impl Settings {
             enable_debug_command: Default::default(),
             shutdown_timeout: Default::default(),
             busy_reply_threshold: Default::default(),
+            metrics_port: Default::default(),
+            metrics_bind: Default::default(),
             pidfile: Default::default(),
+            renamed_commands: Default::default(),
             kept: Default::default(),
         }
     }

@@ -84,6 +84,20 @@ impl Histogram {
         result
     }
 
+    /// Counts between powers of two: (upper bound in nanoseconds, durations above the bound before and up to it). The
+    /// last bound is `u64::MAX`.
+    #[must_use]
+    pub fn octaves(&self) -> Vec<(u64, u64)> {
+        let mut buckets = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
+        (FIRST_LOG2..=LAST_LOG2)
+            .map(|octave| {
+                let parts = if octave == FIRST_LOG2 { 1 } else { PARTS_LEN };
+                let count = buckets.by_ref().take(parts).sum();
+                (if octave == LAST_LOG2 { u64::MAX } else { 1 << octave }, count)
+            })
+            .collect()
+    }
+
     /// Forgets everything.
     pub fn reset(&self) {
         for bucket in &self.buckets {
@@ -129,6 +143,18 @@ mod tests {
             let want = percent * 10_000.0;
             assert!((want..=want * 1.126).contains(&(got as f64)), "{percent}: {got}");
         }
+    }
+
+    #[test]
+    fn octaves_have_each_duration_once() {
+        let histogram = Histogram::default();
+        for ns in [0, 1023, 1024, 1500, 2047, 2048, 1 << 35, 1 << 40] {
+            histogram.record(ns);
+        }
+        let octaves = histogram.octaves();
+        assert_eq!(octaves[..3], [(1024, 2), (2048, 3), (4096, 1)]);
+        assert_eq!(octaves.last(), Some(&(u64::MAX, 2)));
+        assert_eq!(octaves.iter().map(|(_, count)| count).sum::<u64>(), histogram.count());
     }
 
     #[test]

@@ -163,6 +163,16 @@ pub struct Metrics {
     pub query_limit_disconnections: Counter,
     /// Commands that waited because the queue to the writer was full.
     pub writer_queue_full: Counter,
+    /// Messages that wait for the writer; a gauge.
+    pub writer_queue_depth: Counter,
+    /// Durations of syncs of the log.
+    pub wal_sync: Histogram,
+    /// Those durations, summed, in nanoseconds.
+    pub wal_sync_ns: Counter,
+    /// Connections with TLS; a gauge.
+    pub connections_tls: Counter,
+    /// Handshakes of TLS that came to nothing.
+    pub tls_handshakes_failed: Counter,
     /// Reads that were run again on the blocking pool because they would have waited on the disk.
     pub reads_blocking: Counter,
     /// Writes whose keys had to be warmed before they could run.
@@ -261,12 +271,15 @@ impl Metrics {
             &self.output_limit_disconnections,
             &self.query_limit_disconnections,
             &self.writer_queue_full,
+            &self.wal_sync_ns,
+            &self.tls_handshakes_failed,
             &self.reads_blocking,
             &self.writes_warmed,
             &self.memory_peak_bytes,
         ] {
             counter.set(0);
         }
+        self.wal_sync.reset();
         self.commands.iter().for_each(CommandStats::reset);
         self.errors.lock().clear();
         *self.sampler.lock() = Sampler::default();

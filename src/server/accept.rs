@@ -1,4 +1,4 @@
-//! Listening sockets: TCP on every `bind` address, and a unix socket.
+//! Listening sockets: TCP on every `bind` address, with and without TLS, and a unix socket.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -15,7 +15,8 @@ use super::chain::UnderWay;
 use super::connection::{self, Registered, TaskLink};
 use super::dispatch::Dispatcher;
 use super::message::Message;
-use super::stream::{ReadHalf, WriteHalf, split_tcp, split_unix};
+use super::stream::{ReadHalf, WriteHalf, split_tcp, split_tls, split_unix};
+use super::tls;
 use crate::commands::{Client, ServerState, Session};
 use crate::config::Settings;
 
@@ -33,6 +34,8 @@ To accept others, set requirepass, or switch protected-mode off where the networ
 pub(crate) enum Listener {
     /// TCP.
     Tcp(TcpListener),
+    /// TCP with TLS.
+    Tls(TcpListener),
     /// Unix domain; the path is removed when the listener is dropped.
     Unix(UnixListener, SocketPath),
 }
@@ -51,7 +54,8 @@ impl Drop for SocketPath {
 /// was asked for without a leading `-` could not be opened (as `bind` of redis.conf has it), and
 /// where the settings name no socket at all.
 pub(crate) fn listen(settings: &Settings) -> io::Result<Vec<Listener>> {
-    let listeners = listen_tcp(settings)?;
+    let mut listeners = listen_tcp(settings, Transport::Plain)?;
+    listeners.extend(listen_tcp(settings, Transport::Tls)?);
     if listeners.is_empty() && settings.unixsocket.is_empty() {
         return Err(io::Error::other("configured to not listen anywhere"));
     }
@@ -67,11 +71,38 @@ pub(crate) fn listen_local(settings: &Settings) -> io::Result<Option<Listener>> 
     listen_unix(Path::new(&settings.unixsocket), settings.unixsocketperm).map(Some)
 }
 
-/// Opens a socket on `port` of each `bind` address; none where the port is 0. Fails where an address
+/// How connections of a TCP port speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// As they are.
+    Plain,
+    /// With TLS.
+    Tls,
+}
+
+impl Transport {
+    /// The port of the settings; 0 for none.
+    pub(crate) fn port(self, settings: &Settings) -> u16 {
+        match self {
+            Self::Plain => settings.port,
+            Self::Tls => settings.tls.port,
+        }
+    }
+
+    fn listener(self, socket: TcpListener) -> Listener {
+        match self {
+            Self::Plain => Listener::Tcp(socket),
+            Self::Tls => Listener::Tls(socket),
+        }
+    }
+}
+
+/// Opens a socket on the port of each `bind` address; none where the port is 0. Fails where an address
 /// without a leading `-` is not available, or none is.
-pub(crate) fn listen_tcp(settings: &Settings) -> io::Result<Vec<Listener>> {
+pub(crate) fn listen_tcp(settings: &Settings, transport: Transport) -> io::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
-    if settings.port == 0 {
+    let port = transport.port(settings);
+    if port == 0 {
         return Ok(listeners);
     }
     for address in &settings.bind {
@@ -79,13 +110,13 @@ pub(crate) fn listen_tcp(settings: &Settings) -> io::Result<Vec<Listener>> {
             Some(rest) => (true, rest),
             None => (false, address.as_str()),
         };
-        match listen_address(address, settings) {
-            Ok(listener) => listeners.push(Listener::Tcp(listener)),
+        match listen_address(address, port, settings.tcp_backlog) {
+            Ok(listener) => listeners.push(transport.listener(listener)),
             Err(error) if optional && may_be_absent(&error) => {
                 tracing::warn!(address, %error, "address is not available, left out");
             }
             Err(error) => {
-                let text = format!("cannot listen on {address}:{}: {error}", settings.port);
+                let text = format!("cannot listen on {address}:{port}: {error}");
                 return Err(io::Error::new(error.kind(), text));
             }
         }
@@ -103,13 +134,13 @@ fn may_be_absent(error: &io::Error) -> bool {
     )
 }
 
-fn listen_address(address: &str, settings: &Settings) -> io::Result<TcpListener> {
+fn listen_address(address: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
     let host = match address {
         "*" => "0.0.0.0",
         "::*" => "::",
         other => other,
     };
-    let address: SocketAddr = (host, settings.port)
+    let address: SocketAddr = (host, port)
         .to_socket_addrs()?
         .next()
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such address"))?;
@@ -120,7 +151,7 @@ fn listen_address(address: &str, settings: &Settings) -> io::Result<TcpListener>
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(i32::try_from(settings.tcp_backlog).unwrap_or(i32::MAX))?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     TcpListener::from_std(socket.into())
 }
 
@@ -152,9 +183,10 @@ pub(crate) async fn run(
     listener: Listener,
     state: Arc<ServerState>,
     writer: mpsc::Sender<Message>,
+    tls: tls::Current,
 ) {
     loop {
-        match accept(&listener, &state).await {
+        match accept(&listener, &state, &tls).await {
             Ok(peer) => admit(peer, &state, &writer),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -174,17 +206,24 @@ struct Peer {
     local: bool,
 }
 
-async fn accept(listener: &Listener, state: &ServerState) -> io::Result<Peer> {
+async fn accept(listener: &Listener, state: &ServerState, tls: &tls::Current) -> io::Result<Peer> {
     match listener {
-        Listener::Tcp(listener) => {
-            let (stream, addr) = listener.accept().await?;
+        Listener::Tcp(socket) | Listener::Tls(socket) => {
+            let (stream, addr) = socket.accept().await?;
             if let Err(error) = tune(&stream, state.config.load().tcp_keepalive) {
                 tracing::debug!(%error, "a socket could not be tuned");
             }
             let laddr = stream.local_addr().map(|addr| addr.to_string()).unwrap_or_default();
             let local = addr.ip().to_canonical().is_loopback();
             let fd = stream.as_raw_fd();
-            let (read, write) = split_tcp(stream);
+            let (read, write) = match listener {
+                Listener::Tls(_) => {
+                    let config = tls.load_full();
+                    let config = config.ok_or_else(|| io::Error::other("TLS is not configured"))?;
+                    split_tls(stream, config)?
+                }
+                Listener::Tcp(_) | Listener::Unix(..) => split_tcp(stream),
+            };
             Ok(Peer { read, write, addr: addr.to_string(), laddr, fd, local })
         }
         Listener::Unix(listener, path) => {
@@ -212,10 +251,16 @@ fn admit(peer: Peer, state: &Arc<ServerState>, writer: &mpsc::Sender<Message>) {
         None
     };
     drop(settings);
-    if let Some(text) = refusal {
-        // The buffer of a new socket has room for one line; if not, the peer is gone already.
-        drop(peer.write.try_write(text.as_bytes()));
-        return;
+    let is_tls = matches!(peer.write, WriteHalf::Tls(_));
+    match refusal {
+        Some(text) if !is_tls => {
+            // The buffer of a new socket has room for one line; if not, the peer is gone already.
+            drop(peer.write.try_write(text.as_bytes()));
+            return;
+        }
+        // Nobody could read it before a handshake, and there is no room for one.
+        Some(TOO_MANY) => return,
+        _ => {}
     }
     let unix = matches!(peer.read, ReadHalf::Unix(_));
     let now_ms = state.clock.unix_ms();
@@ -223,7 +268,7 @@ fn admit(peer: Peer, state: &Arc<ServerState>, writer: &mpsc::Sender<Message>) {
     let client = Arc::new(Client::new(id, &peer.addr, &peer.laddr, peer.fd, unix, now_ms));
     let write = Arc::new(peer.write);
     let socket = Arc::clone(&write);
-    let registered = Registered::new(state, &client);
+    let registered = Registered::new(state, &client, is_tls);
     state.metrics.connections_received.add(1);
     state.metrics.clients_peak.raise(state.clients.len() as u64);
     let dispatcher = Box::new(Dispatcher {
@@ -234,6 +279,6 @@ fn admit(peer: Peer, state: &Arc<ServerState>, writer: &mpsc::Sender<Message>) {
         session: Session::new(Arc::clone(&client), &state.users),
         under_way: UnderWay::default(),
     });
-    let task = tokio::spawn(connection::serve(peer.read, write, dispatcher, registered));
+    let task = tokio::spawn(connection::serve(peer.read, write, dispatcher, registered, refusal));
     client.set_link(Box::new(TaskLink { socket, task: task.abort_handle() }));
 }

@@ -9,6 +9,7 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::task::AbortHandle;
@@ -17,9 +18,8 @@ use tokio_util::codec::Decoder;
 use super::buffers::{self, Buffers};
 use super::dispatch::Dispatcher;
 use super::output::Output;
-use super::pushes;
 use super::stream::{ReadHalf, WriteHalf};
-use super::wave;
+use super::{pushes, tls, wave};
 use crate::commands::{Client, ClientFlag, Link, Outbox, ServerState};
 use crate::config::OutputLimit;
 use crate::protocol::{self, Limits, Reply, Request, RequestDecoder};
@@ -33,13 +33,15 @@ const ROOM_LARGE: usize = 64 << 10;
 pub(crate) struct Registered {
     state: Arc<ServerState>,
     client: Arc<Client>,
+    is_tls: bool,
 }
 
 impl Registered {
     /// Enters `client`.
-    pub(crate) fn new(state: &Arc<ServerState>, client: &Arc<Client>) -> Self {
+    pub(crate) fn new(state: &Arc<ServerState>, client: &Arc<Client>, is_tls: bool) -> Self {
         state.clients.insert(Arc::clone(client));
-        Self { state: Arc::clone(state), client: Arc::clone(client) }
+        state.metrics.connections_tls.add(is_tls.into());
+        Self { state: Arc::clone(state), client: Arc::clone(client), is_tls }
     }
 }
 
@@ -50,6 +52,7 @@ impl Drop for Registered {
             self.state.tracking.disable(&self.client);
         }
         self.client.leave();
+        self.state.metrics.connections_tls.sub(self.is_tls.into());
     }
 }
 
@@ -74,24 +77,51 @@ impl Link for TaskLink {
     }
 }
 
-/// Serves a connection to its end. May be aborted at any time: what was sent to the writer by then
+/// Time for a handshake.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// Serves a connection to its end, or says why it is refused. May be aborted at any time: what was sent to the writer by then
 /// still runs.
 pub(crate) async fn serve(
     mut read: ReadHalf,
     write: Arc<WriteHalf>,
     mut dispatcher: Box<Dispatcher>,
     registered: Registered,
+    refusal: Option<&'static str>,
 ) {
     std::future::poll_fn(|cx| {
         registered.client.set_waker(cx.waker().clone());
         Poll::Ready(())
     })
     .await;
+    if matches!(read, ReadHalf::Tls(_)) && !Box::pin(handshake(&mut read, &dispatcher)).await {
+        return drop(registered);
+    }
+    if let Some(text) = refusal {
+        // A new socket has room for one line; if not, the peer is gone already.
+        drop(write.try_write(text.as_bytes()));
+        return write.close();
+    }
     let end = conversation(&mut read, &write, &mut dispatcher).await;
+    write.close();
     if let Err(error) = end {
         tracing::debug!(client = dispatcher.session.client.id, %error, "connection ended");
     }
     drop(registered);
+}
+
+/// Whether the handshake was carried out, in time.
+async fn handshake(read: &mut ReadHalf, dispatcher: &Dispatcher) -> bool {
+    let done = match tokio::time::timeout(HANDSHAKE_MAX, read.handshake()).await {
+        Ok(done) => done,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long")),
+    };
+    if let Err(error) = &done {
+        let Client { addr, laddr, .. } = &*dispatcher.session.client;
+        dispatcher.state.metrics.tls_handshakes_failed.add(1);
+        tracing::warn!(%error, addr, laddr, "Error accepting a client connection");
+    }
+    done.is_ok()
 }
 
 async fn conversation(
@@ -187,6 +217,9 @@ async fn turn(
         None => 0,
     };
     account_received(dispatcher, received, &input);
+    if is_hello(dispatcher, &input) {
+        return Ok(Flow::End);
+    }
     let client = Arc::clone(&dispatcher.session.client);
     let mut output = Output::new(Arc::clone(write), client, output, output_limit(dispatcher));
     let outcome = answer(dispatcher, &mut decoder, &mut input, &mut output).await?;
@@ -210,6 +243,17 @@ async fn turn(
     account_held(dispatcher, held, held.max(input.capacity()));
     buffers::put(Buffers { input: BytesMut::new(), output });
     Ok(Flow::Unfinished(Box::new(Unfinished { decoder, input })))
+}
+
+/// Whether the first bytes of a connection are those of TLS, where it is not spoken.
+fn is_hello(dispatcher: &Dispatcher, input: &[u8]) -> bool {
+    let client = &dispatcher.session.client;
+    let is_hello = input.starts_with(&tls::HELLO_START)
+        && client.net_in_bytes.load(Ordering::Relaxed) == input.len() as u64;
+    if is_hello {
+        tracing::warn!(addr = client.addr, "a client speaks TLS, which is for tls-port; closing");
+    }
+    is_hello
 }
 
 /// Whether a client holds more than it may: of requests that have arrived in part, and of calls that

@@ -8,12 +8,14 @@
 //! A batch that finds the disk full is kept and tried again until there is space: whoever waits for
 //! it is answered then, and new writes are refused meanwhile. Only the end of the server ends that.
 
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use tokio::sync::{mpsc, watch};
 
 use crate::commands::ShutdownPhase;
 use crate::engine::{Batch, Error, Result, Syncer};
+use crate::env::Clock;
 
 /// Operations that may be queued; the writer never has more than one of a kind under way.
 const QUEUE_MAX: usize = 4;
@@ -54,6 +56,8 @@ pub(crate) struct Completion {
     pub(crate) kind: Kind,
     /// Whether it was carried out.
     pub(crate) result: Result<()>,
+    /// How long its sync took, in nanoseconds, if it had one.
+    pub(crate) sync_ns: Option<u64>,
 }
 
 /// Handle of the threads; they end when the handle is dropped.
@@ -67,10 +71,11 @@ impl LogThreads {
     /// Starts the threads. They wait for no space once `phase` is closing.
     pub(crate) fn start(
         phase: &watch::Receiver<ShutdownPhase>,
+        clock: &Arc<dyn Clock>,
     ) -> std::io::Result<(Self, mpsc::Receiver<Completion>)> {
         let (done, completions) = mpsc::channel(2 * QUEUE_MAX);
-        let batches = start("siltdb-log", done.clone(), phase.clone())?;
-        let syncs = start("siltdb-sync", done, phase.clone())?;
+        let batches = start("siltdb-log", done.clone(), phase.clone(), Arc::clone(clock))?;
+        let syncs = start("siltdb-sync", done, phase.clone(), Arc::clone(clock))?;
         Ok((Self { batches, syncs }, completions))
     }
 
@@ -92,11 +97,12 @@ fn start(
     name: &str,
     done: mpsc::Sender<Completion>,
     phase: watch::Receiver<ShutdownPhase>,
+    clock: Arc<dyn Clock>,
 ) -> std::io::Result<SyncSender<Operation>> {
     let (operations, queue) = sync_channel::<Operation>(QUEUE_MAX);
     std::thread::Builder::new().name(name.into()).spawn(move || {
         while let Ok(operation) = queue.recv() {
-            if done.blocking_send(carry_out(operation, &phase)).is_err() {
+            if done.blocking_send(carry_out(operation, &phase, &*clock)).is_err() {
                 return;
             }
         }
@@ -104,14 +110,25 @@ fn start(
     Ok(operations)
 }
 
-fn carry_out(operation: Operation, phase: &watch::Receiver<ShutdownPhase>) -> Completion {
+fn carry_out(
+    operation: Operation,
+    phase: &watch::Receiver<ShutdownPhase>,
+    clock: &dyn Clock,
+) -> Completion {
     let kind = operation.kind();
+    let mut sync_ns = None;
+    let mut sync = |syncer: Syncer| {
+        let started_ns = clock.monotonic_ns();
+        let result = syncer.sync();
+        sync_ns = Some(clock.monotonic_ns().saturating_sub(started_ns));
+        result
+    };
     let result = match operation {
         Operation::Write(batch) => write(batch, phase),
-        Operation::WriteSync(batch, syncer) => write(batch, phase).and_then(|()| syncer.sync()),
-        Operation::Sync(syncer) => syncer.sync(),
+        Operation::WriteSync(batch, syncer) => write(batch, phase).and_then(|()| sync(syncer)),
+        Operation::Sync(syncer) => sync(syncer),
     };
-    Completion { kind, result }
+    Completion { kind, result, sync_ns }
 }
 
 /// Writes the batch, as soon as there is space for it.
@@ -129,7 +146,6 @@ fn write(mut batch: Batch, phase: &watch::Receiver<ShutdownPhase>) -> Result<()>
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
 
     use bytes::Bytes;
 
@@ -162,7 +178,8 @@ mod tests {
         let (engine, mut writer) = open(fs);
         fs.set_capacity(Some(fs.used_bytes()));
         let phase = watch::Sender::new(ShutdownPhase::Running);
-        let (thread, mut completions) = LogThreads::start(&phase.subscribe()).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SimClock::at_ms(1));
+        let (thread, mut completions) = LogThreads::start(&phase.subscribe(), &clock).unwrap();
         let batch = batch(&mut writer);
         thread.send(Operation::WriteSync(batch, writer.syncer())).unwrap();
         while engine.check_writable().is_ok() {

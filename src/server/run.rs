@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -12,9 +13,10 @@ use super::accept::Listener;
 use super::listeners::Listeners;
 use super::logging::{self, Level};
 use super::message;
+use super::metrics::{self, Endpoint};
 use super::pidfile::PidFile;
 use super::writer::WriterTask;
-use super::{accept, cron, cursors, expiry, limits, pushes, settings, shutdown};
+use super::{accept, cron, cursors, expiry, limits, pushes, settings, shutdown, tls};
 use crate::commands::acl::Users;
 use crate::commands::{PLACES, ServerState, memory_budget};
 use crate::config::{Config, Parsed, Settings};
@@ -53,17 +55,32 @@ pub fn run(parsed: Parsed) -> io::Result<()> {
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let runtime = runtime(settings.io_threads)?;
+    // Before anything looks at the table of commands.
+    crate::commands::table::rename(&settings.renamed_commands).map_err(io::Error::other)?;
     let users = Users::configured(&settings, &RealFs).map_err(io::Error::other)?;
+    let tls = tls_config(&settings, &clock)?;
     // A server that cannot listen leaves no data directory behind.
-    let sockets = {
+    let (sockets, metrics) = {
         let _context = runtime.enter();
-        accept::listen(&settings)?
+        (accept::listen(&settings)?, metrics::open(&settings)?)
     };
     let store =
         open_engine(&settings, Arc::clone(&clock)).map_err(|e| io::Error::other(e.to_string()))?;
-    let served = runtime.block_on(serve(config, users, level, clock, store, sockets));
+    let doors = Doors { sockets, tls, metrics };
+    let served = runtime.block_on(serve(config, users, level, clock, store, doors));
     runtime.shutdown_timeout(Duration::from_millis(100));
     served
+}
+
+/// The configuration of TLS, where a port asks for it.
+fn tls_config(settings: &Settings, clock: &Arc<dyn Clock>) -> io::Result<tls::Current> {
+    let current = tls::Current::default();
+    if settings.tls.port != 0 {
+        let config = tls::server_config(&settings.tls, &RealFs, clock)
+            .map_err(|why| io::Error::other(format!("Failed to configure TLS: {why}")))?;
+        current.store(Some(config));
+    }
+    Ok(current)
 }
 
 /// Opens the engine in the data directory of the settings.
@@ -117,13 +134,20 @@ fn runtime(io_threads: usize) -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
+/// Where connections come in.
+struct Doors {
+    sockets: Vec<Listener>,
+    tls: tls::Current,
+    metrics: Option<TcpListener>,
+}
+
 async fn serve(
     config: Config,
     users: Users,
     level: Level,
     clock: Arc<dyn Clock>,
     (engine, writer): (Engine, Writer),
-    mut sockets: Vec<Listener>,
+    Doors { mut sockets, tls, metrics }: Doors,
 ) -> io::Result<()> {
     let settings = config.load_full();
     sockets.extend(accept::listen_local(&settings)?);
@@ -136,8 +160,9 @@ async fn serve(
     let state = Arc::new(state);
     // A file that may not grow any further is an error of the write then, not the end.
     let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
-    let listeners = Arc::new(Listeners::new(&state, messages.downgrade()));
-    settings::watch(&state, level, Arc::clone(&listeners));
+    let listeners = Arc::new(Listeners::new(&state, messages.downgrade(), tls));
+    let metrics = Endpoint::start(&state, metrics);
+    settings::watch(&state, level, Arc::clone(&listeners), metrics);
     let task = WriterTask::new(Arc::clone(&state), writer, inbox, requests)?;
     let mut writer_task = tokio::spawn(task.run());
     tokio::spawn(expiry::run(Arc::clone(&state), messages.downgrade()));
@@ -184,6 +209,7 @@ fn banner(settings: &Settings) {
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
         port = settings.port,
+        tls_port = settings.tls.port,
         unixsocket = settings.unixsocket,
         dir = settings.dir,
         appendfsync = ?settings.appendfsync,

@@ -2,18 +2,34 @@
 
 use std::sync::{Arc, Weak};
 
+use super::accept::Transport;
 use super::listeners::Listeners;
 use super::logging::{self, Level};
+use super::metrics::Endpoint;
+use super::tls;
 use crate::commands::{ServerState, memory_budget};
-use crate::config::{Settings, Veto};
+use crate::config::{Kind, Setting, Settings, Veto, find};
 
 /// Has changed settings carried out. All others are read where they are used.
-pub(crate) fn watch(state: &Arc<ServerState>, level: Level, listeners: Arc<Listeners>) {
+pub(crate) fn watch(
+    state: &Arc<ServerState>,
+    level: Level,
+    listeners: Arc<Listeners>,
+    metrics: Endpoint,
+) {
     let server = Arc::downgrade(state);
     state.config.on_change(Box::new(move |old, new, names| {
         let each =
             |old, new| names.iter().try_for_each(|name| apply(&server, &level, old, new, name));
-        let applied = each(old, new).and_then(|()| move_listeners(&listeners, old, new));
+        let applied =
+            each(old, new).and_then(|()| move_metrics(&metrics, old, new)).and_then(|()| {
+                let moved = reconnect(&server, &listeners, old, new, names);
+                moved.inspect_err(|_| {
+                    if let Err(Veto { name, why }) = move_metrics(&metrics, new, old) {
+                        tracing::warn!(name, why, "a setting could not be set back");
+                    }
+                })
+            });
         if applied.is_err()
             && let Err(Veto { name, why }) = each(new, old)
         {
@@ -66,18 +82,77 @@ fn apply(
     Ok(())
 }
 
-/// `port` and `bind`.
-fn move_listeners(listeners: &Listeners, old: &Settings, new: &Settings) -> Result<(), Veto> {
-    if old.port == new.port && old.bind == new.bind {
+/// `metrics-port` and `metrics-bind`.
+fn move_metrics(metrics: &Endpoint, old: &Settings, new: &Settings) -> Result<(), Veto> {
+    metrics.rebind(old, new).map_err(|error| {
+        tracing::warn!(%error, "the metrics stay where they are");
+        let moved = old.metrics_port != new.metrics_port;
+        let name = if moved { "metrics-port" } else { "metrics-bind" };
+        Veto { name, why: "Unable to listen on this port. Check server logs.".to_owned() }
+    })
+}
+
+/// TLS and the listening sockets: the configuration that `new` asks for is made first, and taken once
+/// everybody listens where they shall.
+fn reconnect(
+    server: &Weak<ServerState>,
+    listeners: &Listeners,
+    old: &Settings,
+    new: &Settings,
+    names: &[&'static str],
+) -> Result<(), Veto> {
+    let changed = names.iter().find(|name| find(name).is_some_and(is_of_tls));
+    let made = match (changed, server.upgrade()) {
+        (Some(name), Some(state)) if new.tls.port != 0 => {
+            let made = tls::server_config(&new.tls, &*state.fs, &state.clock);
+            Some(made.map_err(|why| {
+                tracing::warn!(why, "Failed to configure TLS; it stays as it is");
+                let why = "Unable to update TLS configuration. Check server logs.".to_owned();
+                Veto { name, why }
+            })?)
+        }
+        _ => None,
+    };
+    // Connections on a new port must not be the first to ask for it.
+    let before = made.map(|made| listeners.tls().swap(Some(made)));
+    let moved = move_listeners(listeners, Transport::Plain, old, new).and_then(|()| {
+        move_listeners(listeners, Transport::Tls, old, new).inspect_err(|_| {
+            if move_listeners(listeners, Transport::Plain, new, old).is_err() {
+                tracing::error!("the old addresses could not be listened on again");
+            }
+        })
+    });
+    if let (Err(_), Some(before)) = (&moved, before) {
+        listeners.tls().store(before);
+    }
+    moved
+}
+
+fn is_of_tls(setting: &Setting) -> bool {
+    setting.name.starts_with("tls-") && !matches!(setting.kind, Kind::Kept(_))
+}
+
+/// `port`, `tls-port` and `bind`.
+fn move_listeners(
+    listeners: &Listeners,
+    transport: Transport,
+    old: &Settings,
+    new: &Settings,
+) -> Result<(), Veto> {
+    let (from, to) = (transport.port(old), transport.port(new));
+    if from == to && (old.bind == new.bind || to == 0) {
         return Ok(());
     }
-    listeners.rebind(old, new).map_err(|error| {
+    listeners.rebind(transport, old, new).map_err(|error| {
         tracing::warn!(%error, "the listening addresses stay as they are");
-        if old.port == new.port {
-            Veto { name: "bind", why: "Failed to bind to specified addresses.".to_owned() }
-        } else {
-            let why = "Unable to listen on this port. Check server logs.".to_owned();
-            Veto { name: "port", why }
+        if from == to {
+            return Veto { name: "bind", why: "Failed to bind to specified addresses.".to_owned() };
         }
+        let why = "Unable to listen on this port. Check server logs.".to_owned();
+        let name = match transport {
+            Transport::Plain => "port",
+            Transport::Tls => "tls-port",
+        };
+        Veto { name, why }
     })
 }

@@ -123,7 +123,7 @@ impl WriterTask {
         inbox: mpsc::Receiver<Message>,
         control: mpsc::Receiver<Control>,
     ) -> std::io::Result<Self> {
-        let (log, completions) = LogThreads::start(&state.shutdown.subscribe())?;
+        let (log, completions) = LogThreads::start(&state.shutdown.subscribe(), &state.clock)?;
         Ok(Self {
             state,
             writer: Owned(Some(writer)),
@@ -152,6 +152,7 @@ impl WriterTask {
         let mut ticks = interval(SYNC_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.state.metrics.writer_queue_depth.set(self.inbox.len() as u64);
             let engine = self.state.engine().ok();
             let full = self.writer.must_wait();
             let accepts = !full
@@ -436,19 +437,23 @@ impl WriterTask {
         match batch.try_write() {
             // The log thread waits until there is space.
             Err(engine::Error::NoSpace(_)) => self.send(Operation::Write(batch)),
-            result => self.complete(Completion { kind: Kind::Batch, result }),
+            result => self.complete(Completion { kind: Kind::Batch, result, sync_ns: None }),
         }
     }
 
     fn send(&mut self, operation: Operation) {
         let kind = operation.kind();
         if let Err(error) = self.log.send(operation) {
-            self.complete(Completion { kind, result: Err(error) });
+            self.complete(Completion { kind, result: Err(error), sync_ns: None });
         }
     }
 
     /// Publishes and answers the batch that was under way, or tells who waited for a sync.
     fn complete(&mut self, done: Completion) {
+        if let Some(sync_ns) = done.sync_ns {
+            self.state.metrics.wal_sync.record(sync_ns);
+            self.state.metrics.wal_sync_ns.add(sync_ns);
+        }
         if let Err(error) = &done.result {
             self.fail(error);
         }

@@ -78,8 +78,9 @@ impl Rig {
     /// Of a connection that is not there.
     fn group(&self) -> Box<Group> {
         let client = Arc::new(Client::new(1, "a:1", "b:2", 3, false, 0));
-        let session = Session::new(client, &self.state.users);
-        Box::new(Group::new(&Session { no_touch: true, ..session }, 1))
+        let mut session = Session::new(client, &self.state.users);
+        session.no_touch = true;
+        Box::new(Group::new(&session, 1))
     }
 
     /// Sets `key`; whether it was acknowledged.

@@ -33,18 +33,35 @@ impl fmt::Display for Reply {
     }
 }
 
-/// A plain blocking connection.
-pub(crate) struct Connection {
-    stream: BufReader<TcpStream>,
+/// A blocking connection, plain unless another stream is named.
+pub(crate) struct Connection<S = TcpStream> {
+    stream: BufReader<S>,
+}
+
+/// A socket to a server of this machine.
+pub(crate) fn socket(port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
 }
 
 impl Connection {
     /// Connects to a server of this machine.
     pub(crate) fn open(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { stream: BufReader::new(stream) })
+        socket(port).map(Self::over)
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
+    /// Talks over `stream`.
+    pub(crate) fn over(stream: S) -> Self {
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// What it talks over.
+    pub(crate) fn stream(&mut self) -> &mut S {
+        self.stream.get_mut()
     }
 
     /// Sends bytes as they are.
@@ -91,14 +108,26 @@ impl Connection {
 }
 
 /// A connection that must not fail, with replies as text.
-pub(crate) struct Client {
-    connection: Connection,
+pub(crate) struct Client<S = TcpStream> {
+    connection: Connection<S>,
 }
 
 impl Client {
     /// Connects to a server of this machine.
     pub(crate) fn open(port: u16) -> Self {
         Self { connection: Connection::open(port).expect("the server listens") }
+    }
+
+    /// A second handle of the socket, to send while this one receives.
+    pub(crate) fn sender(&self) -> TcpStream {
+        self.connection.stream.get_ref().try_clone().expect("a second handle")
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Talks over `stream`.
+    pub(crate) fn over(stream: S) -> Self {
+        Self { connection: Connection::over(stream) }
     }
 
     /// Sends bytes as they are.
@@ -116,11 +145,6 @@ impl Client {
     /// The text of the next reply.
     pub(crate) fn reply(&mut self) -> String {
         self.connection.receive().expect("a reply").to_string()
-    }
-
-    /// A second handle of the socket, to send while this one receives.
-    pub(crate) fn sender(&self) -> TcpStream {
-        self.connection.stream.get_ref().try_clone().expect("a second handle")
     }
 
     /// Everything that still comes, until the server closes the connection.

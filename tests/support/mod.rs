@@ -10,8 +10,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 mod connection;
+pub(crate) mod tls;
 
-pub(crate) use connection::{Client, Connection, Reply, encode};
+pub(crate) use connection::{Client, Connection, Reply, encode, socket};
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -89,6 +90,11 @@ impl Server {
     /// A new connection.
     pub(crate) fn connect(&self) -> Client {
         Client::open(self.port)
+    }
+
+    /// What it has printed.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.temporary.path().join(LOG)).expect("the log is there")
     }
 
     /// Resident memory in bytes.

@@ -139,7 +139,7 @@ fn list(_: &mut Session, _: &ServerState, args: &mut Args<'_>) -> CommandResult 
         }
         _ => return Err(Error::Syntax),
     };
-    let names = table::all().iter().filter(|command| wanted(command));
+    let names = table::callable().filter(|command| wanted(command));
     Ok(Reply::Array(names.map(|command| Reply::bulk(command.full_name)).collect()))
 }
 

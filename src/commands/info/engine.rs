@@ -1,7 +1,12 @@
 //! Sections of our own: durability, the tree, back-pressure.
 
+use std::sync::Arc;
+
 use super::{Fields, Picture};
+use crate::commands::memory::ratio;
+use crate::commands::{Client, ClientFlag};
 use crate::config::AppendFsync;
+use crate::engine::Stats;
 
 pub(super) fn siltdb(picture: &Picture<'_>, out: &mut Fields) {
     let durability = match picture.settings.appendfsync {
@@ -20,11 +25,42 @@ pub(super) fn siltdb(picture: &Picture<'_>, out: &mut Fields) {
     out.add("writes_refused", refused.unwrap_or("no"));
     out.all(&[
         ("writer_queue_full", metrics.writer_queue_full.get()),
+        ("writer_queue_depth", metrics.writer_queue_depth.get()),
         ("reads_on_blocking_pool", metrics.reads_blocking.get()),
         ("replies_streamed", metrics.replies_streamed.get()),
         ("writes_warmed", metrics.writes_warmed.get()),
         ("clients_peak", metrics.clients_peak.get()),
     ]);
+    connections(picture, out);
+}
+
+fn connections(picture: &Picture<'_>, out: &mut Fields) {
+    let state = picture.state;
+    let is_unix = |client: &&Arc<Client>| client.has(ClientFlag::UNIX);
+    let (all, tls) = (state.clients.all(), state.metrics.connections_tls.get());
+    let unix = all.iter().filter(is_unix).count() as u64;
+    out.all(&[
+        ("tcp_connections", (all.len() as u64).saturating_sub(unix + tls)),
+        ("tls_connections", tls),
+        ("unix_connections", unix),
+        ("monitor_clients", state.monitors.count() as u64),
+        ("tls_handshakes_failed", state.metrics.tls_handshakes_failed.get()),
+    ]);
+}
+
+/// Bytes written to tables by bytes flushed.
+fn write_amplification(stats: &Stats) -> f64 {
+    let written = stats.flush_bytes_written + stats.compaction_bytes_written;
+    ratio(written, stats.flush_bytes_written)
+}
+
+/// Tables that a lookup may have to look into: each of level 0, and one of each level below.
+fn read_amplification(stats: &Stats) -> u64 {
+    let (first, rest) = match &stats.levels[..] {
+        [first, rest @ ..] => (first.files, rest),
+        [] => (0, &[][..]),
+    };
+    first + rest.iter().filter(|level| level.files > 0).count() as u64
 }
 
 pub(super) fn lsm(picture: &Picture<'_>, out: &mut Fields) {
@@ -35,6 +71,7 @@ pub(super) fn lsm(picture: &Picture<'_>, out: &mut Fields) {
             format_args!("files={},bytes={}", level_stats.files, level_stats.bytes),
         );
     }
+    out.add("write_amplification", format_args!("{:.2}", write_amplification(stats)));
     let disk_bytes: u64 = stats.levels.iter().map(|level| level.bytes).sum();
     out.all(&[
         ("tables_bytes", disk_bytes),
@@ -54,6 +91,7 @@ pub(super) fn lsm(picture: &Picture<'_>, out: &mut Fields) {
         ("compaction_bytes_written", stats.compaction_bytes_written),
         ("compaction_debt_bytes", stats.compaction_debt_bytes),
         ("compaction_records_dropped", stats.filter_dropped),
+        ("read_amplification", read_amplification(stats)),
         ("block_cache_bytes", stats.cache_bytes),
         ("block_cache_hits", stats.cache_hits),
         ("block_cache_misses", stats.cache_misses),

@@ -1,11 +1,14 @@
 //! `INFO`: the server in numbers, section by section.
 
 mod engine;
+mod numbers;
 mod sections;
 mod statistics;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+
+pub(crate) use numbers::{Durations, Measured, NumberKind, Numbers, Value};
 
 use super::memory::Breakdown;
 use super::{

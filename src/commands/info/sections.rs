@@ -27,7 +27,7 @@ pub(super) fn server(picture: &Picture<'_>, out: &mut Fields) {
     out.add("process_id", std::process::id());
     out.add("process_supervised", "no");
     out.add("run_id", &state.run_id);
-    out.add("tcp_port", settings.port);
+    out.add("tcp_port", if settings.port != 0 { settings.port } else { settings.tls.port });
     out.add("server_time_usec", state.clock.unix_us());
     out.add("uptime_in_seconds", uptime_s);
     out.add("uptime_in_days", uptime_s / 86_400);

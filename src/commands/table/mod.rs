@@ -1,7 +1,7 @@
 //! The table of all commands: lookup by name, dense ids for statistics, derived facts.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use smallvec::SmallVec;
 
@@ -11,7 +11,7 @@ use super::acl::Categories;
 use super::keyspec::{BeginSearch, FindKeys};
 use super::{CommandSpec, FAMILIES, Flags, KeyFlags, KeySpec, Run};
 
-/// Longest command name; longer words are unknown without a look.
+/// Longest command name of the table; words that are longer than all names are unknown without a look.
 const NAME_LEN_MAX: usize = 32;
 
 /// A command or subcommand with what is derived from its entry.
@@ -33,6 +33,8 @@ pub struct Command {
     pub name_words: usize,
     /// Ids of the subcommands.
     pub subcommands: Vec<u16>,
+    /// No name leads to it any more.
+    pub removed: bool,
     by_sub: NameMap,
 }
 
@@ -53,29 +55,61 @@ type NameKey = SmallVec<[u8; NAME_LEN_MAX]>;
 struct Table {
     commands: Vec<Command>,
     by_name: NameMap,
+    /// Bytes of the longest name.
+    name_len_max: usize,
 }
 
-static TABLE: LazyLock<Table> = LazyLock::new(Table::build);
+static TABLE: OnceLock<Table> = OnceLock::new();
+
+fn table() -> &'static Table {
+    TABLE.get_or_init(Table::build)
+}
+
+/// Gives commands other names, one after the other, as `rename-command` has it: calls find them by the
+/// new ones only, and those with an empty new name not at all. All else still knows them by their own.
+///
+/// # Errors
+/// Where there is no such command, or the new name is taken; and where the table is in use already, so
+/// this has to come before everything else.
+pub fn rename(renames: &[(String, String)]) -> Result<(), String> {
+    if renames.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::build();
+    for (old, new) in renames {
+        table.rename(old, new).map_err(|why| format!("{why}: rename-command {old} {new:?}"))?;
+    }
+    TABLE.set(table).map_err(|_| "commands are in use and cannot be renamed any more".to_owned())
+}
 
 /// Finds a command by its first word and, where the call has one, its second. Any case.
 #[must_use]
 pub fn lookup(name: &[u8], sub: Option<&[u8]>) -> Lookup {
-    let Some(command) = find(&TABLE.by_name, name) else { return Lookup::Unknown };
+    let table = table();
+    let Some(command) = find(&table.by_name, name, table.name_len_max) else {
+        return Lookup::Unknown;
+    };
     let Some(sub) = sub.filter(|_| !command.subcommands.is_empty()) else {
         return Lookup::Found(command);
     };
-    find(&command.by_sub, sub).map_or(Lookup::UnknownSubcommand(command), Lookup::Found)
+    find(&command.by_sub, sub, NAME_LEN_MAX)
+        .map_or(Lookup::UnknownSubcommand(command), Lookup::Found)
 }
 
 /// Every command and subcommand in the order of their ids.
 #[must_use]
 pub fn all() -> &'static [Command] {
-    &TABLE.commands
+    &table().commands
 }
 
-/// The commands without their subcommands.
+/// Those of [`all`] that can be called.
+pub fn callable() -> impl Iterator<Item = &'static Command> {
+    all().iter().filter(|command| !command.removed)
+}
+
+/// The commands that can be called, without their subcommands.
 pub fn top_level() -> impl Iterator<Item = &'static Command> {
-    all().iter().filter(|command| command.parent.is_none())
+    callable().filter(|command| command.parent.is_none())
 }
 
 /// The command with this id.
@@ -84,8 +118,8 @@ pub fn by_id(id: u16) -> Option<&'static Command> {
     all().get(usize::from(id))
 }
 
-fn find(map: &NameMap, name: &[u8]) -> Option<&'static Command> {
-    if name.len() > NAME_LEN_MAX {
+fn find(map: &NameMap, name: &[u8], len_max: usize) -> Option<&'static Command> {
+    if name.len() > len_max {
         return None;
     }
     let lower: NameKey = name.iter().map(u8::to_ascii_lowercase).collect();
@@ -94,7 +128,8 @@ fn find(map: &NameMap, name: &[u8]) -> Option<&'static Command> {
 
 impl Table {
     fn build() -> Self {
-        let mut table = Self { commands: Vec::new(), by_name: NameMap::default() };
+        let mut table =
+            Self { commands: Vec::new(), by_name: NameMap::default(), name_len_max: NAME_LEN_MAX };
         for spec in FAMILIES.iter().copied().flatten() {
             let id = table.add(spec, None);
             table.by_name.insert(NameKey::from_slice(spec.name.as_bytes()), id);
@@ -125,9 +160,28 @@ impl Table {
             parent,
             name_words: if parent.is_some() { 2 } else { 1 },
             subcommands: Vec::new(),
+            removed: false,
             by_sub: NameMap::default(),
         });
         id
+    }
+
+    fn rename(&mut self, old: &str, new: &str) -> Result<(), &'static str> {
+        let key = |name: &str| NameKey::from(name.to_ascii_lowercase().into_bytes());
+        let id = self.by_name.remove(&key(old)).ok_or("No such command in rename-command")?;
+        if new.is_empty() {
+            self.commands
+                .iter_mut()
+                .filter(|command| command.id == id || command.parent == Some(id))
+                .for_each(|command| command.removed = true);
+            return Ok(());
+        }
+        if self.by_name.contains_key(&key(new)) {
+            return Err("Target command name already exists");
+        }
+        self.name_len_max = self.name_len_max.max(new.len());
+        self.by_name.insert(key(new), id);
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::file::Loader;
-use super::table::{GROUPS, find, settings};
+use super::table::{GROUPS, RENAME_COMMAND, find, settings};
 use super::{Config, Kind, LoadError, Setting};
 use crate::env::{Fs, RealFs};
 use crate::protocol::{quote, split_words};
@@ -127,17 +127,16 @@ fn options(loader: &mut Loader<'_>, matches: &ArgMatches) -> Result<(), LoadErro
         let words = split_words(line.as_bytes()).unwrap_or_default();
         loader.user(words).map_err(|why| in_options(format!("--{USER}"), why))?;
     }
-    for setting in settings() {
+    for name in settings().map(|setting| setting.name).chain([RENAME_COMMAND]) {
         // `check` does not have all of them.
-        let lines = matches.try_get_many::<String>(setting.name).ok().flatten();
+        let lines = matches.try_get_many::<String>(name).ok().flatten();
         for line in lines.into_iter().flatten() {
             let words = split_words(line.as_bytes()).unwrap_or_default();
             let words: Vec<String> =
                 words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            loader
-                .set(setting.name, &words)
-                .map_err(|why| in_options(format!("--{}", setting.name), why))?;
+            let text = format!("--{name}");
+            loader.set(name, &words).map_err(|why| LoadError { file: None, line: 0, text, why })?;
         }
     }
     Ok(())
@@ -181,7 +180,8 @@ fn option_name(arg: &str) -> Option<(&'static str, Option<&str>)> {
     if name.eq_ignore_ascii_case(USER) {
         return Some((USER, value));
     }
-    Some((find(name)?.name, value))
+    let known = find(name).map(|setting| setting.name);
+    Some((known.or((name == RENAME_COMMAND).then_some(RENAME_COMMAND))?, value))
 }
 
 /// Whether an argument belongs to the option before it. A single `-` is the file.
@@ -213,6 +213,14 @@ fn command() -> Command {
                 .value_name("NAME RULES")
                 .help_heading("Users")
                 .help("Add a user, with rules as those of ACL SETUSER"),
+        )
+        .arg(
+            Arg::new(RENAME_COMMAND)
+                .long(RENAME_COMMAND)
+                .action(ArgAction::Append)
+                .value_name("COMMAND NAME")
+                .hide_short_help(true)
+                .help("Call a command by another name only; by none where that is \"\""),
         )
         .arg(
             Arg::new("version")

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::glob::{is_pattern, matches};
 use super::kind::{Kind, Setting, Source};
-use super::table::{REFUSED_DIRECTIVES, find, has_effect};
+use super::table::{REFUSED_DIRECTIVES, RENAME_COMMAND, find, has_effect};
 use super::{LoadError, Settings};
 use crate::env::Fs;
 use crate::protocol::split_words;
@@ -84,6 +84,14 @@ impl<'a> Loader<'a> {
             REFUSED_DIRECTIVES.iter().find(|(refused, _)| refused.eq_ignore_ascii_case(name))
         {
             return Err(format!("'{name}' cannot be used: {why}"));
+        }
+        if name.eq_ignore_ascii_case(RENAME_COMMAND) {
+            let [old, new] = words else {
+                return Err(format!("{RENAME_COMMAND}: wrong number of arguments"));
+            };
+            let rename = ((*old).to_owned(), (*new).to_owned());
+            self.settings.renamed_commands.push(rename);
+            return Ok(());
         }
         let setting = find(name).ok_or_else(|| {
             format!("there is no setting '{name}', neither in Redis 7.4 nor in SiltDB")

@@ -79,7 +79,8 @@ fn mistakes_name_file_and_line() {
     check_error("protected-mode maybe", 1, "argument must be 'yes' or 'no'");
     check_error("appendfsync often", 1, "must be one of the following: everysec, always, no");
     check_error("dir \"/tmp", 1, "unbalanced quotes");
-    check_error("rename-command FLUSHALL \"\"", 1, "commands cannot be renamed");
+    check_error("rename-command FLUSHALL", 1, "rename-command: wrong number of arguments");
+    check_error("loadmodule /lib/x.so", 1, "modules are not supported");
     check_error("cluster-enabled yes", 1, "cluster mode is not supported");
     check_error("include /etc/missing.conf", 1, "/etc/missing.conf: cannot be read");
     check_error("include /etc/redis.conf", 1, "more than 16 deep");

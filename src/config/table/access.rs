@@ -1,6 +1,6 @@
 //! From a field of `Settings` to the two functions of a kind.
 
-use crate::config::{AppendFsync, LogLevel, MaxmemoryPolicy, Protection};
+use crate::config::{AppendFsync, AuthClients, LogLevel, MaxmemoryPolicy, Protection};
 
 /// A whole number that a setting may be kept in.
 pub(super) trait Number: Copy {
@@ -53,56 +53,57 @@ word!(LogLevel: "debug" = Debug, "verbose" = Verbose, "notice" = Notice, "warnin
 word!(MaxmemoryPolicy: "volatile-lru" = VolatileLru, "volatile-lfu" = VolatileLfu,
     "volatile-random" = VolatileRandom, "volatile-ttl" = VolatileTtl, "allkeys-lru" = AllkeysLru,
     "allkeys-lfu" = AllkeysLfu, "allkeys-random" = AllkeysRandom, "noeviction" = NoEviction);
+word!(AuthClients: "no" = No, "yes" = Yes, "optional" = Optional);
 word!(Protection: "no" = No, "yes" = Yes, "local" = Local);
 
 macro_rules! switch {
-    ($field:ident) => {
+    ($($field:ident).+) => {
         Kind::Switch {
-            get: |settings| settings.$field,
-            set: |settings, value| settings.$field = value,
+            get: |settings| settings.$($field).+,
+            set: |settings, value| settings.$($field).+ = value,
         }
     };
 }
 
 macro_rules! integer {
-    ($field:ident, $min:expr, $max:expr) => {
+    ($($field:ident).+, $min:expr, $max:expr) => {
         Kind::Integer {
             min: $min,
             max: $max,
-            get: |settings| Number::to_i64(settings.$field),
-            set: |settings, value| settings.$field = Number::from_i64(value),
+            get: |settings| Number::to_i64(settings.$($field).+),
+            set: |settings, value| settings.$($field).+ = Number::from_i64(value),
         }
     };
 }
 
 macro_rules! memory {
-    ($field:ident, $min:expr, $max:expr) => {
+    ($($field:ident).+, $min:expr, $max:expr) => {
         Kind::Memory {
             min: $min,
             max: $max,
-            get: |settings| settings.$field,
-            set: |settings, value| settings.$field = value,
+            get: |settings| settings.$($field).+,
+            set: |settings, value| settings.$($field).+ = value,
         }
     };
 }
 
 macro_rules! choice {
-    ($field:ident: $type:ty) => {
+    ($($field:ident).+: $type:ty) => {
         Kind::Choice {
             names: <$type as Word>::NAMES,
-            get: |settings| settings.$field.index(),
+            get: |settings| settings.$($field).+.index(),
             set: |settings, at| {
-                settings.$field = <$type as Word>::ALL.get(at).copied().unwrap_or_default();
+                settings.$($field).+ = <$type as Word>::ALL.get(at).copied().unwrap_or_default();
             },
         }
     };
 }
 
 macro_rules! text {
-    ($field:ident) => {
+    ($($field:ident).+) => {
         Kind::Text {
-            get: |settings| &settings.$field,
-            set: |settings, value| settings.$field = value,
+            get: |settings| &settings.$($field).+,
+            set: |settings, value| settings.$($field).+ = value,
         }
     };
 }

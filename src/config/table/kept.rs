@@ -26,7 +26,8 @@ const REPLICATION: &str = "there is no replication yet";
 const SCRIPTS: &str = "scripts never see what it would add";
 const SIGNAL: &str = "a signal always syncs the log and waits for replies";
 const TEST: &str = "it serves Redis's own tests";
-const TLS: &str = "there is no TLS yet; put a proxy in front";
+const HANDSHAKES: &str = "a handshake holds up no other connection";
+const OUTGOING: &str = "the server connects to nobody";
 const TYPES: &str = "the type is not supported yet";
 
 const PROTECTION: Shape = Choice(&["no", "yes", "local"]);
@@ -118,7 +119,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("masterauth", Text, "", REPLICATION),
     kept("masteruser", Text, "", REPLICATION),
     kept("max-new-connections-per-cycle", Integer(1, 1000), "10", "connections are tasks"),
-    kept("max-new-tls-connections-per-cycle", Integer(1, 1000), "1", TLS),
+    kept("max-new-tls-connections-per-cycle", Integer(1, 1000), "1", HANDSHAKES),
     kept("maxmemory-eviction-tenacity", Integer(0, 100), "10", EVICTION),
     kept("maxmemory-samples", Integer(1, 64), "5", EVICTION),
     kept("min-replicas-max-lag", Integer(0, I32), "10", REPLICATION).alias("min-slaves-max-lag"),
@@ -185,26 +186,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     )
     .immutable(),
     kept("syslog-ident", Text, "redis", OS).immutable(),
-    kept("tls-auth-clients", Choice(&["no", "yes", "optional"]), "yes", TLS),
-    kept("tls-ca-cert-dir", Text, "", TLS),
-    kept("tls-ca-cert-file", Text, "", TLS),
-    kept("tls-cert-file", Text, "", TLS),
-    kept("tls-ciphers", Text, "", TLS),
-    kept("tls-ciphersuites", Text, "", TLS),
-    kept("tls-client-cert-file", Text, "", TLS),
-    kept("tls-client-key-file", Text, "", TLS),
-    kept("tls-client-key-file-pass", Text, "", TLS),
-    kept("tls-cluster", Switch, "no", TLS),
-    kept("tls-dh-params-file", Text, "", TLS),
-    kept("tls-key-file", Text, "", TLS),
-    kept("tls-key-file-pass", Text, "", TLS),
-    Setting::new("tls-port", Kind::Only("TLS is not supported"), "0", TLS),
-    kept("tls-prefer-server-ciphers", Switch, "no", TLS),
-    kept("tls-protocols", Text, "", TLS),
-    kept("tls-replication", Switch, "no", TLS),
-    kept("tls-session-cache-size", Integer(0, I32), "20480", TLS),
-    kept("tls-session-cache-timeout", Integer(0, I32), "300", TLS),
-    kept("tls-session-caching", Switch, "yes", TLS),
+    kept("tls-client-cert-file", Text, "", OUTGOING),
+    kept("tls-client-key-file", Text, "", OUTGOING),
+    kept("tls-client-key-file-pass", Text, "", OUTGOING),
+    kept("tls-cluster", Switch, "no", CLUSTER),
+    kept("tls-replication", Switch, "no", REPLICATION),
     kept("use-exit-on-panic", Switch, "no", TEST).hidden(),
     kept("watchdog-period", Integer(0, I32), "0", CRASH).hidden(),
 ];

@@ -8,6 +8,7 @@ mod kept;
 mod memory;
 mod network;
 mod observe;
+mod tls;
 mod types;
 mod users;
 mod words;
@@ -31,6 +32,7 @@ pub struct SettingGroup {
 pub const GROUPS: &[SettingGroup] = &[
     SettingGroup { title: "Network", has_effect: true, settings: network::SETTINGS },
     SettingGroup { title: "Users", has_effect: true, settings: users::SETTINGS },
+    SettingGroup { title: "TLS", has_effect: true, settings: tls::SETTINGS },
     SettingGroup { title: "Durability and data", has_effect: true, settings: data::SETTINGS },
     SettingGroup { title: "Memory", has_effect: true, settings: memory::SETTINGS },
     SettingGroup { title: "Types", has_effect: true, settings: types::SETTINGS },
@@ -44,11 +46,11 @@ pub const GROUPS: &[SettingGroup] = &[
 
 /// Directives of Redis that are no settings, and that must not be passed over in silence: without
 /// them the server would allow what the file forbids. With the reason.
-pub const REFUSED_DIRECTIVES: &[(&str, &str)] = &[
-    ("rename-command", "commands cannot be renamed or disabled"),
-    ("loadmodule", "modules are not supported"),
-    ("sentinel", "the server has no Sentinel mode"),
-];
+pub const REFUSED_DIRECTIVES: &[(&str, &str)] =
+    &[("loadmodule", "modules are not supported"), ("sentinel", "the server has no Sentinel mode")];
+
+/// The directive that gives a command another name; no setting, since it is for the start only.
+pub(super) const RENAME_COMMAND: &str = "rename-command";
 
 /// All settings, in the order of the documentation.
 pub fn settings() -> impl Iterator<Item = &'static Setting> {

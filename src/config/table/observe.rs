@@ -47,4 +47,16 @@ pub(super) const SETTINGS: &[Setting] = &[
         "50 99 99.9",
         "Percentiles of those histograms in INFO",
     ),
+    Setting::new(
+        "metrics-port",
+        integer!(metrics_port, 0, 65535),
+        "0",
+        "TCP port that answers GET /metrics to Prometheus; 0 for none. Not in Redis",
+    ),
+    Setting::new(
+        "metrics-bind",
+        text!(metrics_bind),
+        "127.0.0.1",
+        "Address of that port; whoever reaches it may read the metrics. Not in Redis",
+    ),
 ];
