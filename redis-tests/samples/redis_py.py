@@ -391,7 +391,8 @@ def users(r):
                 lambda: mine.get("b1"))
     check_error("another command", redis.exceptions.NoPermissionError,
                 "User ann has no permissions to run the 'del' command", lambda: mine.delete("a1"))
-    check_error("another password", redis.exceptions.AuthenticationError, "WRONGPASS",
+    check_error("another password", redis.exceptions.AuthenticationError,
+                "invalid username-password pair",
                 lambda: redis.Redis(port=PORT, protocol=PROTOCOL, username="ann",
                                     password="wrong").ping())
     check("log", [(e["reason"], e["object"], e["username"]) for e in r.acl_log()][:2],
