@@ -18,7 +18,7 @@ use siltdb::data::{
     View, expire_cycle, verify,
 };
 use siltdb::engine::{Filter, Options, Read, ReadMode};
-use siltdb::env::{SimClock, SimFs};
+use siltdb::env::{SimClock, SimFs, UNBOUNDED_MEMORY};
 use store::{Model, Store, contents, tiny_options};
 
 /// The database in which the number of transactions stands.
@@ -142,6 +142,7 @@ impl Memory {
             in_script: false,
             touch: true,
             cursors: &self.cursors,
+            memory: &UNBOUNDED_MEMORY,
             events: EventClasses::default(),
         }
     }

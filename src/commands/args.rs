@@ -2,20 +2,45 @@
 
 use bytes::Bytes;
 
-use super::Error;
+use super::{Answer, Error, Prepared};
+use crate::data::ValueAhead;
 
 /// The arguments of one call, read from left to right. Index 0 is the command's name.
-#[derive(Debug)]
 pub struct Args<'a> {
     all: &'a [Bytes],
     next: usize,
+    answer: Answer<'a>,
+    prepared: Option<&'a Prepared>,
 }
 
 impl<'a> Args<'a> {
     /// A cursor behind the first `skip` words (the name; for a subcommand both names).
     #[must_use]
     pub fn new(all: &'a [Bytes], skip: usize) -> Self {
-        Self { all, next: skip }
+        Self { all, next: skip, answer: Answer::UNBOUNDED, prepared: None }
+    }
+
+    /// The same for a call that answers so.
+    #[must_use]
+    pub fn answering(self, answer: Answer<'a>) -> Self {
+        Self { answer, ..self }
+    }
+
+    /// The same for a call for which this was done before.
+    #[must_use]
+    pub fn prepared(self, prepared: Option<&'a Prepared>) -> Self {
+        Self { prepared, ..self }
+    }
+
+    /// Takes what was done for the call before its transaction, which is used once.
+    pub(super) fn take_prepared(&self) -> Option<Result<ValueAhead, Error>> {
+        self.prepared?.take()
+    }
+
+    /// How the call answers.
+    #[must_use]
+    pub fn answer(&self) -> Answer<'a> {
+        self.answer
     }
 
     /// All words, the name included.
@@ -83,5 +108,11 @@ impl<'a> Args<'a> {
     /// A syntax error where words are left.
     pub fn finish(&self) -> Result<(), Error> {
         if self.is_empty() { Ok(()) } else { Err(Error::Syntax) }
+    }
+}
+
+impl std::fmt::Debug for Args<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Args").field("all", &self.all).field("next", &self.next).finish()
     }
 }

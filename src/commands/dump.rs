@@ -1,8 +1,14 @@
 //! `DUMP` and `RESTORE`: a value as bytes, in the format of Redis.
 
+use bytes::Bytes;
+
 use super::acl::Category;
-use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
-use crate::data::{DumpPayload, Edit, EventClasses, RestoreError, View};
+use super::{
+    Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Prepare, Run,
+    memory,
+};
+use crate::data::{DumpPayload, Edit, EventClasses, RestoreError, ValueAhead, View};
+use crate::env::Purpose;
 use crate::protocol::Reply;
 
 /// The family's table.
@@ -23,6 +29,11 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     restoring("restore").since("2.6.0"),
     restoring("restore-asking").group(Group::Server).since("3.0.0").flags(Flags::ASKING),
 ];
+
+/// Where the payload stands in a call.
+const PAYLOAD_AT: usize = 3;
+/// A payload of so many bytes is read beside the connection, not while everybody waits.
+const LARGE_BYTES: usize = 64 << 10;
 
 const RESTORED: &[KeySpec] = &[KeySpec::one(1).ow().update()];
 const RESTORE_ARGS: &[Arg] = &[
@@ -47,18 +58,23 @@ const fn restoring(name: &'static str) -> CommandSpec {
         .summary("Makes a key of what `DUMP` answered.")
         .history(RESTORE_HISTORY)
         .differs(
-            "Every payload is checked in full. A value takes at most 1 GiB, and no values of \
+            "Every payload is checked in full. A value takes at most what one command may hold, and no values of \
              modules are read.",
         )
         .flags(Flags::DENYOOM)
         .acl(&[Category::Keyspace, Category::Dangerous])
         .keys(RESTORED)
         .args(RESTORE_ARGS)
+        .prepare(Prepare { is_worth: is_large, run: read_ahead })
 }
 
 fn dump(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let key = args.next_bytes()?;
     let Some(meta) = view.find(key)? else { return Ok(Reply::Null) };
+    // Told from some elements, before all are read.
+    let bytes = memory::value_bytes(view, key, &meta, memory::SAMPLES)?;
+    let room = view.context().memory.room(Purpose::Reply);
+    room.take(usize::try_from(bytes).unwrap_or(usize::MAX))?;
     Ok(view.dump(key, &meta)?.map_or(Reply::Null, Reply::Bulk))
 }
 
@@ -97,6 +113,34 @@ impl Options {
     }
 }
 
+fn opened(payload: &Bytes) -> Result<DumpPayload, Error> {
+    DumpPayload::open(payload)
+        .ok_or_else(|| Error::Text("ERR DUMP payload version or checksum are wrong".to_owned()))
+}
+
+fn refused(error: RestoreError) -> Error {
+    match error {
+        RestoreError::Malformed => Error::Text("ERR Bad data format".to_owned()),
+        RestoreError::Engine(error) => error.into(),
+    }
+}
+
+/// Whether a payload is so large that it is read ahead.
+fn is_large(words: &[Bytes]) -> bool {
+    words.get(PAYLOAD_AT).is_some_and(|payload| payload.len() >= LARGE_BYTES)
+}
+
+/// Reads the payload of a call.
+fn read_ahead(
+    edit: Edit<'_>,
+    args: &mut Args<'_>,
+    first: u64,
+) -> Option<Result<ValueAhead, Error>> {
+    let (key, payload) = (args.all().get(1)?, args.all().get(PAYLOAD_AT)?);
+    let read = |payload| edit.read_ahead(key, &payload, first).map_err(refused);
+    opened(payload).and_then(read).transpose()
+}
+
 fn restore(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let (key, ttl, payload) = (args.next_bytes()?, args.next_bytes()?, args.next_bytes()?);
     let options = Options::parse(args)?;
@@ -112,12 +156,14 @@ fn restore(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         let at_ms = if options.absolute { ttl } else { now_ms.saturating_add(ttl) };
         at_ms.min(i64::MAX.cast_unsigned())
     });
-    let payload = DumpPayload::open(payload)
-        .ok_or_else(|| Error::Text("ERR DUMP payload version or checksum are wrong".to_owned()))?;
-    edit.restore(key, old.as_ref(), &payload, expires_ms).map_err(|error| match error {
-        RestoreError::Malformed => Error::Text("ERR Bad data format".to_owned()),
-        RestoreError::Engine(error) => Error::Engine(error),
-    })?;
+    let ahead = match args.take_prepared() {
+        Some(value) => edit.restore_ahead(key, old.as_ref(), value?, expires_ms)?,
+        None => false,
+    };
+    if !ahead {
+        let payload = opened(payload)?;
+        edit.restore(key, old.as_ref(), &payload, expires_ms).map_err(refused)?;
+    }
     if expires_ms.is_none_or(|at_ms| at_ms > now_ms) {
         note_use(edit, key, &options);
         edit.notify(EventClasses::GENERIC, "restore", key);

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::engine;
+use crate::env::NoRoom;
 use crate::protocol::Reply;
 
 /// What a handler answers.
@@ -16,6 +17,11 @@ pub enum Error {
     Syntax,
     /// A call that may wait has found nothing: see [`super::Run::ReadOrBlock`]. No client sees it.
     NothingYet,
+    /// A reply of so many items is too long to be gathered: it is to be sent while it is made. No
+    /// client sees it.
+    TooLong(usize),
+    /// The command, or all together, would hold more memory than they may.
+    OutOfMemory,
     /// A call of the wrong length; the command's full name (`get`, `object|freq`).
     WrongArity(&'static str),
     /// No command of that name; the name and the arguments, both shortened, as the text repeats
@@ -127,7 +133,16 @@ impl Error {
 
 impl From<engine::Error> for Error {
     fn from(error: engine::Error) -> Self {
-        Self::Engine(error)
+        match error {
+            engine::Error::NoRoom => Self::OutOfMemory,
+            error => Self::Engine(error),
+        }
+    }
+}
+
+impl From<NoRoom> for Error {
+    fn from(_: NoRoom) -> Self {
+        Self::OutOfMemory
     }
 }
 
@@ -136,6 +151,10 @@ impl std::fmt::Display for Error {
         let text = match self {
             Self::Syntax => "ERR syntax error",
             Self::NothingYet => "ERR nothing to read yet",
+            Self::TooLong(_) => "ERR a reply is too long",
+            Self::OutOfMemory => {
+                "OOM command not allowed: it takes more memory than 'maxmemory' leaves to commands"
+            }
             Self::WrongArity(name) => {
                 return write!(f, "ERR wrong number of arguments for '{name}' command");
             }

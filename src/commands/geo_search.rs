@@ -11,6 +11,7 @@ use crate::data::{
     Edit, EventClasses, GeoPlace, GeoShape, Scored, SortedSet, Span, View, in_order, parse_double,
 };
 use crate::engine::Direction;
+use crate::env::{Purpose, Room};
 use crate::protocol::Reply;
 
 const UNIT: Arg = Arg::one_of("unit", UNITS);
@@ -56,7 +57,7 @@ const STORE: Arg = Arg::one_of(
 )
 .optional();
 const COST: &str = "O(N+log(M)) for N members in the boxes around the shape and M members at all";
-const GATHERED: &str = "The result is gathered in memory and is at most 1 GiB.";
+const GATHERED: &str = "The result is gathered in memory, at most what one command may hold.";
 
 /// The family's table.
 pub(super) const COMMANDS: &[CommandSpec] = &[
@@ -370,7 +371,7 @@ impl<'a> Search<'a> {
     }
 
     /// The places that are asked for, in the order that is asked for.
-    fn run(&self, zset: SortedSet<'_>) -> Result<Vec<Found>, Error> {
+    fn run(&self, zset: SortedSet<'_>, room: &Room<'_>) -> Result<Vec<Found>, Error> {
         let (Some(middle), Some(shape)) = (self.middle, self.shape) else { return Ok(Vec::new()) };
         let enough = if self.any { self.count } else { None };
         let mut found: Vec<Found> = Vec::new();
@@ -380,6 +381,7 @@ impl<'a> Search<'a> {
                 let (member, score) = member?;
                 let place = GeoPlace::of_score(score);
                 if let Some(distance_m) = shape.distance_m(middle, place) {
+                    room.take(member.len() + size_of::<Found>())?;
                     found.push(Found { member, score, place, distance_m });
                 }
                 if enough == Some(found.len() as u64) {
@@ -439,7 +441,8 @@ fn read(view: &View<'_>, args: &mut Args<'_>, form: Form) -> CommandResult {
     let meta = zset(view.find(key)?)?;
     let zset = meta.as_ref().and_then(|meta| view.elements(key, meta)).map(SortedSet::new);
     let search = Search::parse(args, form, zset, None)?;
-    let found = zset.map(|zset| search.run(zset)).transpose()?;
+    let room = view.context().memory.room(Purpose::Working);
+    let found = zset.map(|zset| search.run(zset, &room)).transpose()?;
     Ok(search.reply(found.unwrap_or_default()))
 }
 
@@ -448,7 +451,8 @@ fn write(edit: &mut Edit<'_>, args: &mut Args<'_>, form: Form) -> CommandResult 
     let meta = zset(edit.find_for_answer(args.next_bytes()?)?)?;
     let zset = meta.as_ref().and_then(|meta| edit.elements(meta)).map(SortedSet::new);
     let search = Search::parse(args, form, zset, target)?;
-    let found = zset.map(|zset| search.run(zset)).transpose()?.unwrap_or_default();
+    let room = edit.context().memory.room(Purpose::Working);
+    let found = zset.map(|zset| search.run(zset, &room)).transpose()?.unwrap_or_default();
     let Some(target) = search.target else { return Ok(search.reply(found)) };
     let members = search.scored(found);
     let old = edit.find(target)?;

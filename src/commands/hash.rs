@@ -5,11 +5,14 @@ use bytes::Bytes;
 use super::random::{self, Count};
 use super::scan::{ScanOptions, Scanned, parse_cursor, scan_answer};
 use super::typed::{field_values, of_type};
-use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
+use super::{
+    Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, ReplyList, Run,
+};
 use crate::data::{
     Edit, Element, Elements, EventClasses, Extended, KeyType, Meta, View, parse_int,
 };
-use crate::protocol::{ListKind, Reply, ReplyList};
+use crate::env::Purpose;
+use crate::protocol::{ListKind, Reply};
 
 const KEY_FIELD: &[Arg] = &[Arg::key("key"), Arg::string("field")];
 const KEY_FIELDS: &[Arg] = &[Arg::key("key"), Arg::string("field").multiple()];
@@ -235,8 +238,8 @@ fn hmget(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
 
 fn hgetall(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     all(view, args, ListKind::Map, |field, list| {
-        list.push(Reply::Bulk(field.name));
-        list.push(Reply::Bulk(field.value));
+        list.push(Reply::Bulk(field.name))?;
+        list.push(Reply::Bulk(field.value))
     })
 }
 
@@ -253,16 +256,24 @@ fn all(
     view: &View<'_>,
     args: &mut Args<'_>,
     kind: ListKind,
-    add: impl Fn(Element, &mut ReplyList),
+    add: impl Fn(Element, &mut ReplyList<'_>) -> Result<(), Error>,
 ) -> CommandResult {
-    let mut list = ReplyList::new(kind);
-    with_hash(view, args.next_bytes()?, |fields| {
+    let key = args.next_bytes()?;
+    let answered = with_hash(view, key, |fields| {
+        let each = if kind == ListKind::Map { 2 } else { 1 };
+        let mut list = match fields.live_count() {
+            Some(count) => args.answer().list_of(kind, count * each)?,
+            None => args.answer().list(kind),
+        };
         for field in fields.walk() {
-            add(field?, &mut list);
+            add(field?, &mut list)?;
         }
-        Ok(())
+        list.finish()
     })?;
-    Ok(list.finish())
+    match answered {
+        Some(reply) => Ok(reply),
+        None => args.answer().list(kind).finish(),
+    }
 }
 
 /// As in Redis, those that have expired count until they are deleted.
@@ -337,7 +348,8 @@ fn hrandfield(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     if with_values {
         count.check_twice()?;
     }
-    let picked = with_hash(view, key, |fields| count.pick(&fields))?.unwrap_or_default();
+    let room = view.context().memory.room(Purpose::Working);
+    let picked = with_hash(view, key, |fields| count.pick(&fields, &room))?.unwrap_or_default();
     if with_values {
         let pairs = picked.into_iter().map(|field| (field.name.into(), field.value.into()));
         return Ok(Reply::Pairs(pairs.collect()));

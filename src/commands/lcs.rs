@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::string::string;
 use super::{Args, CommandResult, Error};
 use crate::data::View;
+use crate::env::Purpose;
 use crate::protocol::Reply;
 
 /// Bytes per cell by which the size of the table is judged.
@@ -70,6 +71,13 @@ pub(super) fn lcs(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     if cells.is_none_or(|bytes| bytes > view.context().string_bytes_max) {
         return Err(Error::LcsTooLarge);
     }
+    let room = view.context().memory.room(Purpose::Working);
+    let [a_len, b_len] = [0, 1].map(|at| match metas.get(at) {
+        Some(Some(meta)) => usize::try_from(meta.string_len()).unwrap_or(usize::MAX),
+        _ => 0,
+    });
+    let way_bytes = if options.len { 0 } else { a_len.saturating_mul(b_len) / 8 };
+    room.take(way_bytes.saturating_add(a_len).saturating_add(b_len.saturating_mul(9)))?;
     for (string, meta) in strings.iter_mut().zip(&metas) {
         if let Some(meta) = meta {
             *string = view.string(meta)?;

@@ -7,7 +7,7 @@ use super::typed::of_type;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
 use crate::data::{Edit, End, EventClasses, KeyType, List, Meta, View, parse_int};
 use crate::engine::Direction;
-use crate::protocol::{ListKind, Reply, ReplyList};
+use crate::protocol::{ListKind, Reply};
 
 const SEEN: &[KeySpec] = &[KeySpec::one(1).ro()];
 const READ: &[KeySpec] = &[KeySpec::one(1).ro().access()];
@@ -246,9 +246,11 @@ fn lrange(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let (key, start, stop) = (args.next_bytes()?, args.next_int()?, args.next_int()?);
     let elements = with_list(view, key, |list| {
         let part = part(start, stop, list.count());
-        let elements = list.walk(part.start, part.end, Direction::Forward);
-        let replies = elements.map(|element| Ok::<_, Error>(Reply::Bulk(element?)));
-        ReplyList::collect(ListKind::Array, replies)
+        let mut replies = args.answer().list_of(ListKind::Array, part.end - part.start)?;
+        for element in list.walk(part.start, part.end, Direction::Forward) {
+            replies.push(Reply::Bulk(element?))?;
+        }
+        replies.finish()
     })?;
     Ok(elements.unwrap_or(Reply::EMPTY))
 }

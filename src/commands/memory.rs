@@ -1,16 +1,14 @@
 //! `MEMORY`.
 
-use std::sync::atomic::Ordering;
-
 use super::{
-    Arg, Args, Arity, Client, CommandResult, CommandSpec, Group, KeySpec, Run, ServerState,
-    Session, SessionHandler, help,
+    Arg, Args, Arity, CommandResult, CommandSpec, Group, KeySpec, Run, ServerState, Session,
+    SessionHandler, help,
 };
-use crate::config::Settings;
+use crate::config::{MemoryShare, Settings};
 use crate::data::{Meta, RootRef, View};
 use crate::engine::{self, Read, ReadMode, Stats};
-use crate::env;
 use crate::env::process::{self, ProcessMemory};
+use crate::env::{self, Purpose};
 use crate::protocol::Reply;
 
 const TIPS: &[&str] =
@@ -24,6 +22,10 @@ const DOCTOR_BYTES_MIN: u64 = 5 << 20;
 
 /// The automatic memory budget is this part of what there is.
 const AUTOMATIC_SHARE: u64 = 4;
+/// Clients may hold this part of the budget together, where nothing else is set.
+const CLIENTS_SHARE: u64 = 8;
+/// What that is at least.
+const CLIENTS_MIN: u64 = 16 << 20;
 /// No budget is smaller.
 const BUDGET_MIN: u64 = 32 << 20;
 
@@ -117,6 +119,19 @@ pub(crate) fn budget(settings: &Settings) -> u64 {
     }
 }
 
+/// Bytes that clients may hold together: `maxmemory-clients`, or, where it is 0, a share of the
+/// budget.
+pub(super) fn clients_max(settings: &Settings) -> u64 {
+    let budget = budget(settings);
+    match settings.maxmemory_clients {
+        MemoryShare::Bytes(0) | MemoryShare::Percent(0) => {
+            (budget / CLIENTS_SHARE).max(CLIENTS_MIN)
+        }
+        MemoryShare::Bytes(bytes) => bytes,
+        MemoryShare::Percent(percent) => budget / 100 * u64::from(percent),
+    }
+}
+
 /// Where the memory of the process is, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Breakdown {
@@ -126,6 +141,14 @@ pub(super) struct Breakdown {
     pub(super) peak: u64,
     /// Buffers and state of the connections.
     pub(super) clients: u64,
+    /// Replies that are made or sent, by commands that run.
+    pub(super) replies: u64,
+    /// What commands that run gather, sort and combine.
+    pub(super) working: u64,
+    /// Changes of transactions that are not committed.
+    pub(super) changes: u64,
+    /// Flushed memtables that reads still hold.
+    pub(super) pinned: u64,
     /// Memtables, sealed ones included.
     pub(super) memtables: u64,
     /// Block cache.
@@ -141,10 +164,15 @@ impl Breakdown {
     pub(super) fn of(state: &ServerState, engine: Option<&Stats>) -> Self {
         let process = process::memory();
         state.metrics.memory_peak_bytes.raise(process.allocated);
+        let held_for = |purpose| state.memory.held_for(purpose) as u64;
         Self {
             process,
             peak: state.metrics.memory_peak_bytes.get(),
-            clients: state.clients.all().iter().map(|client| client_bytes(client)).sum(),
+            clients: state.clients.all().iter().map(|client| client.held_bytes() as u64).sum(),
+            replies: held_for(Purpose::Reply),
+            working: held_for(Purpose::Working),
+            changes: held_for(Purpose::Changes),
+            pinned: engine.map_or(0, |stats| stats.retired_bytes),
             memtables: engine.map_or(0, |stats| stats.memtable_bytes + stats.sealed_bytes),
             cache: engine.map_or(0, |stats| stats.cache_bytes),
             rows: engine.map_or(0, |stats| stats.row_cache_bytes),
@@ -161,14 +189,6 @@ impl Breakdown {
     pub(super) fn overhead(&self) -> u64 {
         self.process.allocated - self.dataset()
     }
-}
-
-/// Memory that a connection holds.
-fn client_bytes(client: &Client) -> u64 {
-    let buffers =
-        [&client.query_capacity, &client.argv_bytes, &client.output_bytes, &client.pushed_bytes];
-    let buffers: usize = buffers.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
-    (size_of::<Client>() + buffers) as u64
 }
 
 /// `part` of `whole`; 0 where there is no whole.
@@ -193,6 +213,10 @@ fn stats(_: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandResul
         ("replication.backlog", number(0)),
         ("clients.slaves", number(0)),
         ("clients.normal", number(memory.clients)),
+        ("commands.replies", number(memory.replies)),
+        ("commands.working", number(memory.working)),
+        ("commands.changes", number(memory.changes)),
+        ("memtables.pinned", number(memory.pinned)),
         ("cluster.links", number(0)),
         ("aof.buffer", number(0)),
         ("lua.caches", number(state.scripts.memory().texts)),

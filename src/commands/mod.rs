@@ -1,6 +1,7 @@
 //! The one table of commands, beside their handlers.
 
 pub mod acl;
+mod answer;
 mod arg;
 mod args;
 mod bitmap;
@@ -30,11 +31,13 @@ mod latency;
 mod lcs;
 mod list;
 mod list_move;
+mod long_replies;
 mod memory;
 mod monitor;
 mod object;
 mod pause;
 mod persistence;
+mod prepare;
 pub(crate) mod program;
 mod pubsub;
 mod random;
@@ -60,6 +63,9 @@ mod zset_algebra;
 mod zset_pop;
 mod zset_range;
 
+pub(crate) use answer::PIECE_BYTES;
+use answer::ReplyList;
+pub use answer::{Answer, Outlet};
 pub use arg::{Arg, ArgKind};
 pub use args::Args;
 pub use blocking::{Attempt, Wait};
@@ -67,9 +73,12 @@ pub(crate) use clients::Link;
 pub use clients::{Client, ClientFlag, Clients, Unblock};
 pub use error::{CommandResult, Error};
 pub use keyspec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
+pub use long_replies::LongReplies;
+pub(crate) use long_replies::{HELD_BYTES, PIECES_WAITING, PLACES};
 pub(crate) use memory::budget as memory_budget;
 pub use monitor::{Monitors, source as monitor_source};
 pub use pause::{Pause, PauseKind};
+pub use prepare::{Prepare, Prepared};
 pub use program::{Calls, Program};
 pub(crate) use pubsub::{FANOUT_STEP, FANOUT_TURN, Outbox, Portion};
 pub use pubsub::{Fanout, Kind, Message, PubSub, Pushes, event_messages};

@@ -19,22 +19,18 @@ use super::gates::{self, Refusal};
 use super::table::Command;
 use super::tracking::{Noted, Trail};
 use super::{
-    Args, Attempt, CommandResult, Error, Flags, Message, ProgramHandler, Run, ServerState, Session,
-    event_messages,
+    Answer, Args, Attempt, CommandResult, Error, Flags, Message, ProgramHandler, Run, ServerState,
+    Session, event_messages,
 };
 use crate::data::{Context, Edit, EditOutcome, Event, EventClasses, ReadOutcome, Ready, View};
-use crate::engine::{self, Changes, Read, TXN_BYTES_MAX, Txn, Writer};
+use crate::engine::{self, Changes, Read, Txn, Writer};
+use crate::env::{OwnedRoom, Purpose};
 use crate::protocol::{Reply, Version};
 
 /// Calls of a run that are kept one by one for the statistics; a script may make any number.
 const RAN_MAX: usize = 16 << 10;
 /// Codes of errors that are told apart in a run.
 const ERROR_CODES_MAX: usize = 1000;
-
-/// Bytes of the replies of all calls of a run.
-const REPLY_BYTES_MAX: usize = 1 << 30;
-/// Why a call fails with which its run would change too much.
-const TOO_MUCH: &str = "a transaction changes more than 1 GiB";
 
 /// Several calls that run as one.
 pub trait Program: Send {
@@ -185,8 +181,7 @@ pub struct Calls<'a> {
     in_script: bool,
     stopped: Option<Stopped>,
     gathered: Gathered,
-    written_bytes: usize,
-    reply_bytes: usize,
+    replies: OwnedRoom,
 }
 
 impl<'a> Calls<'a> {
@@ -231,8 +226,7 @@ impl<'a> Calls<'a> {
             in_script: false,
             stopped: None,
             gathered: Gathered::default(),
-            written_bytes: 0,
-            reply_bytes: 0,
+            replies: OwnedRoom::new(Arc::clone(&state.memory), Purpose::Reply),
         }
     }
 
@@ -409,7 +403,9 @@ impl<'a> Calls<'a> {
     }
 
     fn run(&mut self, command: &'static Command, words: &[Bytes]) -> CommandResult {
-        let mut args = Args::new(words, command.name_words);
+        let state = Arc::clone(&self.state);
+        let answer = Answer::gathered(&state.memory);
+        let mut args = Args::new(words, command.name_words).answering(answer);
         match command.spec.run {
             Run::Session(handler) => {
                 if command.flags.has(Flags::ADMIN) && self.pace != Pace::Final {
@@ -427,8 +423,10 @@ impl<'a> Calls<'a> {
                     Ground::View(_) => self.view(|view| read(view, &mut args)),
                 };
                 match found {
-                    Err(Error::NothingYet) => self
-                        .try_once(|edit| handler(edit, &mut Args::new(words, command.name_words))),
+                    Err(Error::NothingYet) => {
+                        let mut args = Args::new(words, command.name_words).answering(answer);
+                        self.try_once(|edit| handler(edit, &mut args))
+                    }
                     found => found,
                 }
             }
@@ -498,14 +496,7 @@ impl<'a> Calls<'a> {
         let (changes, outcome) = edit.finish()?;
         Writer::check_limits(&changes)?;
         if let Ground::Txn(outer) = &mut self.ground {
-            let bytes = |(key, value): &(Bytes, Option<Bytes>)| {
-                key.len() + value.as_ref().map_or(0, Bytes::len)
-            };
-            let written = self.written_bytes + changes.writes.iter().map(bytes).sum::<usize>();
-            if written > TXN_BYTES_MAX {
-                return Err(Error::Engine(engine::Error::Limit(TOO_MUCH)));
-            }
-            self.written_bytes = written;
+            // From the call on with which it changes too much the run finds no more room.
             outer.absorb(changes);
             self.gathered.edit.add(&outcome);
             self.gathered.ready.extend(ready);
@@ -549,11 +540,7 @@ impl<'a> Calls<'a> {
         if self.in_script {
             return result;
         }
-        let bytes = result.as_ref().map_or(0, Reply::weight);
-        if self.reply_bytes + bytes > REPLY_BYTES_MAX {
-            return Err(Error::Text("ERR the replies of a transaction exceed 1 GiB".to_owned()));
-        }
-        self.reply_bytes += bytes;
+        self.replies.take(result.as_ref().map_or(0, Reply::weight))?;
         result
     }
 

@@ -9,6 +9,7 @@ use super::scan::prefix_end;
 use super::{Args, Error};
 use crate::data::{Element, Elements, Meta, View};
 use crate::engine::{self, Direction};
+use crate::env::Room;
 
 /// In a database of at most so many keys all are looked at.
 pub(super) const FEW_KEYS: u64 = 64;
@@ -54,13 +55,17 @@ impl Count {
     }
 
     /// So many elements.
-    pub(super) fn pick(self, elements: &Elements<'_>) -> std::result::Result<Vec<Element>, Error> {
+    pub(super) fn pick(
+        self,
+        elements: &Elements<'_>,
+        room: &Room<'_>,
+    ) -> std::result::Result<Vec<Element>, Error> {
         match self {
-            Self::Distinct(count) => Ok(elements.pick_distinct(count)?),
+            Self::Distinct(count) => Ok(elements.pick_distinct(count, room)?),
             Self::Repeated(count) if count > REPEATED_MAX => Err(Error::Text(format!(
                 "ERR value is out of range, at most {REPEATED_MAX} elements are answered"
             ))),
-            Self::Repeated(count) => Ok(elements.pick_repeated(count)?),
+            Self::Repeated(count) => Ok(elements.pick_repeated(count, room)?),
         }
     }
 }

@@ -22,10 +22,12 @@ use super::acl::Category;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Run, random};
 use crate::data::{Meta, Place, View, glob_matches, glob_prefix, parse_int};
 use crate::engine::{self, Direction};
-use crate::protocol::{ListKind, Reply, ReplyList};
+use crate::protocol::{ListKind, Reply};
 
 /// Keys that a call of `SCAN` examines if it does not say how many.
 const COUNT_DEFAULT: u64 = 10;
+/// A page is of no more: it is made in memory.
+const COUNT_MAX: u64 = 1 << 16;
 /// Keys that a call may examine beyond those where it goes on at a place that is not exactly known.
 const REPEATED_MAX: u64 = 1000;
 /// Expired keys that `RANDOMKEY` may meet before it takes the first one that is alive.
@@ -218,7 +220,7 @@ impl<'a> ScanOptions<'a> {
         while !args.is_empty() {
             if args.eat("COUNT") {
                 let count = u64::try_from(args.next_int()?).ok().filter(|count| *count > 0);
-                options.count = count.ok_or(Error::Syntax)?;
+                options.count = count.ok_or(Error::Syntax)?.min(COUNT_MAX);
             } else if args.eat("MATCH") {
                 options.pattern = args.next_bytes()?;
             } else if scanned == Scanned::Keys && args.eat("TYPE") {
@@ -243,14 +245,14 @@ impl<'a> ScanOptions<'a> {
 
 fn keys(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let wanted = Wanted::new(args.next_bytes()?);
-    let mut keys = ReplyList::new(ListKind::Array);
+    let mut keys = args.answer().list(ListKind::Array);
     for entry in wanted.walk(view, Bound::Included(&wanted.prefix)) {
         let (key, meta) = entry?;
         if meta.is_some() && wanted.matches(&key) {
-            keys.push(Reply::Bulk(key));
+            keys.push(Reply::Bulk(key))?;
         }
     }
-    Ok(keys.finish())
+    keys.finish()
 }
 
 /// The keys that match a pattern lie between its literal prefix and the end of that prefix.

@@ -5,7 +5,8 @@ use super::scan::{ScanOptions, Scanned, parse_cursor, scan_answer};
 use super::typed::{field_values, of_type};
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
 use crate::data::{Edit, Element, Elements, EventClasses, KeyType, Meta, View, parse_int};
-use crate::protocol::{ListKind, Reply, ReplyList};
+use crate::env::Purpose;
+use crate::protocol::{ListKind, Reply};
 
 const KEY_MEMBERS: &[Arg] = &[Arg::key("key"), Arg::string("member").multiple()];
 const SEEN: &[KeySpec] = &[KeySpec::one(1).ro()];
@@ -168,8 +169,11 @@ fn smismember(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
 
 fn smembers(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let found = with_set(view, args.next_bytes()?, |members| {
-        let names = members.walk().map(|member| Ok::<_, Error>(Reply::Bulk(member?.name)));
-        ReplyList::collect(ListKind::Set, names)
+        let mut names = args.answer().list_of(ListKind::Set, members.count())?;
+        for member in members.walk() {
+            names.push(Reply::Bulk(member?.name))?;
+        }
+        names.finish()
     })?;
     Ok(found.unwrap_or(Reply::Set(Vec::new())))
 }
@@ -190,7 +194,10 @@ fn spop(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let size = members.count();
     let picked = match count {
         None => members.pick()?.into_iter().collect(),
-        Some(count) => members.pick_distinct(count)?,
+        Some(count) => {
+            let room = edit.context().memory.room(Purpose::Working);
+            members.pick_distinct(count, &room)?
+        }
     };
     if count.is_some_and(|count| count >= size) {
         edit.delete_collection(key, &old, size);
@@ -221,7 +228,8 @@ fn srandmember(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
         return Err(Error::Syntax);
     }
     let count = Count::parse(args)?;
-    let picked = with_set(view, key, |members| count.pick(&members))?.unwrap_or_default();
+    let room = view.context().memory.room(Purpose::Working);
+    let picked = with_set(view, key, |members| count.pick(&members, &room))?.unwrap_or_default();
     Ok(Reply::array(picked.into_iter().map(|member| member.name)))
 }
 

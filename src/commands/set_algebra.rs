@@ -10,7 +10,8 @@ use crate::data::{
     Edit, Elements, EventClasses, Meta, View, difference, intersection, parse_int, union,
 };
 use crate::engine;
-use crate::protocol::Reply;
+use crate::env::Purpose;
+use crate::protocol::{ListKind, Reply};
 
 const SOURCES: &[KeySpec] = &[KeySpec::range(1, -1, 1).ro().access()];
 const STORED: &[KeySpec] = &[KeySpec::one(1).ow().update(), KeySpec::range(2, -1, 1).ro().access()];
@@ -36,7 +37,7 @@ const fn storing(
     CommandSpec::new(name, Arity::AtLeast(3), Run::Write(run))
         .group(Group::Set)
         .complexity("O(N) in the size of all sets")
-        .differs("The result is gathered in memory and is at most 1 GiB.")
+        .differs("The result is gathered in memory, at most what one command may hold.")
         .flags(Flags::DENYOOM)
         .keys(STORED)
         .args(STORE_KEYS)
@@ -96,31 +97,39 @@ impl Operation {
         }
     }
 
-    fn members(self, sets: &[Option<Elements<'_>>]) -> engine::Result<Vec<Bytes>> {
-        let mut members = Vec::new();
+    /// Hands the members of the result to `take`, up to its first error.
+    fn each(
+        self,
+        sets: &[Option<Elements<'_>>],
+        mut take: impl FnMut(Bytes) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut taken = Ok(());
         self.visit(sets, &mut |member| {
-            members.push(member);
-            ControlFlow::Continue(())
+            taken = take(member);
+            if taken.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        Ok(members)
+        taken
     }
 }
 
 fn sinter(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
-    answer(view, args.rest(), Operation::Intersection)
+    answer(view, args, Operation::Intersection)
 }
 
 fn sunion(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
-    answer(view, args.rest(), Operation::Union)
+    answer(view, args, Operation::Union)
 }
 
 fn sdiff(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
-    answer(view, args.rest(), Operation::Difference)
+    answer(view, args, Operation::Difference)
 }
 
-fn answer(view: &View<'_>, keys: &[Bytes], operation: Operation) -> CommandResult {
+fn answer(view: &View<'_>, args: &Args<'_>, operation: Operation) -> CommandResult {
+    let keys = args.rest();
     let found = find_all(view, keys)?;
-    Ok(Reply::set(operation.members(&elements(view, keys, &found))?))
+    let mut members = args.answer().list(ListKind::Set);
+    operation.each(&elements(view, keys, &found), |member| members.push(Reply::Bulk(member)))?;
+    members.finish()
 }
 
 /// The sets at `keys`, all looked up before anything is answered.
@@ -185,7 +194,12 @@ fn store(
     }
     let sets: Vec<Option<Elements<'_>>> =
         found.iter().map(|meta| meta.as_ref().and_then(|meta| edit.elements(meta))).collect();
-    let members = operation.members(&sets)?;
+    let (mut members, room) = (Vec::new(), edit.context().memory.room(Purpose::Working));
+    operation.each(&sets, |member| {
+        room.take(member.len() + size_of::<Bytes>())?;
+        members.push(member);
+        Ok(())
+    })?;
     drop(sets);
     let old = edit.find(target)?;
     edit.store_set(target, old.as_ref(), &members)?;

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use super::acl::Category;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, KeySpec, Run};
 use crate::data::{Edit, EventClasses, KeyType, Meta, SortedSet, View, parse_double};
-use crate::engine::Direction;
-use crate::protocol::Reply;
+use crate::engine::{self, Direction};
+use crate::env::{Purpose, Room};
+use crate::protocol::{ListKind, Reply};
 
 /// The key, what patterns lead to, and the target.
 const KEYS: &[KeySpec] = &[
@@ -45,7 +46,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .summary("Answers or stores the elements of a list, a set or a sorted set in an order.")
         .differs(
             "ALPHA compares bytes whatever the locale. The elements are gathered in memory; what \
-             is stored is at most 1 GiB.",
+             is stored is at most what one command may hold.",
         )
         .flags(Flags::DENYOOM)
         .keys(KEYS)
@@ -236,6 +237,7 @@ impl<'a> Options<'a> {
         view: &View<'_>,
         criterion: Criterion<'a>,
         mut elements: Vec<Bytes>,
+        room: &Room<'_>,
     ) -> Result<Vec<Bytes>, Error> {
         match criterion {
             Criterion::Native => {}
@@ -243,7 +245,9 @@ impl<'a> Options<'a> {
             Criterion::Text(Some(by)) => {
                 let mut weighed = Vec::with_capacity(elements.len());
                 for element in elements {
-                    weighed.push((by.value(view, &element)?, element));
+                    let value = by.value(view, &element)?;
+                    room.take(value.as_ref().map_or(0, Bytes::len) + 2 * size_of::<Bytes>())?;
+                    weighed.push((value, element));
                 }
                 weighed.sort_by(|a, b| self.directed(a.0.cmp(&b.0)));
                 return Ok(weighed.into_iter().map(|(_, element)| element).collect());
@@ -271,13 +275,14 @@ impl<'a> Options<'a> {
     }
 
     /// The elements of the value at `key` that are answered, in their order.
-    fn elements(&self, view: &View<'_>, key: &[u8]) -> Result<Vec<Bytes>, Error> {
+    fn elements(&self, view: &View<'_>, key: &[u8], room: &Room<'_>) -> Result<Vec<Bytes>, Error> {
         let Some(meta) = view.find(key)? else { return Ok(Vec::new()) };
         let criterion = self.criterion(meta.kind, view.context().in_script);
         if matches!(criterion, Criterion::Native) && meta.kind != KeyType::Set {
-            return self.kept_elements(view, key, &meta);
+            return self.kept_elements(view, key, &meta, room);
         }
-        let mut elements = self.sort(view, criterion, all_elements(view, key, &meta)?)?;
+        let elements = all_elements(view, key, &meta, room)?;
+        let mut elements = self.sort(view, criterion, elements, room)?;
         let part = self.part(elements.len() as u64);
         let index = |place: u64| usize::try_from(place).unwrap_or(usize::MAX);
         elements.truncate(index(part.end));
@@ -287,33 +292,34 @@ impl<'a> Options<'a> {
 
     /// The elements that are answered of a list or a sorted set in the order in which it keeps them:
     /// no others are read.
-    fn kept_elements(&self, view: &View<'_>, key: &[u8], meta: &Meta) -> Result<Vec<Bytes>, Error> {
+    fn kept_elements(
+        &self,
+        view: &View<'_>,
+        key: &[u8],
+        meta: &Meta,
+        room: &Room<'_>,
+    ) -> Result<Vec<Bytes>, Error> {
         if let Some(list) = view.list(meta) {
             let count = list.count();
             let mut part = self.part(count);
             if self.descends {
                 part = count - part.end..count - part.start;
             }
-            return Ok(list
-                .walk(part.start, part.end, self.direction())
-                .collect::<Result<_, _>>()?);
+            return gather(list.walk(part.start, part.end, self.direction()), room);
         }
         let zset = scored(view, key, meta)?;
         let part = self.part(zset.count());
-        let mut members = Vec::new();
         if part.is_empty() {
-            return Ok(members);
+            return Ok(Vec::new());
         }
         let walk = zset.walk_from(part.start, self.direction())?;
-        for (member, _) in walk.zip(part) {
-            members.push(member?.0);
-        }
-        Ok(members)
+        gather(walk.zip(part).map(|(member, _)| Ok(member?.0)), room)
     }
 
     /// What the call answers: the elements, or what their patterns lead to.
     fn answers(&self, view: &View<'_>, key: &[u8]) -> Result<Vec<Option<Bytes>>, Error> {
-        let elements = self.elements(view, key)?;
+        let room = view.context().memory.room(Purpose::Working);
+        let elements = self.elements(view, key, &room)?;
         if self.gets.is_empty() {
             return Ok(elements.into_iter().map(Some).collect());
         }
@@ -326,7 +332,9 @@ impl<'a> Options<'a> {
         let mut answers = Vec::with_capacity(count);
         for element in &elements {
             for get in &self.gets {
-                answers.push(get.value(view, element)?);
+                let value = get.value(view, element)?;
+                room.take(value.as_ref().map_or(0, Bytes::len) + size_of::<Reply>())?;
+                answers.push(value);
             }
         }
         Ok(answers)
@@ -341,13 +349,32 @@ fn scored<'a>(view: &'a View<'_>, key: &[u8], meta: &'a Meta) -> Result<SortedSe
     }
 }
 
-fn all_elements(view: &View<'_>, key: &[u8], meta: &Meta) -> Result<Vec<Bytes>, Error> {
+/// All of these elements, as many as a command may hold.
+fn gather(
+    elements: impl Iterator<Item = engine::Result<Bytes>>,
+    room: &Room<'_>,
+) -> Result<Vec<Bytes>, Error> {
+    let mut gathered = Vec::new();
+    for element in elements {
+        let element = element?;
+        room.take(element.len() + size_of::<Bytes>())?;
+        gathered.push(element);
+    }
+    Ok(gathered)
+}
+
+fn all_elements(
+    view: &View<'_>,
+    key: &[u8],
+    meta: &Meta,
+    room: &Room<'_>,
+) -> Result<Vec<Bytes>, Error> {
     if let Some(list) = view.list(meta) {
-        return Ok(list.walk_all().collect::<Result<_, _>>()?);
+        return gather(list.walk_all(), room);
     }
     match view.elements(key, meta) {
         Some(members) if matches!(meta.kind, KeyType::Set | KeyType::ZSet) => {
-            Ok(members.walk().map(|member| Ok(member?.name)).collect::<Result<_, Error>>()?)
+            gather(members.walk().map(|member| Ok(member?.name)), room)
         }
         _ => Err(Error::WrongType),
     }
@@ -369,7 +396,11 @@ fn parse_weight(text: &[u8]) -> Result<f64, Error> {
 fn sort_ro(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let key = args.next_bytes()?;
     let answers = Options::parse(args, false)?.answers(view, key)?;
-    Ok(Reply::Array(answers.into_iter().map(Reply::bulk_or_null).collect()))
+    let mut replies = args.answer().list_of(ListKind::Array, answers.len() as u64)?;
+    for answer in answers {
+        replies.push(Reply::bulk_or_null(answer))?;
+    }
+    replies.finish()
 }
 
 fn sort(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {

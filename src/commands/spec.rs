@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use super::acl::Category;
 use super::{
-    Arg, Args, Attempt, CommandResult, Error, KeyFlags, KeySpec, Program, ServerState, Session,
+    Arg, Args, Attempt, CommandResult, Error, KeyFlags, KeySpec, Prepare, Program, ServerState,
+    Session,
 };
 use crate::data::{Edit, View};
 
@@ -223,6 +224,9 @@ impl Flags {
     /// the writer. Ours; not shown.
     pub const PUSHES: Self = Self(1 << 25);
 
+    /// Has nothing to do with data, nor with what the connection has sent to the writer: need not wait
+    /// for that. Ours; not shown.
+    pub const JOINS: Self = Self(1 << 27);
     /// For a slot that is being imported, in a cluster; means nothing alone.
     pub const ASKING: Self = Self(1 << 26);
 
@@ -302,6 +306,8 @@ pub struct CommandSpec {
     pub last_key: Option<KeyPlace>,
     /// Which words of a call are secret, where some are: neither logged nor shown to others.
     pub secrets: Option<SecretWords>,
+    /// What can be done for a write before its transaction, where that is much.
+    pub prepare: Option<Prepare>,
     /// Its arguments.
     pub args: &'static [Arg],
     /// Its subcommands.
@@ -331,6 +337,7 @@ impl CommandSpec {
             key_flags: None,
             last_key: None,
             secrets: None,
+            prepare: None,
             args: &[],
             subcommands: &[],
         }
@@ -375,6 +382,13 @@ impl CommandSpec {
     #[must_use]
     pub const fn complexity(mut self, text: &'static str) -> Self {
         self.complexity = text;
+        self
+    }
+
+    /// With what can be done before its transaction.
+    #[must_use]
+    pub const fn prepare(mut self, prepare: Prepare) -> Self {
+        self.prepare = Some(prepare);
         self
     }
 

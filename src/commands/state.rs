@@ -8,11 +8,14 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
 
 use super::object::packing;
-use super::{Clients, Monitors, Pause, PubSub, Scripts, Shutdown, Tracking, table};
+use super::{
+    Client, Clients, LongReplies, Monitors, Pause, PubSub, Scripts, Shutdown, Tracking, memory,
+    memory_budget, table,
+};
 use crate::config::{Config, Settings};
 use crate::data::{Access, Context, Cursors, Edit, EventClasses};
 use crate::engine::{Engine, ReadMode};
-use crate::env::{Clock, Fs};
+use crate::env::{Clock, Fs, MemoryAccount};
 use crate::observe::{LatencyMonitor, Metrics, SlowLog};
 
 /// Memory for access times and frequencies of keys, in bytes.
@@ -117,6 +120,10 @@ pub struct ServerState {
     pub pauses_cron: AtomicBool,
     /// Changes since the last flush by command.
     pub changes: AtomicU64,
+    /// Replies that are sent while they are made.
+    pub long_replies: LongReplies,
+    /// What clients and commands hold.
+    pub memory: Arc<MemoryAccount>,
 }
 
 impl ServerState {
@@ -137,6 +144,7 @@ impl ServerState {
             in_script: false,
             events: self.event_classes(&settings),
             cursors: &self.cursors,
+            memory: &self.memory,
         }
     }
 
@@ -164,6 +172,7 @@ impl ServerState {
         control: mpsc::Sender<Control>,
     ) -> Self {
         let started_ms = clock.unix_ms();
+        let memory = Arc::new(MemoryAccount::unbounded());
         let state = Self {
             config,
             clock,
@@ -173,7 +182,7 @@ impl ServerState {
             latency: LatencyMonitor::default(),
             access: Access::new(ACCESS_BYTES, started_ms),
             cursors: Cursors::default(),
-            clients: Clients::default(),
+            clients: Clients::new(Arc::clone(&memory)),
             pubsub: Arc::default(),
             tracking: Tracking::default(),
             monitors: Arc::default(),
@@ -190,9 +199,35 @@ impl ServerState {
             active_expire: AtomicBool::new(true),
             pauses_cron: AtomicBool::new(false),
             changes: AtomicU64::new(0),
+            long_replies: LongReplies::default(),
+            memory,
         };
         state.apply_access_settings(&state.config.load());
+        state.apply_memory_settings(&state.config.load());
         state
+    }
+
+    /// Has the bounds of what clients and commands hold follow `maxmemory` and `maxmemory-clients`,
+    /// and closes clients that hold too much.
+    pub fn apply_memory_settings(&self, settings: &Settings) {
+        self.memory.set_budget(memory_budget(settings));
+        self.memory.set_clients_max(memory::clients_max(settings));
+        self.bound_clients();
+    }
+
+    /// Closes clients where all together hold too much.
+    pub fn bound_clients(&self) {
+        if self.memory.clients() > self.memory.clients_max() {
+            self.clients.evict(&self.metrics);
+        }
+    }
+
+    /// What a client holds has changed: it is told to the account, and clients are closed where all
+    /// together hold too much, this one perhaps.
+    pub fn client_holds(&self, client: &Client) {
+        if client.tell_held(&self.memory) {
+            self.clients.evict(&self.metrics);
+        }
     }
 
     /// Has `maxmemory-policy` and the `lfu` settings followed by what `OBJECT` answers.

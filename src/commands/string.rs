@@ -8,7 +8,8 @@ use super::{
     Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeyFlags, KeySpec, Run,
 };
 use crate::data::{Edit, EventClasses, Extended, KeyType, Meta, StringForm, View, parse_int};
-use crate::protocol::Reply;
+use crate::env::Purpose;
+use crate::protocol::{ListKind, Reply};
 
 /// Longest text of an integer in bytes.
 const INTEGER_LEN_MAX: u64 = 20;
@@ -237,20 +238,20 @@ fn set_key_flags(words: &[Bytes]) -> KeyFlags {
 
 fn get(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     match string(view.find(args.next_bytes()?)?)? {
-        Some(meta) => Ok(Reply::Bulk(view.string(&meta)?)),
+        Some(meta) => args.answer().string(view, &meta, 0, meta.string_len()),
         None => Ok(Reply::Null),
     }
 }
 
 fn mget(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
-    let mut values = Vec::with_capacity(args.len());
+    let mut values = args.answer().list_of(ListKind::Array, args.len() as u64)?;
     for key in args.rest() {
-        values.push(match view.find(key)? {
-            Some(meta) if meta.kind == KeyType::String => Reply::Bulk(view.string(&meta)?),
-            _ => Reply::Null,
-        });
+        match view.find(key)? {
+            Some(meta) if meta.kind == KeyType::String => values.push_string(view, &meta)?,
+            _ => values.push(Reply::Null)?,
+        }
     }
-    Ok(Reply::Array(values))
+    values.finish()
 }
 
 fn strlen(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
@@ -269,9 +270,7 @@ fn getrange(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let from_start = |index: i64| if index < 0 { (len + index).max(0) } else { index };
     let (start, end) = (from_start(start), from_start(end).min(len - 1));
     match (u64::try_from(start), u64::try_from(end)) {
-        (Ok(start), Ok(end)) if start <= end => {
-            Ok(Reply::Bulk(view.string_range(&meta, start, end + 1)?))
-        }
+        (Ok(start), Ok(end)) if start <= end => args.answer().string(view, &meta, start, end + 1),
         _ => Ok(Reply::Bulk(Bytes::new())),
     }
 }
@@ -331,10 +330,17 @@ fn getset(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     Ok(answer)
 }
 
+/// The whole string, where the command may hold it.
+fn whole(edit: &Edit<'_>, meta: &Meta) -> Result<Bytes, Error> {
+    let room = edit.context().memory.room(Purpose::Reply);
+    room.take(usize::try_from(meta.string_len()).unwrap_or(usize::MAX))?;
+    Ok(edit.string(meta)?)
+}
+
 fn getdel(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let key = args.next_bytes()?;
     let Some(meta) = string(edit.find_for_answer(key)?)? else { return Ok(Reply::Null) };
-    let answer = Reply::Bulk(edit.string(&meta)?);
+    let answer = Reply::Bulk(whole(edit, &meta)?);
     edit.delete(key, &meta);
     edit.notify(EventClasses::GENERIC, "del", key);
     Ok(answer)
@@ -351,7 +357,7 @@ fn getex(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     // As in Redis the number itself is looked at only where there is a string.
     let Some(meta) = string(edit.find_for_answer(key)?)? else { return Ok(Reply::Null) };
     let expiry = expiry.resolve("getex", edit.context().now_ms)?;
-    let answer = Reply::Bulk(edit.string(&meta)?);
+    let answer = Reply::Bulk(whole(edit, &meta)?);
     match expiry {
         Expiry::At(at_ms) if at_ms <= edit.context().now_ms => {
             edit.delete(key, &meta);
@@ -481,7 +487,7 @@ fn increment(edit: &mut Edit<'_>, key: &[u8], by: i64) -> CommandResult {
     let before = match &old {
         None => 0,
         Some(meta) if meta.string_len() > INTEGER_LEN_MAX => return Err(Error::NotAnInteger),
-        Some(meta) => parse_int(&edit.string(meta)?).ok_or(Error::NotAnInteger)?,
+        Some(meta) => parse_int(&whole(edit, meta)?).ok_or(Error::NotAnInteger)?,
     };
     let sum = before.checked_add(by).ok_or(Error::IncrementOverflow)?;
     let text = Bytes::copy_from_slice(itoa::Buffer::new().format(sum).as_bytes());
@@ -497,7 +503,7 @@ fn incrbyfloat(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let before = match &old {
         None => parse(b"0")?,
         Some(meta) if meta.string_len() > FLOAT_LEN_MAX => return Err(Error::NotAFloat),
-        Some(meta) => parse(&edit.string(meta)?)?,
+        Some(meta) => parse(&whole(edit, meta)?)?,
     };
     let sum = before.checked_add(parse(by)?).ok_or(Error::NanOrInfinity)?;
     let text = Bytes::from(sum.to_text());
@@ -517,7 +523,7 @@ pub(super) fn string(found: Option<Meta>) -> Result<Option<Meta>, Error> {
 
 fn answer_of(edit: &Edit<'_>, meta: Option<&Meta>) -> CommandResult {
     match meta {
-        Some(meta) => Ok(Reply::Bulk(edit.string(meta)?)),
+        Some(meta) => Ok(Reply::Bulk(whole(edit, meta)?)),
         None => Ok(Reply::Null),
     }
 }

@@ -36,7 +36,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     command("multi", Arity::Exactly(1), Run::Session(multi))
         .since("1.2.0")
         .summary("Queues the commands that follow, until EXEC runs them as one transaction.")
-        .flags(USUAL.or(Flags::NOT_QUEUED)),
+        .flags(USUAL.or(Flags::NOT_QUEUED).or(Flags::JOINS)),
     command("exec", Arity::Exactly(1), Run::Program(exec))
         .since("1.2.0")
         .complexity("Depends on the queued commands.")
@@ -44,7 +44,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .differs(
             "After a crash all of a transaction is there, or nothing. CONFIG SET, CONFIG REWRITE, \
              DEBUG, BGSAVE, BGREWRITEAOF and PFSELFTEST are no part of it: it ends before them, and \
-             a new one begins behind. A transaction may change 1 GiB at most. All replies are in \
+             a new one begins behind. A transaction may change as much as one command may hold. All replies are in \
              the protocol version that holds at the end.",
         )
         .flags(CALLABLE_ANYTIME.or(Flags::SKIP_SLOWLOG).or(Flags::NOT_QUEUED)),
@@ -244,6 +244,7 @@ fn exec(
     let Queue { calls, flags, .. } = *queue;
     let mut writes = false;
     let mut is_held = false;
+    let mut keeps_session = false;
     for Queued { command, words } in &calls {
         let (call_writes, call_is_held) = match command.spec.run {
             // One that cannot be made answers its error in its turn.
@@ -255,6 +256,7 @@ fn exec(
                 (matches!(run, Run::Write(_) | Run::Blocking(_)), is_held)
             }
         };
+        keeps_session |= matches!(command.spec.run, Run::Session(_) | Run::Server(_));
         writes |= call_writes;
         is_held |= call_is_held;
     }
@@ -264,6 +266,7 @@ fn exec(
         flags,
         writes,
         is_held,
+        keeps_session,
         watched,
         settled: 0,
         ended: false,
@@ -285,6 +288,8 @@ struct Transaction {
     writes: bool,
     /// Whether `CLIENT PAUSE WRITE` holds a call back.
     is_held: bool,
+    /// Whether a call is about the connection or the server.
+    keeps_session: bool,
     watched: Option<Box<Watched>>,
     /// Of the first calls, in order.
     replies: Vec<Reply>,
@@ -353,7 +358,7 @@ impl Program for Transaction {
     }
 
     fn keeps_session(&self) -> bool {
-        true
+        self.keeps_session
     }
 
     fn outside(&mut self) -> Option<(&'static Command, Vec<Bytes>)> {

@@ -10,6 +10,7 @@ use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, K
 use crate::data::{
     Edit, EventClasses, KeyType, Meta, Scored, SortedSet, View, ZSetEdit, parse_double,
 };
+use crate::env::Purpose;
 use crate::protocol::{Reply, format_double};
 
 pub(super) const READ: &[KeySpec] = &[KeySpec::one(1).ro().access()];
@@ -387,7 +388,9 @@ fn zrandmember(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     if with_scores {
         count.check_twice()?;
     }
-    let picked = with_zset(view, key, |zset| count.pick(zset.elements()))?.unwrap_or_default();
+    let room = view.context().memory.room(Purpose::Working);
+    let picked =
+        with_zset(view, key, |zset| count.pick(zset.elements(), &room))?.unwrap_or_default();
     if !with_scores {
         return Ok(Reply::array(picked.into_iter().map(|member| member.name)));
     }

@@ -4,13 +4,14 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::zset::{pair, reading, writing};
+use super::zset::{reading, writing};
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, KeySpec};
 use crate::data::{
     Aggregate, Edit, EventClasses, KeyType, Meta, Scored, Source, View, in_order, parse_double,
     parse_int, scored_difference, scored_intersection, scored_union,
 };
-use crate::protocol::Reply;
+use crate::env::{Purpose, Room};
+use crate::protocol::{ListKind, Reply};
 
 const SOURCES: &[KeySpec] = &[KeySpec::keynum(1).ro().access()];
 const STORED: &[KeySpec] = &[KeySpec::one(1).ow().update(), KeySpec::keynum(2).ro().access()];
@@ -26,7 +27,7 @@ const WITH_SCORES: Arg = Arg::token("withscores", "WITHSCORES").optional();
 const JOINED: &[Arg] = &[Arg::integer("numkeys"), KEYS, WEIGHTS, AGGREGATE, WITH_SCORES];
 const JOINED_STORED: &[Arg] =
     &[Arg::key("destination"), Arg::integer("numkeys"), KEYS.key_spec(1), WEIGHTS, AGGREGATE];
-const GATHERED: &str = "The result is gathered in memory and is at most 1 GiB.";
+const GATHERED: &str = "The result is gathered in memory, at most what one command may hold.";
 const INTERSECTION_COST: &str =
     "O(N*K+M*log(M)) for K sets, the smallest of N members, and M members of the result";
 const UNION_COST: &str = "O(N+M*log(M)) for N members of all sets and M members of the result";
@@ -172,21 +173,24 @@ fn combine(
     operation: Operation,
     sources: &[Option<Source<'_>>],
     aggregate: Aggregate,
+    room: &Room<'_>,
 ) -> Result<Vec<Scored>, Error> {
     let there: Vec<Source<'_>> = sources.iter().copied().flatten().collect();
     Ok(match operation {
         Operation::Intersection if there.len() < sources.len() => Vec::new(),
         Operation::Intersection => {
-            let mut members = Vec::new();
+            let (mut members, mut fits) = (Vec::new(), Ok(()));
             scored_intersection(&there, aggregate, &mut |member, score| {
+                fits = room.take(member.len() + size_of::<Scored>());
                 members.push((member, score));
-                ControlFlow::Continue(())
+                if fits.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
+            fits?;
             in_order(members)
         }
-        Operation::Union => scored_union(&there, aggregate)?,
+        Operation::Union => scored_union(&there, aggregate, room)?,
         Operation::Difference => match (sources.first(), there.split_first()) {
-            (Some(Some(_)), Some((first, others))) => scored_difference(first, others)?,
+            (Some(Some(_)), Some((first, others))) => scored_difference(first, others, room)?,
             _ => Vec::new(),
         },
     })
@@ -202,12 +206,18 @@ fn answer(
     let found = find_all(view, keys)?;
     let options = Options::parse(args, keys.len(), operation, false)?;
     let sources = sources(view, keys, &found, &options.weights);
-    let members = combine(operation, &sources, options.aggregate)?;
-    Ok(if options.with_scores {
-        Reply::Pairs(members.into_iter().map(pair).collect())
-    } else {
-        Reply::array(members.into_iter().map(|(member, _)| member))
-    })
+    let room = view.context().memory.room(Purpose::Working);
+    let members = combine(operation, &sources, options.aggregate, &room)?;
+    let kind = if options.with_scores { ListKind::Pairs } else { ListKind::Array };
+    let mut list = args.answer().list_of(kind, members.len() as u64)?;
+    for (member, score) in members {
+        if options.with_scores {
+            list.push_pair(member, score)?;
+        } else {
+            list.push(Reply::Bulk(member))?;
+        }
+    }
+    list.finish()
 }
 
 /// What is at `keys`, all looked up before anything is answered.
@@ -298,7 +308,8 @@ fn store(
             Some(Source { elements: edit.elements(meta.as_ref()?)?, weight: *weight })
         })
         .collect();
-    let members = combine(operation, &sources, options.aggregate)?;
+    let room = edit.context().memory.room(Purpose::Working);
+    let members = combine(operation, &sources, options.aggregate, &room)?;
     drop(sources);
     let old = edit.find(target)?;
     edit.store_zset(target, old.as_ref(), &members)?;

@@ -4,15 +4,16 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::zset::{pair, reading, with_zset, writing, zset};
+use super::zset::{reading, with_zset, writing, zset};
 use super::zset_pop::remove;
-use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, KeySpec};
+use super::{Answer, Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, KeySpec};
 use crate::data::{
     Edit, EventClasses, LexBound, LexRange, Scored, SortedSet, Span, View, in_order, parse_double,
     parse_int,
 };
 use crate::engine::Direction;
-use crate::protocol::Reply;
+use crate::env::{Purpose, Room};
+use crate::protocol::{ListKind, Reply};
 
 const LIMIT: Arg = Arg::block("limit", &[Arg::integer("offset"), Arg::integer("count")])
     .with_token("LIMIT")
@@ -43,7 +44,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .since("6.2.0")
         .complexity("O(log(N)+M) for M members stored")
         .summary("Stores the members within a range.")
-        .differs("The result is gathered in memory and is at most 1 GiB.")
+        .differs("The result is gathered in memory, at most what one command may hold.")
         .flags(Flags::DENYOOM)
         .keys(&[KeySpec::one(1).ow().update(), KeySpec::one(2).ro().access()])
         .args(&[
@@ -151,14 +152,16 @@ impl Range {
         })
     }
 
-    /// The members of the range, passing over `skipped` of them; `direction` says where the first is.
-    fn members(
+    /// Visits the members of the range but for those that the limit passes over; `direction` says
+    /// where the first is.
+    fn visit(
         &self,
         zset: SortedSet<'_>,
         direction: Direction,
         limit: Limit,
-    ) -> Result<Vec<Scored>, Error> {
-        let Ok(skipped) = u64::try_from(limit.offset) else { return Ok(Vec::new()) };
+        visit: &mut dyn FnMut(Scored) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Ok(skipped) = u64::try_from(limit.offset) else { return Ok(()) };
         let count = u64::try_from(limit.count).unwrap_or(u64::MAX);
         let (walk, count) = match self {
             Self::Ranks(start, stop) => {
@@ -168,16 +171,34 @@ impl Range {
             Self::Scores(span) => (zset.walk_behind(span, skipped, direction)?, count),
             Self::Names(names) => (zset.walk_names(names, skipped, direction)?, count),
         };
-        let mut members = Vec::new();
-        if count == 0 {
-            return Ok(members);
+        let mut left = count;
+        if left == 0 {
+            return Ok(());
         }
         for found in walk {
-            members.push(found?);
-            if members.len() as u64 == count {
+            visit(found?)?;
+            left -= 1;
+            if left == 0 {
                 break;
             }
         }
+        Ok(())
+    }
+
+    /// The members that [`Self::visit`] visits, as many as a command may hold.
+    fn members(
+        &self,
+        zset: SortedSet<'_>,
+        direction: Direction,
+        limit: Limit,
+        room: &Room<'_>,
+    ) -> Result<Vec<Scored>, Error> {
+        let mut members = Vec::new();
+        self.visit(zset, direction, limit, &mut |member| {
+            room.take(member.0.len() + size_of::<Scored>())?;
+            members.push(member);
+            Ok(())
+        })?;
         Ok(members)
     }
 }
@@ -290,8 +311,31 @@ impl<'a> Call<'a> {
         Ok(Self { source, range, direction, limit, with_scores })
     }
 
-    fn members(&self, zset: SortedSet<'_>) -> Result<Vec<Scored>, Error> {
-        self.range.members(zset, self.direction, self.limit)
+    /// How many members are answered, where that is known.
+    fn count(&self, zset: SortedSet<'_>) -> Option<u64> {
+        let Range::Ranks(start, stop) = self.range else { return None };
+        let (start, end) = ranks(start, stop, zset.count());
+        Some(end - start)
+    }
+
+    fn reply(&self, zset: SortedSet<'_>, answer: Answer<'_>) -> CommandResult {
+        let kind = self.kind();
+        let mut list = match self.count(zset) {
+            Some(count) => answer.list_of(kind, count)?,
+            None => answer.list(kind),
+        };
+        self.range.visit(zset, self.direction, self.limit, &mut |(member, score)| {
+            if self.with_scores {
+                list.push_pair(member, score)
+            } else {
+                list.push(Reply::Bulk(member))
+            }
+        })?;
+        list.finish()
+    }
+
+    fn kind(&self) -> ListKind {
+        if self.with_scores { ListKind::Pairs } else { ListKind::Array }
     }
 }
 
@@ -302,12 +346,11 @@ fn answer(
     direction: Option<Direction>,
 ) -> CommandResult {
     let call = Call::parse(args, Form { by, direction, stores: false })?;
-    let members = with_zset(view, call.source, |zset| call.members(zset))?.unwrap_or_default();
-    Ok(if call.with_scores {
-        Reply::Pairs(members.into_iter().map(pair).collect())
-    } else {
-        Reply::array(members.into_iter().map(|(member, _)| member))
-    })
+    let answer = args.answer();
+    match with_zset(view, call.source, |zset| call.reply(zset, answer))? {
+        Some(reply) => Ok(reply),
+        None => answer.list(call.kind()).finish(),
+    }
 }
 
 fn zrange(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
@@ -339,7 +382,12 @@ fn zrangestore(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let call = Call::parse(args, Form { by: None, direction: None, stores: true })?;
     let found = zset(edit.find_for_answer(call.source)?)?;
     let elements = found.as_ref().and_then(|meta| edit.elements(meta));
-    let members = elements.map(|elements| call.members(SortedSet::new(elements))).transpose()?;
+    let room = edit.context().memory.room(Purpose::Working);
+    let members = elements.map(|elements| {
+        let zset = SortedSet::new(elements);
+        call.range.members(zset, call.direction, call.limit, &room)
+    });
+    let members = members.transpose()?;
     let members = in_order(members.unwrap_or_default());
     let old = edit.find(target)?;
     edit.store_zset(target, old.as_ref(), &members)?;
@@ -400,7 +448,8 @@ fn remove_range(
         return Ok(Reply::from(size));
     }
     let all = Limit { offset: 0, count: -1 };
-    let members = range.members(zset, Direction::Forward, all)?;
+    let room = edit.context().memory.room(Purpose::Working);
+    let members = range.members(zset, Direction::Forward, all, &room)?;
     remove(edit, key, old, &members, size)?;
     if !members.is_empty() {
         edit.notify_shrunk(EventClasses::ZSET, name, key);

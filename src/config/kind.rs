@@ -1,7 +1,7 @@
 //! What a setting is: its kind says how it is read, checked and printed.
 
-use super::Settings;
 use super::units::{parse_bool, parse_integer, parse_memory, print_bool};
+use super::{MemoryShare, Settings};
 
 /// Shape of a value that is only kept.
 #[derive(Debug, Clone, Copy)]
@@ -12,8 +12,6 @@ pub enum Shape {
     Integer(i64, i64),
     /// A size in bytes between two bounds, both included.
     Memory(u64, u64),
-    /// A size in bytes, or a percentage of `maxmemory`.
-    MemoryOrPercent,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Any text.
@@ -64,6 +62,13 @@ pub enum Kind {
         get: fn(&Settings) -> u64,
         /// Changes it; called with values within the bounds only.
         set: fn(&mut Settings, u64),
+    },
+    /// A size in bytes, or a percentage of the memory budget.
+    MemoryOrPercent {
+        /// Reads it.
+        get: fn(&Settings) -> MemoryShare,
+        /// Changes it.
+        set: fn(&mut Settings, MemoryShare),
     },
     /// One of a few words.
     Choice {
@@ -193,6 +198,10 @@ impl Setting {
             Kind::Integer { get, .. } => get(settings).to_string(),
             Kind::Mode { get, .. } => format!("{:o}", get(settings)),
             Kind::Memory { get, .. } => get(settings).to_string(),
+            Kind::MemoryOrPercent { get, .. } => match get(settings) {
+                MemoryShare::Bytes(bytes) => bytes.to_string(),
+                MemoryShare::Percent(percent) => format!("{percent}%"),
+            },
             Kind::Choice { names, get, .. } => {
                 names.get(get(settings)).copied().unwrap_or_default().to_owned()
             }
@@ -245,6 +254,7 @@ impl Setting {
             Kind::Integer { min, max, set, .. } => set(settings, integer(word, min, max)?),
             Kind::Mode { set, .. } => set(settings, mode(word)?),
             Kind::Memory { min, max, set, .. } => set(settings, memory(word, min, max)?),
+            Kind::MemoryOrPercent { set, .. } => set(settings, memory_share(word)?),
             Kind::Choice { names, set, .. } => set(settings, choice(word, names)?),
             Kind::Text { set, .. } => set(settings, (*word).to_owned()),
             Kind::Kept(shape) => {
@@ -273,16 +283,6 @@ impl Shape {
             Self::Switch => print_bool(switch(word)?),
             Self::Integer(min, max) => integer(word, min, max)?.to_string(),
             Self::Memory(min, max) => memory(word, min, max)?.to_string(),
-            Self::MemoryOrPercent => match word.strip_suffix('%') {
-                Some(percent) => match parse_integer(percent) {
-                    Some(percent @ 0..=100) => format!("{percent}%"),
-                    Some(101..) => {
-                        return Err("percentage argument must be less or equal to 100".to_owned());
-                    }
-                    _ => return Err(NOT_MEMORY_OR_PERCENT.to_owned()),
-                },
-                None => parse_memory(word).ok_or(NOT_MEMORY_OR_PERCENT)?.to_string(),
-            },
             Self::Choice(names) | Self::Choices(names) => {
                 names.get(choice(word, names)?).copied().unwrap_or_default().to_owned()
             }
@@ -313,6 +313,19 @@ fn integer(word: &str, min: i64, max: i64) -> Result<i64, String> {
 
 fn memory(word: &str, min: u64, max: u64) -> Result<u64, String> {
     within(parse_memory(word).ok_or("argument must be a memory value")?, min, max)
+}
+
+fn memory_share(word: &str) -> Result<MemoryShare, String> {
+    let Some(percent) = word.strip_suffix('%') else {
+        return Ok(MemoryShare::Bytes(parse_memory(word).ok_or(NOT_MEMORY_OR_PERCENT)?));
+    };
+    match parse_integer(percent) {
+        Some(101..) => Err("percentage argument must be less or equal to 100".to_owned()),
+        percent => {
+            let percent = percent.and_then(|percent| u8::try_from(percent).ok());
+            Ok(MemoryShare::Percent(percent.ok_or(NOT_MEMORY_OR_PERCENT)?))
+        }
+    }
 }
 
 fn mode(word: &str) -> Result<u32, String> {

@@ -15,7 +15,8 @@ pub use cli::{Action, CliError, Parsed, parse};
 pub use error::{ConfigError, LoadError};
 pub use kind::{Kind, Setting, Shape, Source};
 pub use settings::{
-    AppendFsync, LogLevel, MaxmemoryPolicy, OutputLimit, OutputLimits, Protection, Settings,
+    AppendFsync, LogLevel, MaxmemoryPolicy, MemoryShare, OutputLimit, OutputLimits, Protection,
+    Settings,
 };
 pub use store::{ApplyHook, Config, Veto};
 pub use table::{GROUPS, REFUSED_DIRECTIVES, SettingGroup, find, settings};

@@ -24,6 +24,21 @@ pub struct OutputLimits {
     pub pubsub: OutputLimit,
 }
 
+/// A part of the memory budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryShare {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many hundredths of the budget, 100 at most.
+    Percent(u8),
+}
+
+impl Default for MemoryShare {
+    fn default() -> Self {
+        Self::Bytes(0)
+    }
+}
+
 /// When a write is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AppendFsync {
@@ -142,6 +157,8 @@ pub struct Settings {
     pub hll_sparse_max_bytes: u64,
     /// Memory budget of the process in bytes; 0 for automatic.
     pub maxmemory: u64,
+    /// Most that clients may hold together; 0 for an eighth of the budget.
+    pub maxmemory_clients: MemoryShare,
     /// Kept for `OBJECT FREQ` and tools.
     pub maxmemory_policy: MaxmemoryPolicy,
     /// How slowly the frequency counter of a key grows.
@@ -226,6 +243,7 @@ impl Settings {
             compaction_threads: Default::default(),
             hll_sparse_max_bytes: Default::default(),
             maxmemory: Default::default(),
+            maxmemory_clients: Default::default(),
             maxmemory_policy: Default::default(),
             lfu_log_factor: Default::default(),
             lfu_decay_time: Default::default(),

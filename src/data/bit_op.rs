@@ -52,6 +52,7 @@ impl Edit<'_> {
         } else {
             let generation = self.root.next_generation();
             for number in chunks {
+                self.txn.check_room()?;
                 let chunk = self.combined(operation, sources, number, len)?;
                 if chunk.iter().any(|byte| *byte != 0) {
                     self.put_chunk(generation, number, chunk);

@@ -1,6 +1,7 @@
 //! What surrounds a call: the time, the database, the limits.
 
 use super::{Access, Cursors, EventClasses, Packing};
+use crate::env::MemoryAccount;
 
 /// What a view or a transaction knows besides the records.
 #[derive(Debug, Clone, Copy)]
@@ -27,4 +28,6 @@ pub struct Context<'a> {
     pub events: EventClasses,
     /// Where running scans continue.
     pub cursors: &'a Cursors,
+    /// What commands may hold.
+    pub memory: &'a MemoryAccount,
 }

@@ -11,7 +11,8 @@ use super::{
     View, key,
 };
 use super::{hash_expiry, root::Root};
-use crate::engine::{Changes, Direction, Read, Result, Txn};
+use crate::engine::{Changes, Direction, KeyRange, Pair, Read, Result, Txn};
+use crate::env::Purpose;
 
 /// What a transaction has done besides its changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,8 +61,10 @@ pub struct Edit<'a> {
 }
 
 impl<'a> Edit<'a> {
-    /// The database `context.db` in `txn`. Fails only where the root record is damaged.
-    pub fn new(txn: Txn<'a>, context: Context<'a>) -> Result<Self> {
+    /// The database `context.db` in `txn`, which may change as much as one command may hold. Fails
+    /// only where the root record is damaged.
+    pub fn new(mut txn: Txn<'a>, context: Context<'a>) -> Result<Self> {
+        txn.set_room(context.memory.room(Purpose::Changes));
         let root = Root::parse(txn.root())?;
         let keyspace = root.database(context.db).keyspace;
         Ok(Self {
@@ -80,6 +83,7 @@ impl<'a> Edit<'a> {
     /// Ends the transaction and hands out its changes.
     pub fn finish(mut self) -> Result<(Changes, EditOutcome)> {
         self.store_root()?;
+        self.txn.check_room()?;
         Ok((self.txn.into_changes(), self.outcome))
     }
 
@@ -315,15 +319,28 @@ impl<'a> Edit<'a> {
     /// As [`Self::copy_elements`], for the element records of any kind of value; their new generation.
     pub(super) fn copy_records(&mut self, generation: u64, db: u16) -> Result<u64> {
         let range = key::elements(self.keyspace, generation, 0, None);
-        let pairs = self.txn.scan(range, Direction::Forward).collect::<Result<Vec<_>>>()?;
+        let pairs = self.gather_records(range)?;
         self.select(db);
         let generation = self.next_generation();
         for (engine_key, record) in pairs {
+            self.txn.check_room()?;
             let part = key::parse_part(&engine_key);
             let engine_key = key::part(self.keyspace, generation, &part, b"");
             self.txn.put(Bytes::copy_from_slice(&engine_key), record);
         }
         Ok(generation)
+    }
+
+    /// All records of a range, as many as a command may hold.
+    pub(super) fn gather_records(&self, range: KeyRange) -> Result<Vec<Pair>> {
+        let room = self.context.memory.room(Purpose::Working);
+        let mut pairs = Vec::new();
+        for pair in self.txn.scan(range, Direction::Forward) {
+            let pair = pair?;
+            room.take(pair.0.len() + pair.1.len() + size_of::<Pair>())?;
+            pairs.push(pair);
+        }
+        Ok(pairs)
     }
 
     fn put(&mut self, key: &[u8], old: Option<&Meta>, new: Option<&Meta>) {

@@ -88,6 +88,13 @@ impl<'a> Elements<'a> {
         self.collection.count
     }
 
+    /// How many elements there are now, where that is known without a walk: not while fields have
+    /// expired that are not deleted yet.
+    #[must_use]
+    pub fn live_count(&self) -> Option<u64> {
+        (!self.collection.has_expired(self.now_ms)).then(|| self.count())
+    }
+
     /// Whether all of them sit in the metadata record.
     #[must_use]
     pub fn is_inline(&self) -> bool {

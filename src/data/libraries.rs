@@ -94,6 +94,7 @@ mod tests {
     use crate::data::model::Store;
     use crate::data::verify::verify;
     use crate::data::{Access, Context, Cursors, EventClasses, Packing};
+    use crate::env::UNBOUNDED_MEMORY;
 
     /// Changes the libraries of a store, and checks what it holds then.
     fn change(store: &mut Store, deleted: &[&'static str], added: &[StoredLibrary]) {
@@ -109,6 +110,7 @@ mod tests {
             touch: true,
             in_script: false,
             cursors: &cursors,
+            memory: &UNBOUNDED_MEMORY,
             events: EventClasses::default(),
         };
         let mut edit = Edit::new(store.txn(), context).unwrap();

@@ -98,7 +98,7 @@ pub use number::{parse_double, parse_int};
 pub use prefetch::prefetch;
 #[cfg(test)]
 pub(crate) use rdb::payload;
-pub use rdb::{DumpPayload, RestoreError, dump_libraries};
+pub use rdb::{DumpPayload, RestoreError, ValueAhead, dump_libraries};
 pub use ready::Ready;
 pub use root::{Database, RootRef};
 pub use set::SetEdit;

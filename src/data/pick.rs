@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::exploded::TIMES;
 use super::{Element, Elements, Layout, integers};
 use crate::engine::Result;
+use crate::env::Room;
 
 /// Among so few records all are read.
 const FEW: u64 = 64;
@@ -27,6 +28,12 @@ const WINDOW_MAX: u64 = 32;
 const TRIES: u32 = 128;
 /// Below so many elements for each pick one pass over all is cheaper than windows.
 const PASS_FACTOR: u64 = 32;
+
+/// The element, where the command may hold it.
+fn take(room: &Room<'_>, element: Element) -> Result<Element> {
+    room.take(element.name.len() + element.value.len() + size_of::<Element>())?;
+    Ok(element)
+}
 
 impl Elements<'_> {
     /// One element; `None` where all have expired.
@@ -49,12 +56,13 @@ impl Elements<'_> {
     }
 
     /// At most `count` different elements; all of them where there are no more. In no order.
-    pub fn pick_distinct(&self, count: u64) -> Result<Vec<Element>> {
+    pub fn pick_distinct(&self, count: u64, room: &Room<'_>) -> Result<Vec<Element>> {
         if count >= self.count() {
-            return self.walk().collect();
+            let taken = |element: Result<Element>| element.and_then(|element| take(room, element));
+            return self.walk().map(taken).collect();
         }
         if self.is_inline() || self.count() / PASS_FACTOR < count {
-            return self.sample(count);
+            return self.sample(count, room);
         }
         let (mut names, mut picked) = (HashSet::<Bytes>::new(), Vec::new());
         let mut tries = count.saturating_mul(4).saturating_add(64);
@@ -63,23 +71,23 @@ impl Elements<'_> {
             match self.pick()? {
                 Some(element) if tries > 0 => {
                     if names.insert(element.name.clone()) {
-                        picked.push(element);
+                        picked.push(take(room, element)?);
                     }
                 }
                 // Few are left alive.
-                _ => return self.sample(count),
+                _ => return self.sample(count, room),
             }
         }
         Ok(picked)
     }
 
     /// `count` elements, each chosen among all, in random order; none where all have expired.
-    pub fn pick_repeated(&self, count: u64) -> Result<Vec<Element>> {
+    pub fn pick_repeated(&self, count: u64, room: &Room<'_>) -> Result<Vec<Element>> {
         if !self.is_inline() && self.count() / PASS_FACTOR >= count {
             let mut picked = Vec::new();
             for _ in 0..count {
                 let Some(element) = self.pick()? else { return Ok(Vec::new()) };
-                picked.push(element);
+                picked.push(take(room, element)?);
             }
             return Ok(picked);
         }
@@ -94,7 +102,7 @@ impl Elements<'_> {
         for (element, index) in self.walk().zip(0_u64..) {
             let element = element?;
             while wanted.next_if_eq(&index).is_some() {
-                picked.push(element.clone());
+                picked.push(take(room, element.clone())?);
             }
             if wanted.peek().is_none() {
                 break;
@@ -106,12 +114,12 @@ impl Elements<'_> {
 
     /// `count` different elements in one pass: each one that comes takes the place of another with
     /// the chance that all are as likely in the end.
-    fn sample(&self, count: u64) -> Result<Vec<Element>> {
+    fn sample(&self, count: u64, room: &Room<'_>) -> Result<Vec<Element>> {
         let mut picked: Vec<Element> = Vec::new();
         for (element, index) in self.walk().zip(0_u64..) {
             let element = element?;
             if index < count {
-                picked.push(element);
+                picked.push(take(room, element)?);
             } else if let Ok(place) = usize::try_from(fastrand::u64(..=index))
                 && let Some(other) = picked.get_mut(place)
             {

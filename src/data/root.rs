@@ -206,6 +206,20 @@ impl Root {
         generation
     }
 
+    /// Gives out no generation below this one any more.
+    pub(super) fn skip_generations(&mut self, below: u64) {
+        if below > self.next_generation {
+            self.next_generation = below;
+            self.changed = true;
+        }
+    }
+
+    /// Gives out generations from this one on, which somebody has reserved; nothing of the root record
+    /// may be kept.
+    pub(super) fn begin_generations(&mut self, first: u64) {
+        self.next_generation = first;
+    }
+
     /// The record, if it was changed since it was read or last encoded.
     pub(super) fn take_changed(&mut self) -> Result<Option<Bytes>> {
         if !std::mem::take(&mut self.changed) {

@@ -112,6 +112,7 @@ mod tests {
                 touch: true,
                 in_script: false,
                 cursors: &self.cursors,
+                memory: &crate::env::UNBOUNDED_MEMORY,
                 events: EventClasses::default(),
             };
             let mut edit = Edit::new(self.store.txn(), context).unwrap();

@@ -1,5 +1,5 @@
 //! Intersection, union and difference of sorted sets and sets, which count as sorted sets of scores 1.
-//! Results are gathered in memory: they are put in the order of scores.
+//! Results are gathered in memory, as much as a command may hold: they are put in the order of scores.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::{Element, Elements, Scored};
 use crate::engine::Result;
+use crate::env::Room;
 
 /// What becomes of the scores that a member has in several sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +101,11 @@ pub fn scored_intersection(
 }
 
 /// The members that any of `sources` has, by score.
-pub fn scored_union(sources: &[Source<'_>], aggregate: Aggregate) -> Result<Vec<Scored>> {
+pub fn scored_union(
+    sources: &[Source<'_>],
+    aggregate: Aggregate,
+    room: &Room<'_>,
+) -> Result<Vec<Scored>> {
     let mut scores: HashMap<Bytes, f64> = HashMap::new();
     for source in by_size(sources).into_iter().filter_map(|at| sources.get(at)) {
         for element in source.elements.walk() {
@@ -111,7 +116,11 @@ pub fn scored_union(sources: &[Source<'_>], aggregate: Aggregate) -> Result<Vec<
                     let joined = aggregate.join(*other.get(), score);
                     other.insert(joined);
                 }
-                Entry::Vacant(place) => drop(place.insert(score)),
+                Entry::Vacant(place) => {
+                    // In the map, and in the list.
+                    room.take(place.key().len() + 3 * size_of::<Scored>())?;
+                    place.insert(score);
+                }
             }
         }
     }
@@ -119,7 +128,11 @@ pub fn scored_union(sources: &[Source<'_>], aggregate: Aggregate) -> Result<Vec<
 }
 
 /// The members of the first set that none of `others` has, by score.
-pub fn scored_difference(first: &Source<'_>, others: &[Source<'_>]) -> Result<Vec<Scored>> {
+pub fn scored_difference(
+    first: &Source<'_>,
+    others: &[Source<'_>],
+    room: &Room<'_>,
+) -> Result<Vec<Scored>> {
     let mut members = Vec::new();
     'members: for element in first.elements.walk() {
         let element = element?;
@@ -129,6 +142,7 @@ pub fn scored_difference(first: &Source<'_>, others: &[Source<'_>]) -> Result<Ve
             }
         }
         let score = first.score_of(&element)?;
+        room.take(element.name.len() + size_of::<Scored>())?;
         members.push((element.name, score));
     }
     Ok(in_order(members))

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::env::NoRoom;
+
 /// Result of an engine operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -45,8 +47,16 @@ pub enum Error {
     Poisoned(Arc<str>),
     /// A stated maximum was exceeded (key, value, transaction size).
     Limit(&'static str),
+    /// A transaction, or all commands together, would hold more memory than they may.
+    NoRoom,
     /// The engine was closed.
     Closed,
+}
+
+impl From<NoRoom> for Error {
+    fn from(_: NoRoom) -> Self {
+        Self::NoRoom
+    }
 }
 
 impl Error {
@@ -86,6 +96,7 @@ impl std::fmt::Display for Error {
             Self::NoSpace(why) => write!(f, "{why}"),
             Self::Poisoned(why) => write!(f, "writes are refused since an earlier failure: {why}"),
             Self::Limit(what) => write!(f, "{what}"),
+            Self::NoRoom => write!(f, "more memory than a command may hold"),
             Self::Closed => write!(f, "the engine is closed"),
         }
     }

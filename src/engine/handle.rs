@@ -17,6 +17,9 @@ use crate::env::{Clock, Fs};
 /// How often a waiting thread looks again although nobody woke it.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// What is lent of the block cache changes in steps of so many bytes.
+const LENT_STEP: u64 = 1 << 20;
+
 /// An open store. Cheap to clone; all clones are the same store. When the last is dropped the
 /// background threads are stopped.
 #[derive(Debug, Clone)]
@@ -91,9 +94,31 @@ impl Engine {
         let shared = self.shared();
         let options = Options::for_budget(&shared.options.dir, maxmemory);
         shared.memtable_bytes.store(options.memtable_bytes, Ordering::Relaxed);
+        shared.cache_share.store(options.block_cache_bytes, Ordering::Relaxed);
+        shared.cache_lent.store(0, Ordering::Relaxed);
         shared.cache.set_capacity(options.block_cache_bytes);
         shared.tree().rows.set_capacity(options.row_cache_bytes);
         shared.flushed.send_modify(|count| *count += 1);
+    }
+
+    /// Lends so many bytes of the block cache, in place of what was lent before, at most three
+    /// quarters of it: what somebody else holds takes their place in the budget. Blocks leave at once.
+    pub fn lend(&self, bytes: u64) {
+        let shared = self.shared();
+        let share = shared.cache_share.load(Ordering::Relaxed);
+        let bytes = bytes.min(share / 4 * 3);
+        let before = shared.cache_lent.load(Ordering::Relaxed);
+        if bytes.abs_diff(before) >= LENT_STEP || (bytes == 0 && before > 0) {
+            shared.cache_lent.store(bytes, Ordering::Relaxed);
+            shared.cache.set_capacity(share - bytes);
+        }
+    }
+
+    /// Bytes of flushed memtables that snapshots still hold.
+    #[must_use]
+    pub fn pinned_bytes(&self) -> u64 {
+        let state = self.shared().state.lock();
+        state.retired.iter().map(|sealed| sealed.memtable.bytes()).sum()
     }
 
     /// Seals the active memtable and waits until all that was committed before is in tables.

@@ -41,7 +41,7 @@ pub use check::CheckedTables;
 pub use error::{Error, Result};
 pub use filter::{Filter, Judge, KeepAll};
 pub use handle::Engine;
-pub use key_hash::{BuildKeyHasher, KeyHasher};
+pub use key_hash::{BuildKeyHasher, BuildSpreadHasher, KeyHasher, SpreadHasher};
 pub use merge::{MergeIter, VisibleIter};
 pub use options::Options;
 pub use read::{Direction, KeyRange, Pair, Read, ReadMode, Scan};

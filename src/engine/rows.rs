@@ -22,9 +22,10 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::memtable::Entry;
-use super::{BuildKeyHasher, Found, SeqNo};
+use super::{BuildKeyHasher, BuildSpreadHasher, Found, SeqNo};
 
-/// A shard that grows is moved as a whole, and a trim locks one at a time: many and small.
+/// A shard that grows is moved as a whole, and a trim locks one at a time: many and small. Which is
+/// one's shard is chosen so that they grow one after the other ([`super::SpreadHasher`]).
 const SHARDS: usize = 512;
 /// Larger rows stay no longer than their memtable: a block of a table is as good for them.
 const KEPT_ROW_BYTES_MAX: usize = 2 << 10;
@@ -67,7 +68,7 @@ pub(super) enum Lookup {
 
 /// The rows of a store.
 pub(super) struct Rows {
-    rows: DashMap<Entry, Row, BuildKeyHasher>,
+    rows: DashMap<Entry, Row, BuildSpreadHasher>,
     /// Oldest batch first.
     replaced: Mutex<VecDeque<Replaced>>,
     flushes: AtomicU64,
@@ -86,7 +87,7 @@ impl std::fmt::Debug for Rows {
 impl Rows {
     /// No rows; those whose version is in tables may take `kept_bytes_max`.
     pub(super) fn new(kept_bytes_max: u64) -> Self {
-        let hasher = BuildKeyHasher::random();
+        let hasher = BuildSpreadHasher(BuildKeyHasher::random());
         Self {
             rows: DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher, SHARDS),
             replaced: Mutex::default(),
@@ -170,7 +171,7 @@ impl Rows {
         match replaced.back_mut() {
             Some(batch) if batch.first_seq == first_seq => drop(batch.entries.insert(entry)),
             _ => {
-                let mut entries = HashSet::with_hasher(*self.rows.hasher());
+                let mut entries = HashSet::with_hasher(self.rows.hasher().0);
                 entries.insert(entry);
                 replaced.push_back(Replaced { first_seq, entries });
             }

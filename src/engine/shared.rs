@@ -38,6 +38,9 @@ pub(super) struct Shared {
     /// Size at which the active memtable is sealed; follows the memory budget.
     pub(super) memtable_bytes: AtomicU64,
     pub(super) cache: Arc<BlockCache>,
+    /// The share of the block cache, and how much of it is lent.
+    pub(super) cache_share: AtomicU64,
+    pub(super) cache_lent: AtomicU64,
     pub(super) published: ArcSwap<Published>,
     pub(super) state: Mutex<State>,
     pub(super) manifest: Mutex<Manifest>,

@@ -43,6 +43,8 @@ const SPACE_RETRY: Duration = Duration::from_millis(500);
 /// Buffers kept for reuse, and how much of each is kept.
 const BUFFERS_MAX: usize = 4;
 const BUFFER_BYTES_MAX: usize = 4 << 20;
+/// Of each at most this part of a memtable is kept.
+const BUFFERS_PER_MEMTABLE: u64 = 16;
 
 /// The one writer of a store. Owned by one task; synchronous and deterministic.
 ///
@@ -286,7 +288,8 @@ impl Batch {
             self.shared.state.lock().prepare_log_segment = true;
             self.shared.work.notify_all();
         }
-        log.clear(BUFFER_BYTES_MAX);
+        let kept = self.shared.options.memtable_bytes / BUFFERS_PER_MEMTABLE;
+        log.clear(BUFFER_BYTES_MAX.min(usize::try_from(kept).unwrap_or(usize::MAX)));
         let mut buffers = self.buffers.lock();
         if buffers.len() < BUFFERS_MAX {
             buffers.push(log);

@@ -3,6 +3,7 @@
 //! Nothing outside this module touches disk or time, so that a test can drop unsynced data,
 //! fail the n-th operation, and move the clock.
 
+mod account;
 mod clock;
 mod fs;
 mod log_file;
@@ -12,6 +13,7 @@ mod real_fs;
 mod sim_fs;
 mod socket;
 
+pub use account::{MemoryAccount, NoRoom, OwnedRoom, Purpose, Room, UNBOUNDED_MEMORY};
 pub use clock::{Clock, SimClock, SystemClock};
 pub use fs::{DirectoryLock, File, Fs};
 pub use log_file::open_for_append;

@@ -15,6 +15,9 @@ pub struct ProcessMemory {
     pub rss: u64,
 }
 
+/// Unused pages are given back from this part of a bound on.
+const UNUSED_PART: u64 = 32;
+
 /// Processor time of the process, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CpuTime {
@@ -80,7 +83,20 @@ pub fn give_memory_back() -> bool {
     purge_arenas().is_ok()
 }
 
-/// An arena purges all of its unused pages when its decay time is set, even to what it is.
+/// Has the allocator give unused pages back where the process holds more than `bytes` and a part of it
+/// is unused: it would keep them for some seconds, and each of its arenas its own. Whether it did.
+pub fn relieve(bytes: u64) -> bool {
+    let number = |read: Result<usize, tikv_jemalloc_ctl::Error>| {
+        read.ok().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)
+    };
+    if epoch::advance().is_err() {
+        return false;
+    }
+    let (resident, active) = (number(stats::resident::read()), number(stats::active::read()));
+    resident > bytes && resident - active.min(resident) > bytes / UNUSED_PART && give_memory_back()
+}
+
+/// An arena gives all of its unused pages back when it is told that none may wait.
 fn purge_arenas() -> Result<(), tikv_jemalloc_ctl::Error> {
     let mut decay: Mib<[usize; 3]> = b"arena.0.dirty_decay_ms\0"[..].name().mib()?;
     for arena in 0..arenas::narenas::read()? {
@@ -88,6 +104,7 @@ fn purge_arenas() -> Result<(), tikv_jemalloc_ctl::Error> {
         // An arena that was never used has no decay time.
         let current: Result<isize, _> = decay.read();
         if let Ok(milliseconds) = current {
+            decay.write(0_isize)?;
             decay.write(milliseconds)?;
         }
     }

@@ -121,6 +121,10 @@ struct Sampler {
 pub struct Metrics {
     /// Connections accepted.
     pub connections_received: Counter,
+    /// Replies that were sent while they were made.
+    pub replies_streamed: Counter,
+    /// Clients closed because all together held too much.
+    pub evicted_clients: Counter,
     /// Connections refused because of `maxclients`.
     pub connections_rejected: Counter,
     /// Commands that ran.

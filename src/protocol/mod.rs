@@ -15,7 +15,7 @@ mod words;
 pub use decoder::{Limits, RequestDecoder};
 pub use encoder::ReplyEncoder;
 pub use error::Error;
-pub use list::{EncodedItems, ListKind, ReplyList};
+pub use list::{EncodedItems, ListKind};
 pub use number::{format_double, format_plain_double};
 pub use reply::Reply;
 pub use request::Request;

@@ -53,7 +53,7 @@ pub enum Reply {
     Pushes(Vec<Vec<Reply>>),
     /// Nothing is sent.
     Silent,
-    /// An array, a set or a map of many items; see [`super::ReplyList`].
+    /// An array, a set or a map of many items.
     Many(EncodedItems),
     /// What [`super::ReplyEncoder`] has made of a reply, for the version of the connection; in pieces.
     Encoded(Vec<BytesMut>),
@@ -126,9 +126,12 @@ impl Reply {
         match self {
             Self::Bulk(bytes) => bytes.len(),
             Self::Many(many) => many.bytes(),
-            Self::Array(items) | Self::Set(items) => items.iter().map(Self::weight).sum(),
+            Self::Array(items) | Self::Set(items) => {
+                items.iter().map(|item| item.weight() + size_of::<Self>()).sum()
+            }
             Self::Map(pairs) | Self::Pairs(pairs) | Self::Keyed(pairs) => {
-                pairs.iter().map(|(key, value)| key.weight() + value.weight()).sum()
+                let weight = |(key, value): &(Self, Self)| key.weight() + value.weight();
+                pairs.iter().map(|pair| weight(pair) + 2 * size_of::<Self>()).sum()
             }
             _ => 0,
         }

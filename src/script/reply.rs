@@ -92,7 +92,7 @@ fn many_items(lua: &Lua, many: &EncodedItems, version: Version) -> mlua::Result<
             }
             field(lua, "set", table)
         }
-        _ => {
+        (ListKind::Array | ListKind::Pairs, _) | (_, Version::Resp2) => {
             for (at, item) in items.enumerate() {
                 table.raw_set(at + 1, to_lua(lua, &item, version)?)?;
             }

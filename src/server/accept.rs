@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::mpsc;
 
+use super::chain::UnderWay;
 use super::connection::{self, Registered, TaskLink};
 use super::dispatch::Dispatcher;
 use super::message::Message;
@@ -231,6 +232,7 @@ fn admit(peer: Peer, state: &Arc<ServerState>, writer: &mpsc::Sender<Message>) {
         state: Arc::clone(state),
         writer: writer.clone(),
         session: Session::new(Arc::clone(&client), !needs_password),
+        under_way: UnderWay::default(),
     });
     let task = tokio::spawn(connection::serve(peer.read, write, dispatcher, registered));
     client.set_link(Box::new(TaskLink { socket, task: task.abort_handle() }));

@@ -19,7 +19,7 @@ use super::output::{Full, Output};
 use super::pushes;
 use super::stream::WriteHalf;
 use crate::commands::tracking::Cause;
-use crate::commands::{Client, Error, Outbox, ServerState, ShutdownPhase, Unblock};
+use crate::commands::{Answer, Client, Error, Outbox, ServerState, ShutdownPhase, Unblock};
 use crate::data::Edit;
 use crate::engine::{self, ReadMode, Txn};
 use crate::protocol::Reply;
@@ -251,7 +251,7 @@ async fn stops(state: &ServerState) {
 /// it needs are in memory when the writer runs it; the same call with a new ticket.
 async fn warm(state: &Arc<ServerState>, asked: Arc<Asked>) -> Arc<Asked> {
     let Asked { call, db, no_touch, client, cause, remembers, .. } = &*asked;
-    let call = Call { command: call.command, request: call.request.clone() };
+    let call = Call::new(call.command, call.request.clone());
     let again = Asked {
         call,
         db: *db,
@@ -279,7 +279,7 @@ fn dry_run(state: &ServerState, asked: &Asked) -> Result<(), Error> {
     let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
     let txn = Txn::new(&snapshot, snapshot.seq() + 1);
     let mut edit = Edit::new(txn, state.context(asked.db, false))?;
-    super::writer::run_in(&mut edit, &asked.call).map(drop)
+    super::writer::run_in(&mut edit, &asked.call, Answer::gathered(&state.memory), None).map(drop)
 }
 
 #[cfg(test)]

@@ -19,12 +19,15 @@ use super::dispatch::Dispatcher;
 use super::output::Output;
 use super::pushes;
 use super::stream::{ReadHalf, WriteHalf};
+use super::wave;
 use crate::commands::{Client, ClientFlag, Link, Outbox, ServerState};
 use crate::config::OutputLimit;
 use crate::protocol::{self, Limits, Reply, Request, RequestDecoder};
 
 /// Requests decoded before they are run; more wait in the read buffer.
 const PIPELINE_MAX: usize = 1024;
+/// More room for a request is told to the account before it is taken.
+const ROOM_LARGE: usize = 64 << 10;
 
 /// Keeps a client in the registry while it lives, however its task ends.
 pub(crate) struct Registered {
@@ -170,7 +173,14 @@ async fn turn(
         Some(unfinished) => *unfinished,
         None => Unfinished { decoder: RequestDecoder::default(), input: empty },
     };
-    input.reserve(decoder.room_wanted(input.len()));
+    let room = decoder.room_wanted(input.len());
+    if room > ROOM_LARGE {
+        account_held(dispatcher, input.len(), input.len() + room);
+        if dispatcher.session.client.is_killed() {
+            return Ok(Flow::End);
+        }
+    }
+    input.reserve(room);
     let received = match read.read_now(&mut input).await? {
         Some(0) => return Ok(Flow::End),
         Some(count) => count,
@@ -180,7 +190,8 @@ async fn turn(
     let client = Arc::clone(&dispatcher.session.client);
     let mut output = Output::new(Arc::clone(write), client, output, output_limit(dispatcher));
     let outcome = answer(dispatcher, &mut decoder, &mut input, &mut output).await?;
-    output.flush().await.map_err(|full| dispatcher.dropped(full))?;
+    wave::gather().await;
+    output.flush(&dispatcher.state).await.map_err(|full| dispatcher.dropped(full))?;
     let (output, sent) = output.into_parts();
     dispatcher.session.client.net_out_bytes.fetch_add(sent, Ordering::Relaxed);
     dispatcher.state.metrics.net_out_bytes.add(sent);
@@ -304,4 +315,5 @@ fn account_held(dispatcher: &Dispatcher, query_bytes: usize, capacity: usize) {
     let client = &dispatcher.session.client;
     client.query_bytes.store(query_bytes, Ordering::Relaxed);
     client.query_capacity.store(capacity, Ordering::Relaxed);
+    dispatcher.state.client_holds(client);
 }

@@ -1,15 +1,20 @@
 //! What is done ten times a second: samples for rates, clients that have been idle for too long,
-//! or are gone while a command of theirs waits.
+//! or are gone while a command of theirs waits; what all together hold.
 
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::commands::{ClientFlag, ServerState};
+use crate::commands::{ClientFlag, ServerState, memory_budget};
 
 /// Time between two rounds.
 const PERIOD: Duration = Duration::from_millis(100);
+
+/// The part of the budget that is left to clients and commands at all times.
+const RESERVE_SHARE: u64 = 16;
+/// The part of the budget that views may pin of what was written to disk since.
+const PINNED_SHARE: u64 = 4;
 
 /// Runs until the server stops.
 pub(crate) async fn run(state: Arc<ServerState>) {
@@ -20,6 +25,7 @@ pub(crate) async fn run(state: Arc<ServerState>) {
         }
         state.metrics.sample(state.clock.monotonic_ns());
         close_hung_up(&state);
+        bound_memory(&state);
         if state.tracking.is_active() {
             state.tracking.evict(&state);
         }
@@ -27,6 +33,21 @@ pub(crate) async fn run(state: Arc<ServerState>) {
         if timeout_s > 0 {
             close_idle(&state, timeout_s * 1000);
         }
+    }
+}
+
+/// What clients and commands hold beyond a reserve takes the place of the block cache. Where views of
+/// replies pin much that was written to disk since, one of them ends.
+fn bound_memory(state: &ServerState) {
+    state.bound_clients();
+    state.memory.relieve();
+    let Ok(engine) = state.engine() else { return };
+    let budget = memory_budget(&state.config.load());
+    let pinned = engine.pinned_bytes();
+    let held = (state.memory.clients() + state.memory.commands()) as u64 + pinned;
+    engine.lend(held.saturating_sub(budget / RESERVE_SHARE));
+    if pinned > budget / PINNED_SHARE {
+        state.long_replies.end_oldest();
     }
 }
 

@@ -18,7 +18,9 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::account;
+use super::chain::UnderWay;
 use super::group::{Call, Done, Group};
+use super::long_reply::LongRead;
 use super::message::Message;
 use super::output::{Full, Output};
 use super::pushes;
@@ -26,10 +28,10 @@ use crate::commands::gates::{self, Refusal};
 use crate::commands::table::Command;
 use crate::commands::transaction;
 use crate::commands::{
-    CommandResult, Error, FANOUT_TURN, Flags, Portion, Run, ServerState, Session, SessionHandler,
-    event_messages,
+    Answer, CommandResult, Error, FANOUT_TURN, Flags, Portion, Run, ServerState, Session,
+    SessionHandler, event_messages,
 };
-use crate::data::{self, Edit, Event, EventClasses, ReadOutcome, View};
+use crate::data::{self, Context, Edit, Event, EventClasses, ReadOutcome, View};
 use crate::engine::{self, ReadMode, Snapshot};
 use crate::protocol::{Reply, ReplyEncoder, Request, Version};
 
@@ -45,6 +47,16 @@ const ITEMS_MAX: usize = 64;
 const PREFETCHED_MIN: usize = 4;
 const PREFETCHED_MAX: usize = 64;
 
+/// What came of the attempt to run a call in place.
+enum InPlace {
+    /// It is answered.
+    Done,
+    /// It is none that can be run so.
+    Not(Call),
+    /// It would have to wait on the disk.
+    Waits(Call),
+}
+
 /// What the dispatcher needs of its connection.
 pub(crate) struct Dispatcher {
     pub(crate) state: Arc<ServerState>,
@@ -54,6 +66,8 @@ pub(crate) struct Dispatcher {
     pub(crate) last_ended_ns: Option<u64>,
     /// The read buffer where nothing is in it: a call that waits for long gives it up.
     pub(crate) idle_input: BytesMut,
+    /// What was sent to the writer and is not answered yet.
+    pub(crate) under_way: UnderWay,
 }
 
 impl Dispatcher {
@@ -79,11 +93,17 @@ impl Dispatcher {
             match gates::pass(&self.state, &self.session, &request.args) {
                 Err(refusal) => self.refuse(refusal, output),
                 Ok(command) => {
-                    if command.flags.has(Flags::BLOCKING) && self.session.queue.is_none() {
-                        // What was answered so far must not wait with it.
-                        output.flush().await.map_err(|full| self.dropped(full))?;
+                    let call = Call::new(command, request);
+                    if !self.under_way.is_empty() && !self.joins(&call) {
+                        self.settle(output).await?;
                     }
-                    self.admitted(command, request, pipeline, output).await?;
+                    match self.read_in_place(call, output) {
+                        InPlace::Done => {}
+                        InPlace::Not(call) => self.admitted(call, pipeline, output).await?,
+                        InPlace::Waits(call) => {
+                            self.read(call, ReadMode::Blocking, output).await?;
+                        }
+                    }
                 }
             }
             self.flush_large(output).await?;
@@ -92,6 +112,7 @@ impl Dispatcher {
             }
             prefetched = prefetched.saturating_sub(waiting - pipeline.len());
         }
+        self.settle(output).await?;
         self.state.access.settle();
         self.last_ended_ns = None;
         Ok(())
@@ -143,10 +164,10 @@ impl Dispatcher {
     }
 
     /// Sends replies that have become many; waits for the peer to take them.
-    async fn flush_large(&mut self, output: &mut Output) -> std::io::Result<()> {
+    pub(super) async fn flush_large(&mut self, output: &mut Output) -> std::io::Result<()> {
         if output.is_large() {
             self.last_ended_ns = None;
-            output.flush().await.map_err(|full| self.dropped(full))?;
+            output.flush(&self.state).await.map_err(|full| self.dropped(full))?;
         }
         Ok(())
     }
@@ -164,13 +185,52 @@ impl Dispatcher {
         }
     }
 
+    /// Runs and answers a read that need not wait for anything; else gives the call back. Most calls
+    /// are such, and a call that stays where it is costs less than one that moves from task to task.
+    fn read_in_place(&mut self, call: Call, output: &mut Output) -> InPlace {
+        let is_plain = matches!(call.command.spec.run, Run::Read(_))
+            && !is_heavy(call.command, &call.request)
+            && self.session.queue.is_none()
+            && self.under_way.is_empty()
+            && !self.state.pause.is_set();
+        if !is_plain {
+            return InPlace::Not(call);
+        }
+        let Ok(engine) = self.state.engine() else { return InPlace::Not(call) };
+        let started_ns = match self.last_ended_ns {
+            Some(ended_ns) => ended_ns,
+            None => self.state.clock.monotonic_ns(),
+        };
+        self.remember(call.command, &call.request.args);
+        let snapshot = engine.snapshot(ReadMode::Resident);
+        let context = self.state.context(self.session.db, !self.session.no_touch);
+        let answer = Answer::in_place(&self.state.memory);
+        let (result, outcome) = run_read(&self.state, &snapshot, context, &call, answer);
+        if matches!(result, Err(Error::Engine(engine::Error::WouldBlock))) {
+            return InPlace::Waits(call);
+        }
+        if matches!(result, Err(Error::TooLong(_))) {
+            return InPlace::Not(call);
+        }
+        if !outcome.expired.is_empty() || !outcome.missed.is_empty() {
+            return InPlace::Not(call);
+        }
+        account::read(&self.state, &outcome);
+        self.done(&call, result, started_ns, output);
+        InPlace::Done
+    }
+
     async fn admitted(
         &mut self,
-        command: &'static Command,
-        request: Request,
+        call: Call,
         pipeline: &mut VecDeque<Request>,
         output: &mut Output,
     ) -> std::io::Result<()> {
+        let Call { command, request, .. } = call;
+        if command.flags.has(Flags::BLOCKING) && self.session.queue.is_none() {
+            // What was answered so far must not wait with it.
+            output.flush(&self.state).await.map_err(|full| self.dropped(full))?;
+        }
         if !command.flags.has(Flags::ADMIN) {
             self.await_pause(may_write(command)).await;
         }
@@ -183,13 +243,19 @@ impl Dispatcher {
         client
             .argv_bytes
             .store(request.args.iter().map(|word| word.len()).sum(), Ordering::Relaxed);
-        let call = Call { command, request };
+        let call = Call::new(command, request);
         match command.spec.run {
             Run::Write(_) => {
                 let group = self.gather(call, pipeline);
-                self.write(group, output).await?;
+                self.begin_group(group).await;
             }
-            Run::Read(_) | Run::ReadOrBlock(..) => self.read(call, output).await,
+            Run::Read(_) if !self.under_way.is_empty() => {
+                let group = self.gather(call, pipeline);
+                self.begin_group(group).await;
+            }
+            Run::Read(_) | Run::ReadOrBlock(..) => {
+                self.read(call, ReadMode::Resident, output).await?;
+            }
             Run::Blocking(_) => self.block(call, output).await,
             Run::Session(handler) => self.run_session(handler, &call, output).await,
             Run::Server(handler) => {
@@ -210,7 +276,9 @@ impl Dispatcher {
     /// Runs a command about the connection or the server, and what it has published to its end.
     async fn run_session(&mut self, handler: SessionHandler, call: &Call, output: &mut Output) {
         let started_ns = self.state.clock.monotonic_ns();
-        let result = handler(&mut self.session, &self.state, &mut call.args());
+        let memory = Arc::clone(&self.state.memory);
+        let result =
+            handler(&mut self.session, &self.state, &mut call.args(Answer::gathered(&memory)));
         if let Some(fanout) = self.session.fanout.take() {
             self.state.pubsub.finish(*fanout).await;
             self.session.put_down = 0;
@@ -247,6 +315,7 @@ impl Dispatcher {
             queue.push(command, &request.args);
         }
         self.session.tell_queued();
+        self.state.client_holds(&self.session.client);
         self.reply(output, Ok(Reply::Simple("QUEUED".into())), true);
     }
 
@@ -280,24 +349,39 @@ impl Dispatcher {
                 break;
             }
             let Some(request) = pipeline.pop_front() else { break };
-            group.push(Call { command, request });
+            group.push(Call::new(command, request));
         }
         group
     }
 
-    /// Sends a group to the writer until all of it has run, warming what it would wait for.
-    async fn write(&mut self, mut group: Box<Group>, output: &mut Output) -> std::io::Result<()> {
-        let mut warmings = 0;
+    /// Sends a group to the writer, behind what is under way.
+    async fn begin_group(&mut self, mut group: Box<Group>) {
         self.last_ended_ns = None;
         self.state.access.settle();
-        while !group.calls.is_empty() {
-            group.stands_at(&self.session);
-            let Some(returned) = self.send(group).await else {
-                // The server is ending, and so does the conversation.
-                self.session.close();
-                return Ok(());
-            };
-            group = returned;
+        super::prepare::prepare(&self.state, &mut group).await;
+        group.stands_at(&self.session);
+        group.chain = Some(self.under_way.chain());
+        let bytes = group.bytes;
+        let (answer, answered) = oneshot::channel();
+        if self.hand_over(group, answer).await.is_none() {
+            return self.session.close();
+        }
+        self.under_way.add_group(bytes, answered);
+    }
+
+    /// Answers a group that comes from the writer, and sends it there again until all of it has run,
+    /// warming what it would wait for; whether there still is a writer.
+    ///
+    /// # Errors
+    /// Where the peer is gone.
+    pub(super) async fn finish_group(
+        &mut self,
+        mut group: Box<Group>,
+        output: &mut Output,
+    ) -> std::io::Result<bool> {
+        let mut warmings = 0;
+        group.chain = None;
+        loop {
             let done = std::mem::take(&mut group.done);
             let ran = done.len();
             for (number, (call, done)) in group.calls.iter().zip(done).enumerate() {
@@ -310,39 +394,52 @@ impl Dispatcher {
                 warmings = 0;
                 group.mode = ReadMode::Resident;
             }
-            if !group.blocked || group.calls.is_empty() {
-                continue;
+            if group.blocked && !group.calls.is_empty() {
+                let first = group.calls.first();
+                if first.is_some_and(|call| matches!(call.command.spec.run, Run::Read(_))) {
+                    // What it was to see is published by now.
+                    let call = group.calls.remove(0);
+                    self.read(call, ReadMode::Resident, output).await?;
+                    self.flush_large(output).await?;
+                } else {
+                    warmings += 1;
+                    if warmings > WARMINGS_MAX {
+                        group.mode = ReadMode::Blocking;
+                    } else {
+                        group = self.warm(group).await;
+                    }
+                }
             }
-            if matches!(group.calls.first(), Some(call) if matches!(call.command.spec.run, Run::Read(_)))
-            {
-                // What it was to see is published by now.
-                let call = group.calls.remove(0);
-                self.read(call, output).await;
-                self.flush_large(output).await?;
-                continue;
+            if group.calls.is_empty() {
+                return Ok(true);
             }
-            warmings += 1;
-            if warmings > WARMINGS_MAX {
-                group.mode = ReadMode::Blocking;
-            } else {
-                group = self.warm(group).await;
-            }
+            group.stands_at(&self.session);
+            let Some(returned) = self.send(group).await else { return Ok(false) };
+            group = returned;
         }
-        Ok(())
     }
 
     /// Sends a group to the writer and waits for its return; `None` when there is no writer any more.
     async fn send(&self, group: Box<Group>) -> Option<Box<Group>> {
         let (answer, answered) = oneshot::channel();
+        self.hand_over(group, answer).await?;
+        answered.await.ok()
+    }
+
+    /// Sends a group to the writer; `None` when there is no writer any more.
+    async fn hand_over(
+        &self,
+        group: Box<Group>,
+        answer: oneshot::Sender<Box<Group>>,
+    ) -> Option<()> {
         match self.writer.try_send(Message::Group(group, answer)) {
-            Ok(()) => {}
+            Ok(()) => Some(()),
             Err(TrySendError::Full(message)) => {
                 self.state.metrics.writer_queue_full.add(1);
-                self.writer.send(message).await.ok()?;
+                self.writer.send(message).await.ok()
             }
-            Err(TrySendError::Closed(_)) => return None,
+            Err(TrySendError::Closed(_)) => None,
         }
-        answered.await.ok()
     }
 
     /// Runs the calls of the group on the blocking pool, over transactions that are thrown away, so
@@ -364,42 +461,55 @@ impl Dispatcher {
         }
     }
 
-    /// Runs a read in place, or on the blocking pool where it is heavy or would wait.
-    async fn read(&mut self, mut call: Call, output: &mut Output) {
+    /// Runs a read in place, or on the blocking pool where it is heavy or would wait; there at once
+    /// where `mode` is blocking. A long reply is sent while it is made.
+    ///
+    /// # Errors
+    /// Where the peer is gone or has to be dropped while that is done.
+    async fn read(
+        &mut self,
+        mut call: Call,
+        mode: ReadMode,
+        output: &mut Output,
+    ) -> std::io::Result<()> {
         let last_ended_ns = self.last_ended_ns.take();
         let started_ns = last_ended_ns.unwrap_or_else(|| self.state.clock.monotonic_ns());
         let (db, no_touch) = (self.session.db, self.session.no_touch);
         let engine = self.state.opened_engine().await;
         self.remember(call.command, &call.request.args);
-        let snapshot = engine.snapshot(ReadMode::Resident);
+        let mut snapshot = engine.snapshot(ReadMode::Resident);
         drop(engine);
+        let mut now_ms = 0;
         let mut ran = None;
-        if !is_heavy(call.command, &call.request) {
-            let (result, outcome) = run_read(&self.state, &snapshot, db, no_touch, &call);
+        if mode == ReadMode::Resident && !is_heavy(call.command, &call.request) {
+            let context = self.state.context(db, !no_touch);
+            now_ms = context.now_ms;
+            let answer = Answer::in_place(&self.state.memory);
+            let (result, outcome) = run_read(&self.state, &snapshot, context, &call, answer);
             if !matches!(result, Err(Error::Engine(engine::Error::WouldBlock))) {
                 ran = Some((result, outcome));
             }
         }
+        snapshot = snapshot.with_mode(ReadMode::Blocking);
         let (result, mut outcome) = match ran {
             Some(ran) => ran,
             None => {
-                let state = Arc::clone(&self.state);
-                let snapshot = snapshot.with_mode(ReadMode::Blocking);
-                let version = self.session.version;
-                self.state.metrics.reads_blocking.add(1);
-                let ran = tokio::task::spawn_blocking(move || {
-                    let (result, outcome) = run_read(&state, &snapshot, db, no_touch, &call);
-                    (call, result.map(|reply| encoded(reply, version)), outcome)
-                });
-                match ran.await {
-                    Ok((returned, result, outcome)) => {
-                        call = returned;
-                        (result, outcome)
-                    }
-                    Err(error) => std::panic::resume_unwind(error.into_panic()),
-                }
+                let read = self.read_on_pool(call, snapshot.clone()).await;
+                call = read.call;
+                now_ms = read.now_ms;
+                (read.result, read.outcome)
             }
         };
+        let mut answered = None;
+        match result {
+            Err(Error::TooLong(count)) => {
+                let empty = Call::new(call.command, Request::default());
+                let call = std::mem::replace(&mut call, empty);
+                let long = LongRead { call, snapshot, now_ms, count };
+                outcome = Box::pin(self.send_long(long, started_ns, output)).await?;
+            }
+            result => answered = Some(result),
+        }
         account::read(&self.state, &outcome);
         let missed = std::mem::take(&mut outcome.missed);
         if !outcome.expired.is_empty() {
@@ -408,10 +518,32 @@ impl Dispatcher {
         if !missed.is_empty() {
             self.tell_missed(db, &missed).await;
         }
-        if matches!(result, Err(Error::NothingYet)) {
-            return self.block(call, output).await;
+        match answered {
+            Some(Err(Error::NothingYet)) => self.block(call, output).await,
+            Some(result) => self.done(&call, result, started_ns, output),
+            None => {}
         }
-        self.done(&call, result, started_ns, output);
+        Ok(())
+    }
+
+    /// Runs a read on the blocking pool, and makes its reply unless that is long.
+    async fn read_on_pool(&self, call: Call, snapshot: Snapshot) -> PoolRead {
+        let state = Arc::clone(&self.state);
+        let (db, no_touch, version) =
+            (self.session.db, self.session.no_touch, self.session.version);
+        self.state.metrics.reads_blocking.add(1);
+        let ran = tokio::task::spawn_blocking(move || {
+            let context = state.context(db, !no_touch);
+            let now_ms = context.now_ms;
+            let answer = Answer::measured(&state.memory);
+            let (result, outcome) = run_read(&state, &snapshot, context, &call, answer);
+            let result = result.map(|reply| encoded(reply, version));
+            PoolRead { call, now_ms, result, outcome }
+        });
+        match ran.await {
+            Ok(read) => read,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 
     /// Has the expired keys that a read has met deleted, as Redis does on access. Waits a moment, so
@@ -478,13 +610,17 @@ impl Dispatcher {
     }
 
     /// `CLIENT CACHING` holds for the call behind it, or for the transaction.
-    fn end_caching(&mut self, command: Option<&Command>) {
+    pub(super) fn end_caching(&mut self, command: Option<&Command>) {
         if self.session.caching && self.session.queue.is_none() {
             self.session.caching = command.is_some_and(Command::is_about_client);
         }
     }
 
-    fn reply(&mut self, output: &mut Output, result: CommandResult, is_last: bool) {
+    /// Answers, behind what is under way. `is_last` says that no other reply of the same group follows.
+    pub(super) fn reply(&mut self, output: &mut Output, result: CommandResult, is_last: bool) {
+        if !self.under_way.is_empty() {
+            return self.under_way.add_reply(result);
+        }
         let reply = match result {
             Ok(reply) => reply,
             Err(error) => account::error_reply(&self.state, &error),
@@ -523,7 +659,7 @@ fn push_keys<'r>(request: &'r Request, keys: &mut SmallVec<[&'r [u8]; PREFETCHED
 }
 
 /// Whether a read takes so long that others must not wait for it.
-fn is_heavy(command: &Command, request: &Request) -> bool {
+pub(super) fn is_heavy(command: &Command, request: &Request) -> bool {
     command.flags.has(Flags::HEAVY) || request.args.len() > WORDS_LIGHT_MAX
 }
 
@@ -553,19 +689,29 @@ fn encoded(reply: Reply, version: Version) -> Reply {
     Reply::Encoded(vec![bytes])
 }
 
-fn run_read(
+/// A read that has run on the blocking pool.
+struct PoolRead {
+    call: Call,
+    /// The time that it went by, in Unix milliseconds.
+    now_ms: u64,
+    result: CommandResult,
+    outcome: ReadOutcome,
+}
+
+/// Runs the handler of a read over a view.
+pub(super) fn run_read(
     state: &ServerState,
     snapshot: &Snapshot,
-    db: u16,
-    no_touch: bool,
+    context: Context<'_>,
     call: &Call,
+    answer: Answer<'_>,
 ) -> (CommandResult, ReadOutcome) {
     let (Run::Read(handler) | Run::ReadOrBlock(handler, _)) = call.command.spec.run else {
         return (Err(Error::Syntax), ReadOutcome::default());
     };
-    match View::new(snapshot, state.context(db, !no_touch)) {
+    match View::new(snapshot, context) {
         Ok(view) => {
-            let result = handler(&view, &mut call.args());
+            let result = handler(&view, &mut call.args(answer));
             if snapshot.mode() == ReadMode::Blocking {
                 state.access.settle();
             }
@@ -580,5 +726,5 @@ fn dry_run(state: &ServerState, group: &Group, call: &Call) -> Result<(), Error>
     let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
     let txn = engine::Txn::new(&snapshot, snapshot.seq() + 1);
     let mut edit = Edit::new(txn, state.context(group.db, false))?;
-    super::writer::run_in(&mut edit, call).map(drop)
+    super::writer::run_in(&mut edit, call, Answer::gathered(&state.memory), None).map(drop)
 }

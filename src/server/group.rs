@@ -1,8 +1,9 @@
 //! Consecutive writes of one pipeline, and the cheap reads between them: one message to the writer.
 
+use super::chain::Chain;
 use crate::commands::table::Command;
 use crate::commands::tracking::Cause;
-use crate::commands::{Args, CommandResult, Error, Session};
+use crate::commands::{Answer, Args, CommandResult, Error, Prepared, Session};
 use crate::engine::ReadMode;
 use crate::protocol::Request;
 
@@ -13,12 +14,19 @@ pub(crate) struct Call {
     pub(crate) command: &'static Command,
     /// With which words.
     pub(crate) request: Request,
+    /// What was done for it before its transaction.
+    pub(crate) prepared: Option<Box<Prepared>>,
 }
 
 impl Call {
-    /// The arguments, behind the words of the name.
-    pub(crate) fn args(&self) -> Args<'_> {
-        Args::new(&self.request.args, self.command.name_words)
+    /// A call of these words.
+    pub(crate) fn new(command: &'static Command, request: Request) -> Self {
+        Self { command, request, prepared: None }
+    }
+
+    /// The arguments, behind the words of the name, for a call that answers so.
+    pub(crate) fn args<'a>(&'a self, answer: Answer<'a>) -> Args<'a> {
+        Args::new(&self.request.args, self.command.name_words).answering(answer)
     }
 }
 
@@ -53,6 +61,8 @@ pub(crate) struct Group {
     pub(crate) blocked: bool,
     /// Bytes of the arguments, for the limit on what one message holds.
     pub(crate) bytes: usize,
+    /// What it must not overtake.
+    pub(crate) chain: Option<Chain>,
 }
 
 impl Group {
@@ -74,6 +84,7 @@ impl Group {
             done: Vec::with_capacity(calls),
             blocked: false,
             bytes: 0,
+            chain: None,
         }
     }
 
@@ -102,6 +113,20 @@ impl Group {
     pub(crate) fn push(&mut self, call: Call) {
         self.bytes += call.request.wire_len;
         self.calls.push(call);
+    }
+
+    /// Whether a message before it has to be sent again, so that it must not run.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.chain.as_ref().is_some_and(Chain::is_broken)
+    }
+
+    /// Lets nothing behind it run where it has not come to its end.
+    pub(crate) fn hold_up_others(&self) {
+        if self.done.len() < self.calls.len()
+            && let Some(chain) = &self.chain
+        {
+            chain.sever();
+        }
     }
 
     /// Nothing of what the group wrote holds: every call answers `error`.

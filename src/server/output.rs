@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::codec::Encoder;
 
 use super::stream::WriteHalf;
-use crate::commands::Client;
+use crate::commands::{Client, ServerState};
 use crate::config::OutputLimit;
 use crate::protocol::{Reply, ReplyEncoder, Version};
 
@@ -34,18 +34,25 @@ pub(crate) enum Full {
 }
 
 /// How long what is gathered may wait for the socket.
-struct Patience {
+pub(super) struct Patience {
     limit: OutputLimit,
     /// The end of the time of the soft limit, once something has waited.
     until: Option<Option<Instant>>,
+    /// Bytes that count as waiting beside those that wait.
+    made: usize,
 }
 
 impl Patience {
+    /// With this limit; nothing has waited yet.
+    pub(super) fn new(limit: OutputLimit) -> Self {
+        Self { limit, until: None, made: 0 }
+    }
+
     /// Until when so many bytes may go on waiting; `None` is without an end.
     fn deadline(&mut self, waiting: usize) -> Option<Instant> {
         let time = Duration::from_secs(self.limit.soft_seconds.max(1));
         let until = *self.until.get_or_insert_with(|| Instant::now().checked_add(time));
-        until.filter(|_| exceeds(waiting, self.limit.soft_bytes))
+        until.filter(|_| exceeds(waiting.max(self.made), self.limit.soft_bytes))
     }
 }
 
@@ -115,28 +122,57 @@ impl Output {
     /// # Errors
     /// Where the peer is gone, where more is gathered than the hard limit allows, and where more than
     /// the soft limit allows has waited for the socket for its time. Then nothing more may be sent.
-    pub(crate) async fn flush(&mut self) -> Result<(), Full> {
+    pub(crate) async fn flush(&mut self, state: &ServerState) -> Result<(), Full> {
         let mut waiting = self.len();
         if exceeds(waiting, self.limit.hard_bytes) {
             return Err(Full::Limit);
         }
-        let mut patience = Patience { limit: self.limit, until: None };
+        let mut patience = Patience::new(self.limit);
         while let Some(piece) = self.pieces.pop_front() {
-            self.send(&piece, &mut waiting, &mut patience).await?;
+            self.send(state, &piece, &mut waiting, &mut patience).await?;
         }
         let mut buffer = std::mem::take(&mut self.buffer);
-        self.send(&buffer, &mut waiting, &mut patience).await?;
+        self.send(state, &buffer, &mut waiting, &mut patience).await?;
         buffer.clear();
         self.buffer = buffer;
         if patience.until.is_some() {
             self.client.output_bytes.store(0, Ordering::Relaxed);
+            state.client_holds(&self.client);
         }
         Ok(())
+    }
+
+    /// How much may wait.
+    pub(super) fn limit(&self) -> OutputLimit {
+        self.limit
+    }
+
+    /// Sends a piece of a reply of which so many bytes were made, this piece included: they count as
+    /// if all of them waited, since where nobody bounds what is made they would.
+    ///
+    /// # Errors
+    /// As [`Self::flush`].
+    pub(super) async fn send_piece(
+        &mut self,
+        state: &ServerState,
+        piece: &[u8],
+        made: usize,
+        patience: &mut Patience,
+    ) -> Result<(), Full> {
+        if exceeds(made, self.limit.hard_bytes) {
+            return Err(Full::Limit);
+        }
+        let mut waiting = piece.len();
+        patience.made = made;
+        let sent = self.send(state, piece, &mut waiting, patience).await;
+        self.client.output_bytes.store(0, Ordering::Relaxed);
+        sent
     }
 
     /// Sends these bytes, which are the first of those that are `waiting`.
     async fn send(
         &mut self,
+        state: &ServerState,
         bytes: &[u8],
         waiting: &mut usize,
         patience: &mut Patience,
@@ -150,6 +186,7 @@ impl Output {
                 break;
             }
             self.client.output_bytes.store(*waiting, Ordering::Relaxed);
+            state.client_holds(&self.client);
             tokio::task::yield_now().await;
             let writable = self.stream.writable();
             match patience.deadline(*waiting) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::account;
+use super::chain::Chain;
 use super::dispatch::Dispatcher;
 use super::group::Call;
 use super::message::{Message, Waiting};
@@ -20,6 +21,7 @@ use crate::commands::{
 };
 use crate::data::{KeyType, Ready, Watch};
 use crate::engine::{self, Read, ReadMode, Snapshot, Txn, Writer};
+use crate::env::Purpose;
 
 /// Stack of the thread of a script.
 const STACK_BYTES: usize = 16 << 20;
@@ -39,6 +41,10 @@ pub(crate) struct Running {
     /// Who that is, and the number of the reply.
     cause: Cause,
     pace: Pace,
+    /// What it must not overtake.
+    chain: Option<Chain>,
+    /// How long it ran, in nanoseconds.
+    elapsed_ns: u64,
     /// How it ended; `None` before it ran.
     end: Option<End>,
 }
@@ -54,6 +60,14 @@ enum End {
     Done(Box<Done>),
 }
 
+/// A program at its end.
+struct Ran {
+    program: Box<dyn Program>,
+    done: Done,
+    /// How long it ran, in nanoseconds.
+    elapsed_ns: u64,
+}
+
 /// What a program has come to.
 struct Done {
     result: CommandResult,
@@ -62,6 +76,20 @@ struct Done {
 }
 
 impl Running {
+    fn new(
+        program: Box<dyn Program>,
+        (session, cause): (Session, Cause),
+        chain: Option<Chain>,
+    ) -> Box<Self> {
+        let pace = Pace::Resident;
+        Box::new(Self { program, session, cause, pace, chain, elapsed_ns: 0, end: None })
+    }
+
+    /// Whether a message before it has to be sent again, so that it must not run.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.chain.as_ref().is_some_and(Chain::is_broken)
+    }
+
     /// Nothing of what the program wrote holds.
     pub(super) fn fail(&mut self, error: &Error) {
         if matches!(self.end, Some(End::Done(_))) {
@@ -88,7 +116,7 @@ impl std::fmt::Debug for Running {
 }
 
 impl Dispatcher {
-    /// Runs a program to its end.
+    /// Sends a program to the writer, behind what is under way, or runs it to its end.
     ///
     /// # Errors
     /// Where the peer is gone.
@@ -98,37 +126,91 @@ impl Dispatcher {
         handler: ProgramHandler,
         output: &mut Output,
     ) -> std::io::Result<()> {
-        let started_ns = self.state.clock.monotonic_ns();
-        self.last_ended_ns = None;
-        let mut program = match handler(&mut self.session, &self.state, &call.request.args) {
+        let takes_queue = self.session.queue.is_some();
+        let mut made = handler(&mut self.session, &self.state, &call.request.args);
+        if made.is_err() && !takes_queue && !self.under_way.is_empty() {
+            // What is under way may bring what is missing, as an `EVAL` brings the script of an `EVALSHA`.
+            self.settle(output).await?;
+            made = handler(&mut self.session, &self.state, &call.request.args);
+        }
+        let program = match made {
             Ok(program) => program,
             Err(error) => {
-                self.done(&call, Err(error), started_ns, output);
+                self.finished(&call, Err(error), 0, output);
                 return Ok(());
             }
         };
-        self.await_pause(program.is_held_by_pause()).await;
+        let goes_behind =
+            program.may_write() && !program.keeps_session() && self.session.tracking.is_none();
+        if !goes_behind || self.state.pause.is_set() {
+            self.settle(output).await?;
+            self.last_ended_ns = None;
+            self.await_pause(program.is_held_by_pause()).await;
+        }
+        self.show_program(&call);
+        self.state.access.settle();
+        if !goes_behind {
+            self.run_program(&call, program, output).await;
+            return Ok(());
+        }
+        let from = (self.session.for_program(), self.cause());
+        let running = Running::new(program, from, Some(self.under_way.chain()));
+        let (answer, answered) = oneshot::channel();
+        if self.writer.send(Message::Program(running, answer)).await.is_err() {
+            self.session.close();
+            return Ok(());
+        }
+        self.under_way.add_program(call, answered);
+        Ok(())
+    }
+
+    /// Shows a program to those who monitor where its calls are shown without it.
+    fn show_program(&self, call: &Call) {
         if call.command.flags.has(Flags::SKIP_MONITOR) && !self.state.monitors.is_idle() {
             let (state, session) = (&self.state, &self.session);
             let source = monitor_source(&session.client);
             let words = &call.request.args;
             state.monitors.show_anyway(state, call.command, session.db, &source, words);
         }
-        let started_ns = self.state.clock.monotonic_ns();
-        self.state.access.settle();
+    }
+
+    /// Answers a program that was sent; whether there still is a writer.
+    pub(super) async fn finish_program(
+        &mut self,
+        call: &Call,
+        running: Box<Running>,
+        output: &mut Output,
+    ) -> bool {
+        let Some(ran) = self.complete_program(running, true).await else { return false };
+        let elapsed_ns = ran.elapsed_ns;
+        let result = self.settle_program(false, ran.done).await;
+        self.finished(call, result, elapsed_ns, output);
+        true
+    }
+
+    /// Runs a program, and the calls that no transaction can make, to its end.
+    async fn run_program(
+        &mut self,
+        call: &Call,
+        mut program: Box<dyn Program>,
+        output: &mut Output,
+    ) {
+        let mut elapsed_ns = 0;
         let result = loop {
             let ran = if program.may_write() {
-                self.on_writer(program).await
+                let from = (self.session.for_program(), self.cause());
+                let running = Running::new(program, from, None);
+                self.complete_program(running, false).await
             } else {
                 Some(self.over_view(program).await)
             };
-            let Some((returned, done)) = ran else {
+            let Some(ran) = ran else {
                 // The server is ending, and so does the conversation.
-                self.session.close();
-                return Ok(());
+                return self.session.close();
             };
-            program = returned;
-            let result = self.settle_program(program.keeps_session(), done).await;
+            program = ran.program;
+            elapsed_ns += ran.elapsed_ns;
+            let result = self.settle_program(program.keeps_session(), ran.done).await;
             let outside = if result.is_ok() { program.outside() } else { None };
             let Some((command, words)) = outside else { break result };
             let started_ns = self.state.clock.monotonic_ns();
@@ -146,14 +228,14 @@ impl Dispatcher {
                 }
                 _ => break result,
             };
-            let elapsed_ns = self.state.clock.monotonic_ns() - started_ns;
+            let outside_ns = self.state.clock.monotonic_ns() - started_ns;
+            elapsed_ns += outside_ns;
             let failed = account::has_failed(&result);
-            account::ran(&self.state, &self.session, command, &words, failed, elapsed_ns);
+            account::ran(&self.state, &self.session, command, &words, failed, outside_ns);
             let reply = result.unwrap_or_else(|error| account::error_reply(&self.state, &error));
             program.resume(reply);
         };
-        self.done(&call, result, started_ns, output);
-        Ok(())
+        self.finished(call, result, elapsed_ns, output);
     }
 
     /// Takes over what a committed run has gathered; its result.
@@ -187,26 +269,33 @@ impl Dispatcher {
         result
     }
 
-    /// Has the writer run a program, warming what it would wait for; `None` when there is no writer
-    /// any more.
-    async fn on_writer(&mut self, program: Box<dyn Program>) -> Option<(Box<dyn Program>, Done)> {
-        let session = self.session.for_program();
-        let (cause, pace) = (self.cause(), Pace::Resident);
-        let mut running = Box::new(Running { program, session, cause, pace, end: None });
+    /// Has the writer run a program until it is at its end, warming what it would wait for; `None` when
+    /// there is no writer any more. `returned` says that it comes from there.
+    async fn complete_program(&self, mut running: Box<Running>, returned: bool) -> Option<Ran> {
         let mut warmings = 0;
+        let mut is_sent = returned;
         loop {
-            let (answer, answered) = oneshot::channel();
-            self.writer.send(Message::Program(running, answer)).await.ok()?;
-            running = answered.await.ok()?;
-            match running.end.take()? {
-                End::Done(done) => return Some((running.program, *done)),
-                End::Stopped(why) => {
+            if !is_sent {
+                running.chain = None;
+                let (answer, answered) = oneshot::channel();
+                self.writer.send(Message::Program(running, answer)).await.ok()?;
+                running = answered.await.ok()?;
+            }
+            is_sent = false;
+            match running.end.take() {
+                Some(End::Done(done)) => {
+                    let Running { program, elapsed_ns, .. } = *running;
+                    return Some(Ran { program, done: *done, elapsed_ns });
+                }
+                Some(End::Stopped(why)) => {
                     running = self.warm_program(running).await;
                     warmings += 1;
                     if warmings > WARMINGS_MAX || why == Stopped::NeedsFinal {
                         running.pace = Pace::Final;
                     }
                 }
+                // It was held up by what was before it.
+                None => {}
             }
         }
     }
@@ -230,7 +319,13 @@ impl Dispatcher {
 
     /// Runs a program that only reads over one view: in place, or on the blocking pool where it is
     /// heavy or would wait.
-    async fn over_view(&mut self, mut program: Box<dyn Program>) -> (Box<dyn Program>, Done) {
+    async fn over_view(&mut self, program: Box<dyn Program>) -> Ran {
+        let started_ns = self.state.clock.monotonic_ns();
+        let (program, done) = self.look(program).await;
+        Ran { program, done, elapsed_ns: self.state.clock.monotonic_ns() - started_ns }
+    }
+
+    async fn look(&mut self, mut program: Box<dyn Program>) -> (Box<dyn Program>, Done) {
         let session = self.session.for_program();
         let snapshot = self.state.opened_engine().await.snapshot(ReadMode::Resident);
         if !program.is_heavy() {
@@ -321,7 +416,8 @@ fn read_program(
 
 fn dry_run(state: &Arc<ServerState>, running: &mut Running) -> Result<(), Error> {
     let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
-    let txn = Txn::new(&snapshot, snapshot.seq() + 1);
+    let mut txn = Txn::new(&snapshot, snapshot.seq() + 1);
+    txn.set_room(state.memory.room(Purpose::Changes));
     let session = running.session.for_program();
     let mut calls = Calls::over_txn(state, txn, session, Pace::Dry, false);
     calls.limit_time(WARMING);
@@ -350,6 +446,9 @@ impl WriterTask {
         let committed = ended.and_then(|(result, ended)| self.commit_program(result, ended, cause));
         let (end, ready) =
             committed.unwrap_or_else(|error| (End::failed(&running.session, error), Vec::new()));
+        if let (End::Stopped(_), Some(chain)) = (&end, &running.chain) {
+            chain.sever();
+        }
         running.end = Some(end);
         self.state.access.settle();
         // Those who have waited for what it made are answered behind it.
@@ -362,12 +461,15 @@ impl WriterTask {
             Pace::Resident => ReadMode::Resident,
             Pace::Final | Pace::Dry => ReadMode::Blocking,
         };
-        let txn = self.writer.begin(mode)?;
+        let mut txn = self.writer.begin(mode)?;
+        txn.set_room(self.state.memory.room(Purpose::Changes));
         let session = running.session.for_program();
         let notes = !self.waiters.is_empty();
         let mut calls = Calls::over_txn(&self.state, txn, session, running.pace, notes);
         calls.limit_time(IN_PLACE);
+        let started_ns = self.state.clock.monotonic_ns();
         let result = running.program.run(&mut calls);
+        running.elapsed_ns = self.state.clock.monotonic_ns() - started_ns;
         Ok((result, calls.finish()))
     }
 
@@ -460,10 +562,13 @@ pub(super) async fn long_ended(
 fn run_long(state: &Arc<ServerState>, mut running: Box<Running>, notes: bool) -> LongRun {
     let ended = state.engine().map_err(Error::Engine).map(|engine| {
         let snapshot = engine.snapshot(ReadMode::Blocking);
-        let txn = Txn::new(&snapshot, snapshot.seq() + 1);
+        let mut txn = Txn::new(&snapshot, snapshot.seq() + 1);
+        txn.set_room(state.memory.room(Purpose::Changes));
         let session = running.session.for_program();
         let mut calls = Calls::over_txn(state, txn, session, Pace::Final, notes);
+        let started_ns = state.clock.monotonic_ns();
         let result = running.program.run(&mut calls);
+        running.elapsed_ns = state.clock.monotonic_ns() - started_ns;
         (result, calls.finish())
     });
     state.access.settle();

@@ -15,7 +15,7 @@ use super::message;
 use super::pidfile::PidFile;
 use super::writer::WriterTask;
 use super::{accept, cron, cursors, expiry, limits, pushes, settings, shutdown};
-use crate::commands::{ServerState, memory_budget};
+use crate::commands::{PLACES, ServerState, memory_budget};
 use crate::config::{Config, Parsed, Settings};
 use crate::data;
 use crate::engine::{self, Engine, Options, Read, ReadMode, Writer};
@@ -26,8 +26,8 @@ use crate::env::{Clock, RealFs, SystemClock};
 const SIGXFSZ: i32 = 25;
 /// Stack of a thread: scripts, and the texts that they take apart, nest deeply.
 const STACK_BYTES: usize = 8 << 20;
-/// Threads that may wait on the disk for reads at the same time.
-const BLOCKING_THREADS_MAX: usize = 64;
+/// Threads that may wait on the disk for reads, and for those who read long replies, at the same time.
+const BLOCKING_THREADS_MAX: usize = 64 + PLACES;
 /// Requests of administrative commands that may wait for the writer.
 const CONTROL_MAX: usize = 16;
 

@@ -36,7 +36,9 @@ fn apply(
             if let Ok(engine) = state.engine() {
                 engine.set_budget(memory_budget(new));
             }
+            state.apply_memory_settings(new);
         }
+        "maxmemory-clients" => state.apply_memory_settings(new),
         "maxmemory-policy" | "lfu-log-factor" | "lfu-decay-time" => {
             state.apply_access_settings(new);
         }

@@ -17,7 +17,7 @@ use super::blocking::{Asked, Waits};
 use super::group::Done;
 use super::message::Waiting;
 use super::writer::WriterTask;
-use crate::commands::{Args, Attempt, CommandResult, Error, Run, Wait};
+use crate::commands::{Answer, Args, Attempt, CommandResult, Error, Run, Wait};
 use crate::data::{Edit, KeyType, Ready};
 use crate::engine::{self, ReadMode, Writer};
 
@@ -296,7 +296,9 @@ impl WriterTask {
             edit.note_ready();
         }
         let words = words.unwrap_or(&call.request.args);
-        let answer = handler(&mut edit, &mut Args::new(words, call.command.name_words))?;
+        let answering = Answer::gathered(&self.state.memory);
+        let mut args = Args::new(words, call.command.name_words).answering(answering);
+        let answer = handler(&mut edit, &mut args)?;
         let (ready, events) = (edit.take_ready(), edit.take_events());
         let modified = edit.take_modified();
         let (changes, outcome) = edit.finish()?;

@@ -26,7 +26,7 @@ use super::message::{Expired, Message, Waiting};
 use super::program::{Long, long_ended};
 use super::waiters::Waiters;
 use crate::commands::tracking::Cause;
-use crate::commands::{Change, Control, Done, Error, Run, ServerState};
+use crate::commands::{Answer, Change, Control, Done, Error, Prepared, Run, ServerState};
 use crate::config::AppendFsync;
 use crate::data::{
     Context, Edit, EditOutcome, Event, ExpiryMarks, Modified, ReadOutcome, Ready, expire_cycle,
@@ -41,7 +41,7 @@ const DRAIN_MAX: usize = 256;
 /// A batch up to this size is written to the page cache on the spot where no sync is awaited.
 const INLINE_WRITE_MAX: usize = 64 << 10;
 /// A group whose replies hold more than this is answered before it goes on.
-const REPLY_BYTES_MAX: usize = 16 << 20;
+const REPLY_BYTES_MAX: usize = 1 << 20;
 /// An open batch beyond this size takes no further message until it is under way.
 const OPEN_BATCH_MAX: usize = 8 << 20;
 /// Looks at the channel before a sync, at most.
@@ -251,14 +251,17 @@ impl WriterTask {
     /// Runs one message; its answer waits for the open batch.
     fn take(&mut self, message: Message) {
         match message {
+            Message::Group(group, answer) if group.is_held_up() => drop(answer.send(group)),
             Message::Group(mut group, answer) => {
                 self.run_group(&mut group);
+                group.hold_up_others();
                 self.state.access.settle();
                 self.answer_later(Waiting::Group(group, answer));
             }
             Message::Blocking { asked, mode, waits, done } => {
                 self.run_blocking(asked, mode, waits, done);
             }
+            Message::Program(running, answer) if running.is_held_up() => drop(answer.send(running)),
             Message::Program(running, answer) => self.run_program(running, answer),
             Message::Expire { limit, answer } => {
                 let expired = self.expire(limit);
@@ -299,7 +302,7 @@ impl WriterTask {
             let notes = !self.waiters.is_empty();
             let (cause, remembers) = group.next_cause();
             let result = run_call(&mut self.writer, &self.state, context, group.mode, call, notes);
-            if matches!(result, Err(Error::Engine(engine::Error::WouldBlock))) {
+            if matches!(result, Err(Error::Engine(engine::Error::WouldBlock) | Error::TooLong(_))) {
                 group.blocked = true;
                 return;
             }
@@ -663,7 +666,11 @@ fn run_call(
     if notes {
         edit.note_ready();
     }
-    let reply = run_in(&mut edit, call)?;
+    let answer = match mode {
+        ReadMode::Resident => Answer::in_place(&state.memory),
+        ReadMode::Blocking => Answer::gathered(&state.memory),
+    };
+    let reply = run_in(&mut edit, call, answer, call.prepared.as_deref())?;
     let (ready, events) = (edit.take_ready(), edit.take_events());
     let modified = edit.take_modified();
     let (changes, outcome) = edit.finish()?;
@@ -676,8 +683,13 @@ fn run_call(
 }
 
 /// Runs the handler of a read or a write in a transaction.
-pub(crate) fn run_in(edit: &mut Edit<'_>, call: &super::group::Call) -> Result<Reply, Error> {
-    let mut args = call.args();
+pub(crate) fn run_in(
+    edit: &mut Edit<'_>,
+    call: &super::group::Call,
+    answer: Answer<'_>,
+    prepared: Option<&Prepared>,
+) -> Result<Reply, Error> {
+    let mut args = call.args(answer).prepared(prepared);
     match call.command.spec.run {
         Run::Write(handler) => handler(edit, &mut args),
         Run::Read(handler) => edit.read(|view| handler(view, &mut args))?,

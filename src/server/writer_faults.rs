@@ -67,7 +67,7 @@ fn start(fs: &SimFs, appendfsync: AppendFsync, segment_bytes: u64) -> Rig {
 
 fn call(words: Vec<Bytes>) -> Call {
     let Lookup::Found(command) = table::lookup(&words[0], None) else { panic!("{words:?}") };
-    Call { command, request: Request { args: words.into(), wire_len: 0 } }
+    Call::new(command, Request { args: words.into(), wire_len: 0 })
 }
 
 async fn in_time<T>(what: &str, waiting: impl Future<Output = T>) -> T {

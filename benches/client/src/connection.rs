@@ -34,7 +34,8 @@ impl Connection {
         Ok(())
     }
 
-    /// The next reply: the text of a simple string, an integer or a bulk string. An error reply is an error.
+    /// The next reply: the text of a simple string, an integer or a bulk string; the last one of an
+    /// array. An error reply is an error.
     pub fn receive(&mut self) -> io::Result<Vec<u8>> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
@@ -50,6 +51,10 @@ impl Connection {
                 self.stream.read_exact(&mut value)?;
                 value.truncate(length);
                 Ok(value)
+            }
+            (Some(b'*'), Some(count)) => {
+                let count: i64 = count.parse().map_err(|_| io::Error::other(line))?;
+                (0..count).try_fold(Vec::new(), |_, _| self.receive())
             }
             _ => Err(io::Error::other(line)),
         }

@@ -7,6 +7,7 @@
 //! siltdb-bench-client idle PORT [--connections N]
 //! siltdb-bench-client fill PORT --type hash|set|zset|list|stream [--key KEY] [--count N]
 //! siltdb-bench-client pace PORT [--seconds N] [--keys N]
+//! siltdb-bench-client queue PORT --kind list|zpopmin|zremrangebyrank|stream [--seconds N] [--interval S] [--rate N] [--backlog N]
 //! ```
 //!
 //! `load` sets key:000000000000 to N-1, each once; a value is text that its key determines, about
@@ -14,13 +15,14 @@
 //! words; latencies are those of a whole pipeline, in milliseconds. `idle` opens connections, sends a
 //! PING on each, prints `ready` and keeps them until its standard input ends. `fill` makes one
 //! collection of elements element:000000000000 to N-1. `pace` sends a GET every millisecond and says
-//! how long the replies took.
+//! how long the replies took. `queue` puts in and takes out `rate` elements a second.
 
 #![expect(clippy::disallowed_methods, reason = "a load generator measures real time")]
 
 mod connection;
 mod fill;
 mod pace;
+mod queue;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -230,7 +232,7 @@ fn idle(port: u16, options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-const USAGE: &str = "usage: siltdb-bench-client load|get|idle|fill|pace PORT [--name value]";
+const USAGE: &str = "usage: siltdb-bench-client load|get|idle|fill|pace|queue PORT [--name value]";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -241,6 +243,7 @@ fn main() {
             ("idle", Ok(port)) => Options::parse(rest).and_then(|o| idle(port, &o)),
             ("fill", Ok(port)) => Options::parse(rest).and_then(|o| fill::run(port, &o)),
             ("pace", Ok(port)) => Options::parse(rest).and_then(|o| pace::run(port, &o)),
+            ("queue", Ok(port)) => Options::parse(rest).and_then(|o| queue::run(port, &o)),
             _ => Err(USAGE.to_owned()),
         },
         _ => Err(USAGE.to_owned()),

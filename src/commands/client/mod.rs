@@ -240,7 +240,7 @@ fn describe(out: &mut Vec<u8>, client: &Client, now_ms: u64) {
     let queues = client.has(ClientFlag::QUEUES);
     let calls = queues.then(|| load(&client.queued_calls).to_string());
     let subscriptions = |kind| load(client.subscriptions(kind));
-    let total = size_of::<Client>() + capacity + argv + queued + output;
+    let total = client.held_bytes();
     let command = table::by_id(client.last_command.load(Ordering::Relaxed));
     let seconds_since = |ms: u64| now_ms.saturating_sub(ms) / 1000;
     out.extend_from_slice(
@@ -313,8 +313,9 @@ fn on_or_off(args: &mut Args<'_>) -> Result<bool, Error> {
     if on || args.eat("OFF") { Ok(on) } else { Err(Error::Syntax) }
 }
 
-fn no_evict(session: &mut Session, _: &ServerState, args: &mut Args<'_>) -> CommandResult {
+fn no_evict(session: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResult {
     session.client.set(ClientFlag::NO_EVICT, on_or_off(args)?);
+    state.bound_clients();
     Ok(Reply::OK)
 }
 

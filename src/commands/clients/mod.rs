@@ -12,6 +12,14 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{Kind, Outbox};
+use crate::env::MemoryAccount;
+
+mod eviction;
+
+/// What a client holds is told to the account when it has changed by so much.
+const TOLD_STEP_BYTES: usize = 16 << 10;
+/// In the place of what a client has told, once it is gone.
+const GONE: usize = usize::MAX;
 
 /// Bits of [`Client::flags`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +146,10 @@ pub struct Client {
     pub queued_bytes: AtomicUsize,
     /// Bytes of messages that wait to be pushed.
     pub pushed_bytes: AtomicUsize,
+    /// Bytes of its subscriptions.
+    pub subscribed_bytes: AtomicUsize,
+    /// What it has told the account that it holds, in bytes.
+    told_bytes: AtomicUsize,
     /// Subscriptions to channels, to patterns, to shard channels.
     subscriptions: [AtomicUsize; 3],
     /// To whom its invalidations go: 0 for itself, -1 where it does not track.
@@ -188,6 +200,8 @@ impl Client {
             watched_keys: AtomicUsize::new(0),
             queued_bytes: AtomicUsize::new(0),
             pushed_bytes: AtomicUsize::new(0),
+            subscribed_bytes: AtomicUsize::new(0),
+            told_bytes: AtomicUsize::new(0),
             subscriptions: Default::default(),
             redirect: AtomicI64::new(-1),
             outbox: Mutex::default(),
@@ -350,6 +364,38 @@ impl Client {
         self.output_bytes.load(Ordering::Relaxed) + self.pushed_bytes.load(Ordering::Relaxed)
     }
 
+    /// Bytes that it holds: its state, what it has sent, queued, watches and has subscribed to, and
+    /// what waits for its socket. The words of the running command are part of what it has sent.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let load = |bytes: &AtomicUsize| bytes.load(Ordering::Relaxed);
+        let sent = load(&self.query_capacity).max(load(&self.argv_bytes));
+        let kept = load(&self.queued_bytes) + load(&self.subscribed_bytes);
+        size_of::<Self>() + sent + kept + self.waiting_bytes()
+    }
+
+    /// Tells the account what it holds, where that has changed much; whether all clients hold more
+    /// than they may together, and something should be done about it.
+    pub fn tell_held(&self, memory: &MemoryAccount) -> bool {
+        let held = self.held_bytes();
+        let is_told = |told: usize| told == GONE || held.abs_diff(told) < TOLD_STEP_BYTES;
+        let told = &self.told_bytes;
+        let update = |told| (!is_told(told)).then_some(held);
+        let Ok(before) = told.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update) else {
+            return false;
+        };
+        memory.client_holds(before, held);
+        held > before && memory.clients() > memory.clients_max()
+    }
+
+    /// It holds nothing any more, and tells nothing.
+    fn tell_gone(&self, memory: &MemoryAccount) {
+        let before = self.told_bytes.swap(GONE, Ordering::Relaxed);
+        if before != GONE {
+            memory.client_holds(before, 0);
+        }
+    }
+
     /// The letters of `flags=` in `CLIENT LIST`.
     #[must_use]
     pub fn flag_letters(&self) -> String {
@@ -391,14 +437,21 @@ impl Drop for Marked<'_> {
 }
 
 /// All connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Clients {
+    memory: Arc<MemoryAccount>,
     by_id: DashMap<u64, Arc<Client>>,
     last_id: AtomicU64,
     count: AtomicI64,
 }
 
 impl Clients {
+    /// None yet; what they hold is told to `memory`.
+    #[must_use]
+    pub fn new(memory: Arc<MemoryAccount>) -> Self {
+        Self { memory, by_id: DashMap::new(), last_id: AtomicU64::new(0), count: AtomicI64::new(0) }
+    }
+
     /// A new id, greater than all before.
     pub fn next_id(&self) -> u64 {
         self.last_id.fetch_add(1, Ordering::Relaxed) + 1
@@ -413,7 +466,8 @@ impl Clients {
 
     /// Forgets a connection.
     pub fn remove(&self, id: u64) {
-        if self.by_id.remove(&id).is_some() {
+        if let Some((_, client)) = self.by_id.remove(&id) {
+            client.tell_gone(&self.memory);
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
     }

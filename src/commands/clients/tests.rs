@@ -13,7 +13,7 @@ fn a_connection_is_small() {
 
 #[test]
 fn the_registry_counts() {
-    let clients = Clients::default();
+    let clients = Clients::new(Arc::new(MemoryAccount::unbounded()));
     for _ in 0..3 {
         clients.insert(client(clients.next_id()));
     }

@@ -21,6 +21,7 @@ pub(super) fn siltdb(picture: &Picture<'_>, out: &mut Fields) {
     out.all(&[
         ("writer_queue_full", metrics.writer_queue_full.get()),
         ("reads_on_blocking_pool", metrics.reads_blocking.get()),
+        ("replies_streamed", metrics.replies_streamed.get()),
         ("writes_warmed", metrics.writes_warmed.get()),
         ("clients_peak", metrics.clients_peak.get()),
     ]);

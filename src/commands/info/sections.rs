@@ -83,6 +83,10 @@ pub(super) fn memory(picture: &Picture<'_>, out: &mut Fields) {
     out.add("used_memory_memtables", used.memtables);
     out.add("used_memory_block_cache", used.cache);
     out.add("used_memory_access_slots", used.access);
+    out.add("used_memory_pinned_memtables", used.pinned);
+    out.add("used_memory_replies", used.replies);
+    out.add("used_memory_working_sets", used.working);
+    out.add("used_memory_transactions", used.changes);
     out.add("allocator_allocated", allocated);
     out.add("allocator_active", active);
     out.add("allocator_resident", resident);
@@ -102,6 +106,7 @@ pub(super) fn memory(picture: &Picture<'_>, out: &mut Fields) {
     out.add("used_memory_functions", 0);
     out.bytes("used_memory_scripts", machines + texts);
     out.bytes("maxmemory", memory::budget(settings));
+    out.bytes("maxmemory_clients", memory::clients_max(settings));
     out.add("maxmemory_policy", setting(picture, "maxmemory-policy"));
     out.add("allocator_frag_ratio", two(ratio(active, allocated)));
     out.add("allocator_frag_bytes", active.saturating_sub(allocated));

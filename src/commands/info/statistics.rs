@@ -34,7 +34,7 @@ pub(super) fn stats(picture: &Picture<'_>, out: &mut Fields) {
     out.all(&[
         ("expired_time_cap_reached_count", metrics.expired_time_cap_reached.get()),
         ("evicted_keys", 0),
-        ("evicted_clients", 0),
+        ("evicted_clients", metrics.evicted_clients.get()),
         ("evicted_scripts", picture.state.scripts.cache.lock().evicted()),
         ("total_eviction_exceeded_time", 0),
         ("current_eviction_exceeded_time", 0),

@@ -114,6 +114,8 @@ pub(in crate::commands) fn push_at(
         let held = outbox.client.pushed_bytes.load(Ordering::Relaxed);
         let client = outbox.client.id;
         tracing::warn!(client, held, "a subscriber is dropped at client-output-buffer-limit");
+    } else {
+        state.client_holds(&outbox.client);
     }
 }
 

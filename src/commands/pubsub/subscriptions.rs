@@ -12,6 +12,9 @@ use super::registry::PubSub;
 use crate::commands::monitor::Monitors;
 use crate::commands::{Client, ClientFlag, ServerState};
 
+/// What a subscription takes besides its name, about: its places here and in the registry.
+const SUBSCRIPTION_BYTES: usize = 128;
+
 /// The part of a connection that is pushed to: its outbox, its subscriptions, whether it monitors.
 /// When it is dropped all of them end.
 #[derive(Debug)]
@@ -53,6 +56,8 @@ impl Pushes {
         }
         // The words of a request are parts of the read buffer.
         let name = Bytes::copy_from_slice(name);
+        let client = &self.outbox.client;
+        client.subscribed_bytes.fetch_add(name.len() + SUBSCRIPTION_BYTES, Ordering::Relaxed);
         self.of(kind).insert(name.clone());
         self.pubsub.subscribe(kind, name, &self.outbox);
         self.tell_count(kind);
@@ -64,6 +69,8 @@ impl Pushes {
         if !self.of(kind).remove(name) {
             return;
         }
+        let client = &self.outbox.client;
+        client.subscribed_bytes.fetch_sub(name.len() + SUBSCRIPTION_BYTES, Ordering::Relaxed);
         self.pubsub.unsubscribe(kind, name, self.outbox.client.id);
         self.come_first = self.outbox.len();
         self.tell_count(kind);

@@ -17,8 +17,8 @@ const REDIS_VERSION_NUMBER: u32 = 0x0007_0400;
 /// Idle machines that are kept for reads.
 const READERS_MAX: usize = 4;
 /// A machine may take this part of the memory budget, and this many bytes in any case.
-const MEMORY_SHARE: u64 = 4;
-const MEMORY_MIN: u64 = 64 << 20;
+const MEMORY_SHARE: u64 = 8;
+const MEMORY_MIN: u64 = 32 << 20;
 
 /// Everything about scripts that clients share.
 #[derive(Debug, Default)]

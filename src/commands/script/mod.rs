@@ -45,7 +45,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .differs(
             "After a crash all that a script has written is there, or nothing. A script that takes \
              longer than 2 ms runs on a thread of its own: others read meanwhile, and write behind \
-             it. It may change 1 GiB at most, and its values take a quarter of the memory budget at \
+             it. It may change as much as one command may hold, and its values take an eighth of the memory budget at \
              most.",
         )
         .flags(Flags::MAY_REPLICATE)

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::data::{self, Consumer, Groups, Meta, Stream, parse_int};
 use crate::engine::{self, Direction};
+use crate::env::Purpose;
 
 const SEEN: &[KeySpec] = &[KeySpec::one(2).ro().access()];
 /// Entries of each kind that `FULL` answers, if the call does not say how many.
@@ -147,8 +148,12 @@ fn about(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
             answer.push(("last-entry", edge(Direction::Reverse)?));
         }
         Some(count) => {
-            let entries = all(Direction::Forward).take(count).map(|entry| Ok(entry_reply(entry?)));
-            let entries = entries.collect::<Result<_, Error>>()?;
+            let (mut entries, room) = (Vec::new(), view.context().memory.room(Purpose::Reply));
+            for entry in all(Direction::Forward).take(count) {
+                let reply = entry_reply(entry?);
+                room.take(reply.weight() + size_of::<Reply>())?;
+                entries.push(reply);
+            }
             answer.push(("entries", Reply::Array(entries)));
             let reader = view.groups(stream);
             let mut groups = Vec::new();

@@ -3,7 +3,7 @@
 use super::{Args, CommandResult, Error, Reply, View, entry_reply, id, stream};
 use crate::data::Meta;
 use crate::engine::Direction;
-use crate::protocol::{ListKind, ReplyList};
+use crate::protocol::ListKind;
 
 pub(super) fn xlen(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let found = stream(view.find(args.next_bytes()?)?)?;
@@ -40,5 +40,9 @@ fn range(view: &View<'_>, args: &mut Args<'_>, direction: Direction) -> CommandR
         return Ok(Reply::NullArray);
     }
     let entries = view.entries(stream).range(from, to, direction).take(count);
-    ReplyList::collect(ListKind::Array, entries.map(|entry| Ok(entry_reply(entry?))))
+    let mut replies = args.answer().list(ListKind::Array);
+    for entry in entries {
+        replies.push(entry_reply(entry?))?;
+    }
+    replies.finish()
 }

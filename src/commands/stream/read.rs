@@ -8,6 +8,7 @@ use super::{
 };
 use crate::data::Meta;
 use crate::engine::Direction;
+use crate::env::Purpose;
 
 /// A call of `XREAD` or `XREADGROUP`.
 #[derive(Debug)]
@@ -143,16 +144,20 @@ pub(super) fn xread_or_wait(edit: &mut Edit<'_>, args: &mut Args<'_>) -> Result<
 
 /// The entries of those streams that have some.
 fn answer(view: &View<'_>, found: &[Found<'_>], count: usize) -> Result<Option<Reply>, Error> {
-    let mut answer = Vec::new();
+    let (mut answer, room) = (Vec::new(), view.context().memory.room(Purpose::Reply));
     for (key, meta, behind) in found {
         let Some(stream) = meta.as_ref().and_then(Meta::stream) else { continue };
         let Some(from) = behind.next().filter(|_| stream.length > 0 && stream.top > *behind) else {
             continue;
         };
         let entries = view.entries(stream).range(from, StreamId::MAX, Direction::Forward);
-        let entries = entries.take(count).map(|entry| Ok(entry_reply(entry?)));
-        let entries = entries.collect::<Result<_, Error>>()?;
-        answer.push((Reply::Bulk((*key).clone()), Reply::Array(entries)));
+        let mut replies = Vec::new();
+        for entry in entries.take(count) {
+            let reply = entry_reply(entry?);
+            room.take(reply.weight() + size_of::<Reply>())?;
+            replies.push(reply);
+        }
+        answer.push((Reply::Bulk((*key).clone()), Reply::Array(replies)));
     }
     Ok((!answer.is_empty()).then_some(Reply::Keyed(answer)))
 }

@@ -249,6 +249,7 @@ fn no_two_flags_are_one() {
         Flags::NOT_QUEUED,
         Flags::SUBSCRIBER,
         Flags::PUSHES,
+        Flags::JOINS,
     ];
     let shown = Flags::SHOWN.iter().map(|(flag, _)| *flag);
     let all: Vec<Flags> = shown.chain(hidden).collect();

@@ -39,6 +39,7 @@ use crate::data::{
     View, expire_cycle,
 };
 use crate::engine::{self, Changes, ReadMode};
+use crate::env::UNBOUNDED_MEMORY;
 use crate::protocol::Reply;
 
 const START_MS: u64 = 1_700_000_000_000;
@@ -99,6 +100,7 @@ impl Harness {
             touch: true,
             events: EventClasses::NONE,
             cursors: &self.cursors,
+            memory: &UNBOUNDED_MEMORY,
         }
     }
 

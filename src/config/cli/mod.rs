@@ -299,6 +299,7 @@ fn value_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Switch { .. } | Kind::On(_) => "yes|no",
         Kind::Memory { .. } => "SIZE",
+        Kind::MemoryOrPercent { .. } => "SIZE|PERCENT",
         Kind::Integer { .. } => "N",
         Kind::Words { .. } => "WORDS",
         Kind::Choice { .. } => "WORD",

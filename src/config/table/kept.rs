@@ -2,9 +2,7 @@
 //! configuration files of Redis work. The text says why there is no effect.
 
 use super::words::{get_save, set_save};
-use crate::config::kind::Shape::{
-    self, Choice, Choices, Integer, Integers, Memory, MemoryOrPercent, Switch, Text,
-};
+use crate::config::kind::Shape::{self, Choice, Choices, Integer, Integers, Memory, Switch, Text};
 use crate::config::kind::{Kind, Setting};
 
 const I32: i64 = i32::MAX as i64;
@@ -126,7 +124,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("masteruser", Text, "", REPLICATION),
     kept("max-new-connections-per-cycle", Integer(1, 1000), "10", "connections are tasks"),
     kept("max-new-tls-connections-per-cycle", Integer(1, 1000), "1", TLS),
-    kept("maxmemory-clients", MemoryOrPercent, "0", "each client has limits of its own"),
     kept("maxmemory-eviction-tenacity", Integer(0, 100), "10", EVICTION),
     kept("maxmemory-samples", Integer(1, 64), "5", EVICTION),
     kept("min-replicas-max-lag", Integer(0, I32), "10", REPLICATION).alias("min-slaves-max-lag"),

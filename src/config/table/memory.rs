@@ -14,6 +14,16 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Memory budget of the process; 0 follows the memory of the control group or the host",
     ),
     Setting::new(
+        "maxmemory-clients",
+        Kind::MemoryOrPercent {
+            get: |settings| settings.maxmemory_clients,
+            set: |settings, share| settings.maxmemory_clients = share,
+        },
+        "0",
+        "Most that clients may hold together, in bytes or percent of the budget; beyond it the \
+         largest are closed; 0 is an eighth of the budget",
+    ),
+    Setting::new(
         "maxmemory-policy",
         choice!(maxmemory_policy: MaxmemoryPolicy),
         "noeviction",

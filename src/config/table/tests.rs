@@ -137,7 +137,7 @@ fn other_value(kind: Kind, default: &str) -> Option<String> {
         Kind::Choice { names, .. } | Kind::Kept(Shape::Choice(names)) => {
             (*names.iter().find(|name| **name != default)?).to_owned()
         }
-        Kind::Kept(Shape::MemoryOrPercent) => "5%".to_owned(),
+        Kind::MemoryOrPercent { .. } => "5%".to_owned(),
         Kind::Text { .. } | Kind::Kept(Shape::Text | Shape::Words) => "some text".to_owned(),
         Kind::Mode { .. } => "700".to_owned(),
         Kind::Kept(Shape::Choices(_)) => "nosave force".to_owned(),

@@ -21,6 +21,7 @@ use crc::{CRC_64_REDIS, Crc, Table};
 use super::{Context, Edit, KeyType, Meta, View};
 use crate::engine::{self, Changes, Result};
 
+mod ahead;
 mod hash;
 mod intset;
 mod libraries;
@@ -39,6 +40,7 @@ mod ziplist;
 mod zipmap;
 mod zset;
 
+pub use self::ahead::ValueAhead;
 pub use self::libraries::dump_libraries;
 use self::sink::Sink;
 use self::source::Source;
@@ -196,8 +198,9 @@ impl Edit<'_> {
     fn load(&mut self, key: &[u8], payload: &DumpPayload, expires_ms: Option<u64>) -> Loaded<Meta> {
         use types::*;
 
-        let mut source = Source::new(&payload.body, self.context().string_bytes_max);
-        let source = &mut source;
+        let room_bytes = self.context().memory.one_command_max();
+        let source = Source::new(&payload.body, self.context().string_bytes_max);
+        let source = &mut source.within(room_bytes);
         let kind = source.u8()?;
         let meta = match kind {
             STRING => string::load(source, self),

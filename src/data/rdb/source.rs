@@ -47,6 +47,11 @@ impl<'a> Source<'a> {
         Self { payload, reader: Reader::new(payload), string_bytes_max, room: ROOM_BYTES }
     }
 
+    /// With at most so much room for what is made of the payload.
+    pub(super) fn within(self, room_bytes: usize) -> Self {
+        Self { room: self.room.min(room_bytes as u64), ..self }
+    }
+
     /// Takes an element of so many bytes into account. Fails where the elements are more than one
     /// command may write, long before a payload that is small but stands for many fills the memory.
     pub(super) fn charge(&mut self, bytes: usize) -> Loaded<()> {
@@ -60,7 +65,7 @@ impl<'a> Source<'a> {
 
     fn take_room(&mut self, bytes: u64) -> Loaded<()> {
         let room = self.room.checked_sub(bytes);
-        self.room = room.ok_or(Error::Limit("a command changes more than 1 GiB"))?;
+        self.room = room.ok_or(Error::NoRoom)?;
         Ok(())
     }
 
@@ -196,6 +201,6 @@ mod tests {
         let mut source = Source::new(&payload, 100);
         assert!(source.charge((8 << 20) - 48).is_ok());
         assert!(source.charge(0).is_ok());
-        assert!(matches!(source.charge(0), Err(RestoreError::Engine(Error::Limit(_)))));
+        assert!(matches!(source.charge(0), Err(RestoreError::Engine(Error::NoRoom))));
     }
 }

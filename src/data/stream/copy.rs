@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::{GROUP, Layout, Stream, StreamId, entry_key, group, key};
 use crate::data::Edit;
-use crate::engine::{Direction, Read, Result};
+use crate::engine::{Direction, Result};
+use crate::env::Purpose;
 
 impl Edit<'_> {
     /// Copies the records of a stream, if it has any, to database `db`, which is selected from then on.
@@ -16,11 +17,18 @@ impl Edit<'_> {
         };
         let (home, entries) = (self.keyspace, self.entries(of));
         let entries = entries.records(StreamId::MIN, StreamId::MAX, Direction::Forward);
-        let entries = entries.collect::<Result<Vec<_>>>()?;
+        let room = self.context.memory.room(Purpose::Working);
+        let mut kept = Vec::new();
+        for entry in entries {
+            let (id, record) = entry?;
+            room.take(record.len() + size_of::<(StreamId, Bytes)>())?;
+            kept.push((id, record));
+        }
         let old_groups = self.groups(of).walk().collect::<Result<Vec<_>>>()?;
         self.select(db);
         let generation = self.next_generation();
-        for (id, record) in entries {
+        for (id, record) in kept {
+            self.txn.check_room()?;
             let engine_key = entry_key(self.keyspace, generation, epoch, id);
             self.txn.put(Bytes::copy_from_slice(&engine_key), record);
         }
@@ -39,8 +47,8 @@ impl Edit<'_> {
     /// Copies the records of a generation to another one of this database.
     fn copy_parts(&mut self, (keyspace, from): (u32, u64), to: u64) -> Result<()> {
         let range = key::elements(keyspace, from, 0, None);
-        let pairs = self.txn.scan(range, Direction::Forward).collect::<Result<Vec<_>>>()?;
-        for (engine_key, record) in pairs {
+        for (engine_key, record) in self.gather_records(range)? {
+            self.txn.check_room()?;
             let part = key::parse_part(&engine_key);
             let engine_key = key::part(self.keyspace, to, &part, &[]);
             self.txn.put(Bytes::copy_from_slice(&engine_key), record);

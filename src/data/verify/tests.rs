@@ -2,6 +2,7 @@ use super::*;
 use crate::data::model::Store;
 use crate::data::{Access, Context, Cursors, Edit, EventClasses, Packing};
 use crate::engine::Txn;
+use crate::env::UNBOUNDED_MEMORY;
 
 const NOW_MS: u64 = 1_700_000_000_000;
 
@@ -21,6 +22,7 @@ fn store() -> Store {
         touch: true,
         in_script: false,
         cursors: &cursors,
+        memory: &UNBOUNDED_MEMORY,
         events: EventClasses::default(),
     };
     let mut edit = Edit::new(store.txn(), context).unwrap();

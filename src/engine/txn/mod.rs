@@ -8,7 +8,8 @@ mod writes;
 
 use self::writes::Write;
 use super::snapshot::{Head, range_is_empty};
-use super::{Direction, Found, KeyRange, Pair, Read, Result, Scan, SeqNo};
+use super::{Direction, Error, Found, KeyRange, Pair, Read, Result, Scan, SeqNo};
+use crate::env::Room;
 
 /// What a transaction does when it is committed.
 #[derive(Debug, Default)]
@@ -33,6 +34,9 @@ pub struct Txn<'a> {
     base: Base<'a>,
     seq: SeqNo,
     changes: Changes,
+    /// What the changes may take, where that is bounded, and whether it was enough so far.
+    room: Option<Room<'a>>,
+    is_full: bool,
 }
 
 /// What a transaction stands on.
@@ -55,11 +59,23 @@ impl Base<'_> {
 impl<'a> Txn<'a> {
     /// A transaction on top of `base` that will take sequence number `seq`.
     pub fn new(base: &'a dyn Read, seq: SeqNo) -> Self {
-        Self { base: Base::View(base), seq, changes: Changes::default() }
+        Self {
+            base: Base::View(base),
+            seq,
+            changes: Changes::default(),
+            room: None,
+            is_full: false,
+        }
     }
 
     pub(super) fn over(head: Head, seq: SeqNo) -> Self {
-        Self { base: Base::Head(head), seq, changes: Changes::default() }
+        Self {
+            base: Base::Head(head),
+            seq,
+            changes: Changes::default(),
+            room: None,
+            is_full: false,
+        }
     }
 
     /// The sequence number that this transaction takes if it commits: unique, increasing.
@@ -71,11 +87,31 @@ impl<'a> Txn<'a> {
     /// Sets `key` to `value`.
     pub fn put(&mut self, key: Bytes, value: Bytes) {
         self.changes.writes.set(key, Some(value));
+        self.measure();
     }
 
     /// Deletes `key`, whether or not it exists.
     pub fn delete(&mut self, key: Bytes) {
         self.changes.writes.set(key, None);
+        self.measure();
+    }
+
+    /// Bounds what the changes may take. From the change on with which they are too many every
+    /// look-up fails with [`Error::NoRoom`], and so does [`Self::check_room`].
+    pub fn set_room(&mut self, room: Room<'a>) {
+        self.room = Some(room);
+        self.measure();
+    }
+
+    /// Fails with [`Error::NoRoom`] where the changes are too many: they must not be committed.
+    pub fn check_room(&self) -> Result<()> {
+        if self.is_full { Err(Error::NoRoom) } else { Ok(()) }
+    }
+
+    fn measure(&mut self) {
+        if let Some(room) = &self.room {
+            self.is_full |= room.hold(self.changes.writes.bytes()).is_err();
+        }
     }
 
     /// Replaces the root record (at most 64 KiB).
@@ -95,6 +131,7 @@ impl<'a> Txn<'a> {
         if changes.root.is_some() {
             self.changes.root = changes.root;
         }
+        self.measure();
     }
 
     /// What this transaction itself has written at `key`, without a look at what lies below: for keys
@@ -106,7 +143,9 @@ impl<'a> Txn<'a> {
 
     /// Puts `changes` in the place of those made so far, and answers these.
     pub fn exchange(&mut self, changes: Changes) -> Changes {
-        std::mem::replace(&mut self.changes, changes)
+        let before = std::mem::replace(&mut self.changes, changes);
+        self.measure();
+        before
     }
 
     /// Whether nothing was changed.
@@ -130,6 +169,7 @@ impl std::fmt::Debug for Txn<'_> {
 
 impl Read for Txn<'_> {
     fn newest(&self, key: &[u8]) -> Result<Option<Found>> {
+        self.check_room()?;
         match self.changes.writes.get(key) {
             Some(value) => Ok(Some(Found { seq: self.seq, value: value.cloned() })),
             None => self.base.view().newest(key),

@@ -13,6 +13,9 @@ const INDEXED: usize = 16;
 /// From so many writes on a walk puts them in order for all walks to come.
 const ORDERED: usize = 64;
 
+/// What a write takes besides its bytes: its place in the list and in the index.
+const WRITE_BYTES: usize = 128;
+
 /// New value per key, in the order in which the keys were first written; `None` deletes.
 #[derive(Debug, Default)]
 pub struct Writes {
@@ -21,6 +24,7 @@ pub struct Writes {
     index: Option<Box<Index>>,
     /// The same in order, once many were walked.
     order: OnceLock<BTreeMap<Bytes, usize>>,
+    bytes: usize,
 }
 
 /// A write: a key and its new value.
@@ -31,10 +35,13 @@ type Index = HashMap<Bytes, usize, BuildKeyHasher>;
 impl Writes {
     /// Sets the new value of `key`.
     pub fn set(&mut self, key: Bytes, value: Option<Bytes>) {
+        let value_len = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
         if let Some((_, before)) = self.place(&key).and_then(|at| self.list.get_mut(at)) {
+            self.bytes = self.bytes + value_len(&value) - value_len(before);
             *before = value;
             return;
         }
+        self.bytes += key.len() + value_len(&value) + WRITE_BYTES;
         if let Some(index) = &mut self.index {
             index.insert(key.clone(), self.list.len());
         }
@@ -60,6 +67,12 @@ impl Writes {
             Some(index) => index.get(key).copied(),
             None => self.list.iter().position(|(other, _)| other == key),
         }
+    }
+
+    /// What they take in memory, in bytes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Number of keys.

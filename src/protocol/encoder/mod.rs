@@ -119,12 +119,32 @@ impl ReplyEncoder {
     }
 
     /// Appends what stands before the items of a reply; keys and values of a map count each.
-    pub(super) fn write_header(self, kind: ListKind, count: usize, dst: &mut BytesMut) {
+    pub fn write_header(self, kind: ListKind, count: usize, dst: &mut BytesMut) {
         match (self.version, kind) {
             (Version::Resp3, ListKind::Set) => put_header(dst, b'~', count),
             (Version::Resp3, ListKind::Map) => put_header(dst, b'%', count / 2),
-            (Version::Resp2, _) | (_, ListKind::Array) => put_header(dst, b'*', count),
+            (Version::Resp2, ListKind::Pairs) => put_header(dst, b'*', count * 2),
+            (Version::Resp2, _) | (_, ListKind::Array | ListKind::Pairs) => {
+                put_header(dst, b'*', count);
+            }
         }
+    }
+
+    /// Appends an item of a reply of this kind.
+    pub fn write_item(self, kind: ListKind, item: &Reply, dst: &mut BytesMut) {
+        match (self.version, kind, item) {
+            (Version::Resp2, ListKind::Pairs, Reply::Array(pair)) => {
+                pair.iter().for_each(|part| self.write(part, dst));
+            }
+            _ => self.write(item, dst),
+        }
+    }
+
+    /// Appends what stands before a bulk string of so many bytes.
+    pub fn write_bulk_header(bytes: u64, dst: &mut BytesMut) {
+        dst.put_u8(b'$');
+        dst.put_slice(itoa::Buffer::new().format(bytes).as_bytes());
+        dst.put_slice(CRLF);
     }
 
     fn write_all(self, kind: u8, items: &[Reply], dst: &mut BytesMut) {

@@ -1,0 +1,159 @@
+//! Pipelines of all kinds of calls: replies and effects are those of the same calls one at a time.
+
+#![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
+
+mod support;
+
+use std::fmt::Write;
+
+use support::{Client, Server, encode};
+
+/// Twelve of these are more than a group of calls may answer at once.
+const LARGE_BYTES: usize = 2 << 20;
+
+fn words_of(line: &str) -> Vec<&str> {
+    line.split(' ').collect()
+}
+
+/// A long reply by its length and its end.
+fn shown(reply: String) -> String {
+    match reply.len() {
+        0..200 => reply,
+        len => format!("{len} bytes, {}", &reply[len - 20..]),
+    }
+}
+
+/// A call, or several of a transaction.
+fn draw(random: &mut fastrand::Rng, lines: &mut Vec<String>) {
+    let key = random.u8(0..6);
+    let line = match random.u8(0..20) {
+        0..3 => format!("SET k{key} {}", random.u16(..)),
+        3..5 => format!("GET k{key}"),
+        5 => format!("APPEND k{key} x"),
+        6 => format!("INCRBY n{key} 3"),
+        7 if random.u8(0..6) == 0 => {
+            // More than a group of calls may answer at once: the writer gives the rest back.
+            lines.push(format!("SET k{key} before"));
+            lines.extend(std::iter::repeat_n("GET large".to_owned(), 12));
+            lines.push("INCR n1".to_owned());
+            "EVAL return(redis.call('incr',KEYS[1])) 1 n1".to_owned()
+        }
+        7 => "GET large".to_owned(),
+        8 => format!("LPUSH l{key} a b"),
+        9 => format!("LRANGE l{key} 0 3"),
+        10 => format!("SELECT {}", random.u8(0..2)),
+        11 => "PING".to_owned(),
+        12 => format!("INCR l{key}"),
+        13 => "EVAL return(redis.call('incr',KEYS[1])) 1 n1".to_owned(),
+        14 => format!("EVAL return(redis.call('append',KEYS[1],'y')) 1 k{key}"),
+        // The script of the call before the last, which the pipeline itself may bring.
+        15 => format!("EVALSHA 5f811b105a9ad7503344aa556f20a7314b30f5d0 1 k{key}"),
+        16 => "EVAL_RO return(redis.call('get',KEYS[1])) 1 k1".to_owned(),
+        17 => "NOSUCH".to_owned(),
+        _ => {
+            lines.push("MULTI".to_owned());
+            for _ in 0..random.u8(0..4) {
+                lines.push(match random.u8(0..5) {
+                    0 => format!("SET k{key} t"),
+                    1 => format!("GET k{key}"),
+                    2 => "SELECT 1".to_owned(),
+                    3 => format!("LPOP l{key}"),
+                    _ => "INCR n1".to_owned(),
+                });
+            }
+            "EXEC".to_owned()
+        }
+    };
+    lines.push(line);
+}
+
+fn one_at_a_time(client: &mut Client, lines: &[String]) -> Vec<String> {
+    lines.iter().map(|line| shown(client.call(&words_of(line)))).collect()
+}
+
+fn at_once(client: &mut Client, lines: &[String]) -> Vec<String> {
+    let mut bytes = Vec::new();
+    for line in lines {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        bytes.extend(encode(&words));
+    }
+    let mut sender = client.sender();
+    std::thread::scope(|scope| {
+        scope.spawn(move || std::io::Write::write_all(&mut sender, &bytes));
+        lines.iter().map(|_| shown(client.reply())).collect()
+    })
+}
+
+fn check(fsync: &str, seeds: std::ops::Range<u64>) {
+    let server = Server::start(&["--appendfsync", fsync]);
+    let other = Server::start(&["--appendfsync", "no"]);
+    let (mut client, mut model) = (server.connect(), other.connect());
+    for seed in seeds {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let large = "v".repeat(LARGE_BYTES);
+        for client in [&mut client, &mut model] {
+            assert_eq!(client.call(&["FLUSHALL"]), "+OK");
+            assert_eq!(client.call(&["SCRIPT", "FLUSH"]), "+OK");
+            assert_eq!(client.call(&["SELECT", "0"]), "+OK");
+            assert_eq!(client.call(&["SET", "large", &large]), "+OK");
+        }
+        let mut lines = Vec::new();
+        (0..random.u16(20..300)).for_each(|_| draw(&mut random, &mut lines));
+        lines.extend(["DISCARD".to_owned(), "SELECT 0".to_owned(), "DEBUG DIGEST".to_owned()]);
+        let (ours, theirs) = (at_once(&mut client, &lines), one_at_a_time(&mut model, &lines));
+        for (number, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+            let mut told = String::new();
+            for line in &lines[number.saturating_sub(5)..=number] {
+                writeln!(told, "{line}").unwrap();
+            }
+            assert_eq!(ours, theirs, "seed {seed}, call {number}, behind:\n{told}");
+        }
+    }
+}
+
+#[test]
+fn a_pipeline_answers_what_its_calls_answer_one_at_a_time() {
+    check("always", 0..12);
+    check("everysec", 12..24);
+}
+
+/// The writer gives the rest of a group back that has answered much. What comes behind it, in a message
+/// of its own, must wait for that.
+#[test]
+fn nothing_overtakes_the_rest_of_a_group() {
+    let server = Server::start(&["--appendfsync", "everysec"]);
+    let mut client = server.connect();
+    assert_eq!(client.call(&["SET", "large", &"v".repeat(LARGE_BYTES)]), "+OK");
+    let mut lines = vec!["SET k 1".to_owned()];
+    lines.extend(std::iter::repeat_n("GET large".to_owned(), 12));
+    lines.push("INCR n".to_owned());
+    lines.push("EVAL return(redis.call('incr',KEYS[1])) 1 n".to_owned());
+    lines.extend(["MULTI", "INCR n", "EXEC", "INCR n"].map(str::to_owned));
+    let replies = at_once(&mut client, &lines);
+    assert_eq!(replies[13..], [":1", ":2", "+OK", "+QUEUED", "[:3]", ":4"]);
+}
+
+/// Each of these would wait for a sync of its own, were they not under way together.
+#[test]
+fn programs_of_one_pipeline_share_the_batches_of_the_log() {
+    let server = Server::start(&["--appendfsync", "always"]);
+    let mut client = server.connect();
+    let script = "EVAL return(redis.call('incr',KEYS[1])) 1 n".to_owned();
+    let mut lines = Vec::new();
+    for _ in 0..100 {
+        lines.push(script.clone());
+        lines.extend(["MULTI", "INCR n", "EXEC", "INCR n"].map(str::to_owned));
+    }
+    let before = syncs(&mut client);
+    let replies = at_once(&mut client, &lines);
+    assert_eq!(replies.last().unwrap(), ":300");
+    assert_eq!(replies[3], "[:2]");
+    let made = syncs(&mut client) - before;
+    assert!(made <= 30, "{made} syncs for 300 writes of one pipeline");
+}
+
+fn syncs(client: &mut Client) -> u64 {
+    let info = client.call(&["INFO", "all"]);
+    let line = info.lines().find_map(|line| line.strip_prefix("wal_syncs:"));
+    line.expect("INFO tells of syncs").trim().parse().unwrap()
+}
