@@ -117,6 +117,32 @@ pub(crate) const NUMBERS: &[Number] = &[
     gauge("allocator_resident", "allocator_resident_bytes", "Pages that the allocator holds"),
     gauge("total_system_memory", "system_memory_bytes", "Memory of the host"),
     gauge("used_memory_vm_eval", "memory_scripts_vm_bytes", "Memory of the machines of scripts"),
+    counter("replies_streamed", "replies_streamed", "Replies that were sent while they were made"),
+    gauge("tracking_clients", "tracking_clients", "Clients with CLIENT TRACKING"),
+    gauge(
+        "used_memory_pinned_memtables",
+        "memory_pinned_memtables_bytes",
+        "Memory of memtables on disk that views still hold",
+    ),
+    gauge("used_memory_replies", "memory_replies_bytes", "Memory of replies"),
+    gauge(
+        "used_memory_working_sets",
+        "memory_working_sets_bytes",
+        "Memory of what commands gather",
+    ),
+    gauge("used_memory_transactions", "memory_transactions_bytes", "Memory of open transactions"),
+    gauge("maxmemory_clients", "memory_clients_max_bytes", "Memory that all clients may hold"),
+    counter("evicted_clients", "evicted_clients", "Clients closed at maxmemory-clients"),
+    counter("acl_access_denied_cmd", "acl_denied_commands", "Calls that the user may not make"),
+    counter("acl_access_denied_key", "acl_denied_keys", "Calls on keys that the user may not use"),
+    counter(
+        "acl_access_denied_channel",
+        "acl_denied_channels",
+        "Calls on channels that the user may not use",
+    ),
+    gauge("tracking_total_keys", "tracking_keys", "Keys that clients keep copies of"),
+    gauge("tracking_total_items", "tracking_copies", "Copies that clients keep"),
+    gauge("tracking_total_prefixes", "tracking_prefixes", "Prefixes that clients track"),
     gauge("used_memory_scripts_eval", "memory_scripts_texts_bytes", "Memory of cached scripts"),
     gauge("used_memory_vm_functions", "memory_functions_vm_bytes", "Memory of functions"),
     gauge("number_of_cached_scripts", "cached_scripts", "Scripts that are cached"),
@@ -377,7 +403,7 @@ mod tests {
         aof_current_size tables_bytes block_cache_bytes cmdstat_*.usec cmdstat_*.usec_per_call";
 
     /// Numbers that are the same in every server, since what they count is not there.
-    const CONSTANT: &str = "cluster_connections tracking_clients watching_clients \
+    const CONSTANT: &str = "cluster_connections watching_clients \
         clients_in_timeout_table total_watched_keys total_blocking_keys_on_nokey \
         used_memory_startup used_memory_functions mem_not_counted_for_evict \
         mem_replication_backlog mem_total_replication_buffers mem_clients_slaves \
@@ -392,11 +418,11 @@ mod tests {
         aof_pending_rewrite aof_buffer_length aof_pending_bio_fsync aof_delayed_fsync \
         total_net_repl_input_bytes total_net_repl_output_bytes instantaneous_input_repl_kbps \
         instantaneous_output_repl_kbps sync_full sync_partial_ok sync_partial_err evicted_keys \
-        evicted_clients total_eviction_exceeded_time current_eviction_exceeded_time \
+        total_eviction_exceeded_time current_eviction_exceeded_time \
         latest_fork_usec total_forks migrate_cached_sockets slave_expires_tracked_keys \
-        tracking_total_keys tracking_total_items tracking_total_prefixes \
-        unexpected_error_replies dump_payload_sanitizations acl_access_denied_cmd \
-        acl_access_denied_key acl_access_denied_channel connected_slaves master_replid2 \
+        \
+        unexpected_error_replies dump_payload_sanitizations \
+        connected_slaves master_replid2 \
         master_repl_offset second_repl_offset repl_backlog_active repl_backlog_size \
         repl_backlog_first_byte_offset repl_backlog_histlen used_cpu_sys_children \
         used_cpu_user_children cluster_enabled";
