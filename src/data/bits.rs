@@ -38,7 +38,8 @@ impl View<'_> {
             } else {
                 find_in(part, wanted, bits).map(|bit| at * 8 + bit)
             };
-            expected = (at + part.len() as u64) * 8;
+            // What is stored may end before the range begins.
+            expected = expected.max((at + part.len() as u64) * 8);
             if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         let rest_is_zero = !wanted && expected < range.end;

@@ -59,6 +59,19 @@ fn single_bits() {
     }
 }
 
+/// What is stored of a long string may end within its last byte before the range.
+#[test]
+fn zeros_that_are_not_stored_are_found_where_the_range_begins() {
+    Harness::new().script(
+        "BITFIELD k SET u51 22 0 -> [0]
+        SETRANGE k 16384 a -> 16385
+        BITPOS k 0 81 81 BIT -> 81
+        BITPOS k 0 81 90 BIT -> 81
+        BITPOS k 0 80 81 BIT -> 80
+        BITPOS k 1 81 -1 BIT -> 131073",
+    );
+}
+
 #[test]
 fn counts_and_places() {
     let mut server = Harness::new();
