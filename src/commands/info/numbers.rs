@@ -118,6 +118,8 @@ pub(crate) const NUMBERS: &[Number] = &[
     gauge("total_system_memory", "system_memory_bytes", "Memory of the host"),
     gauge("used_memory_vm_eval", "memory_scripts_vm_bytes", "Memory of the machines of scripts"),
     counter("replies_streamed", "replies_streamed", "Replies that were sent while they were made"),
+    gauge("watching_clients", "watching_clients", "Clients with watched keys"),
+    gauge("total_watched_keys", "watched_keys", "Keys that clients watch"),
     gauge("tracking_clients", "tracking_clients", "Clients with CLIENT TRACKING"),
     gauge(
         "used_memory_pinned_memtables",
@@ -403,8 +405,8 @@ mod tests {
         aof_current_size tables_bytes block_cache_bytes cmdstat_*.usec cmdstat_*.usec_per_call";
 
     /// Numbers that are the same in every server, since what they count is not there.
-    const CONSTANT: &str = "cluster_connections watching_clients \
-        clients_in_timeout_table total_watched_keys total_blocking_keys_on_nokey \
+    const CONSTANT: &str = "cluster_connections \
+        clients_in_timeout_table total_blocking_keys_on_nokey \
         used_memory_startup used_memory_functions mem_not_counted_for_evict \
         mem_replication_backlog mem_total_replication_buffers mem_clients_slaves \
         mem_cluster_links mem_aof_buffer active_defrag_running lazyfree_pending_objects \

@@ -61,9 +61,12 @@ pub(super) fn clients(picture: &Picture<'_>, out: &mut Fields) {
     let [tracking, ..] = state.tracking.totals();
     out.add("tracking_clients", tracking);
     out.add("pubsub_clients", state.pubsub.subscribers());
-    out.add("watching_clients", 0);
+    let watched: Vec<usize> =
+        all.iter().map(|client| client.watched_keys.load(Ordering::Relaxed)).collect();
+    out.add("watching_clients", watched.iter().filter(|keys| **keys > 0).count());
     out.add("clients_in_timeout_table", 0);
-    out.add("total_watched_keys", 0);
+    // Those of two clients count twice.
+    out.add("total_watched_keys", watched.iter().sum::<usize>());
     out.add("total_blocking_keys", state.awaited_keys.load(Ordering::Relaxed));
     out.add("total_blocking_keys_on_nokey", 0);
     out.add("paused_reason", if state.pause.is_set() { "client_pause" } else { "none" });
