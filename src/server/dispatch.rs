@@ -23,13 +23,12 @@ use super::group::{Call, Done, Group};
 use super::long_reply::LongRead;
 use super::message::Message;
 use super::output::{Full, Output};
-use super::pushes;
 use crate::commands::gates::{self, Refusal};
 use crate::commands::table::Command;
 use crate::commands::transaction;
 use crate::commands::{
-    Answer, CommandResult, Error, FANOUT_TURN, Flags, Portion, Run, ServerState, Session,
-    SessionHandler, event_messages,
+    Answer, CommandResult, Error, FANOUT_TURN, Flags, Run, ServerState, Session, SessionHandler,
+    event_messages,
 };
 use crate::data::{self, Context, Edit, Event, EventClasses, ReadOutcome, View};
 use crate::engine::{self, ReadMode, Snapshot};
@@ -147,25 +146,6 @@ impl Dispatcher {
             drop(data::prefetch(&snapshot, self.session.db, keys));
         }
         requests
-    }
-
-    /// Forgets keys that clients have read where they are too many. A client whose own copies that
-    /// concerns is told before its call runs.
-    fn bound_tracking(&self, output: &mut Output) {
-        if self.state.tracking.evict(&self.state)
-            && let Some(pushes) = self.session.pushes.as_deref()
-        {
-            pushes::append(&pushes.outbox, output, Portion::all(self.session.replies));
-        }
-    }
-
-    /// Notes that the connection reads these keys, where it keeps copies: before it looks at them.
-    pub(super) fn remember(&self, command: &Command, words: &[Bytes]) {
-        if self.session.remembered().is_some() {
-            for key in command.keys_read(words) {
-                self.state.tracking.remember(self.session.client.id, 0, key);
-            }
-        }
     }
 
     /// Sends replies that have become many; waits for the peer to take them.
@@ -629,40 +609,6 @@ impl Dispatcher {
         account::ran(&self.state, &self.session, call.command, words, failed, elapsed_ns);
         self.end_caching(Some(call.command));
         self.reply(output, result, is_last);
-    }
-
-    /// `CLIENT CACHING` holds for the call behind it, or for the transaction.
-    pub(super) fn end_caching(&mut self, command: Option<&Command>) {
-        if self.session.caching && self.session.queue.is_none() {
-            self.session.caching = command.is_some_and(Command::is_about_client);
-        }
-    }
-
-    /// Answers, behind what is under way. `is_last` says that no other reply of the same group follows.
-    pub(super) fn reply(&mut self, output: &mut Output, result: CommandResult, is_last: bool) {
-        if !self.under_way.is_empty() {
-            return self.under_way.add_reply(result);
-        }
-        let reply = match result {
-            Ok(reply) => reply,
-            Err(error) => account::error_reply(&self.state, &error),
-        };
-        let sends = self.session.sends_reply() || matches!(reply, Reply::Pushes(_));
-        let before = Portion::all(self.session.replies);
-        if let Some(pushes) = self.session.pushes.as_deref_mut()
-            && let most = std::mem::take(&mut pushes.come_first)
-            && most > 0
-        {
-            pushes::append(&pushes.outbox, output, Portion { most, ..before });
-        }
-        self.session.replies += 1;
-        if sends {
-            output.push(reply, self.session.version);
-        }
-        if let Some(pushes) = self.session.pushes.as_deref() {
-            let portion = Portion::all(self.session.replies);
-            pushes::append(&pushes.outbox, output, Portion { within_group: !is_last, ..portion });
-        }
     }
 }
 

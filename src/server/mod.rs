@@ -25,6 +25,8 @@ mod pidfile;
 mod prepare;
 mod program;
 mod pushes;
+mod reaper;
+mod replies;
 mod run;
 mod settings;
 mod shutdown;

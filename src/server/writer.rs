@@ -22,15 +22,13 @@ use super::account;
 use super::announce::{Announcements, Told};
 use super::group::{self, Group};
 use super::log_thread::{Completion, Kind, LogThreads, Operation};
-use super::message::{Expired, Message, Waiting};
+use super::message::{Message, Waiting};
 use super::program::{Long, long_ended};
 use super::waiters::Waiters;
 use crate::commands::tracking::Cause;
 use crate::commands::{Answer, Change, Control, Done, Error, Prepared, Run, ServerState};
 use crate::config::AppendFsync;
-use crate::data::{
-    Context, Edit, EditOutcome, Event, ExpiryMarks, Modified, ReadOutcome, Ready, expire_cycle,
-};
+use crate::data::{Context, Edit, EditOutcome, Event, ExpiryMarks, Modified, Ready};
 use crate::engine::{self, Batch, ReadMode, SeqNo, Writer};
 use crate::protocol::Reply;
 
@@ -108,7 +106,7 @@ pub(crate) struct WriterTask {
     unsynced: bool,
     delay: Duration,
     resume_at: Option<Instant>,
-    marks: ExpiryMarks,
+    pub(super) marks: ExpiryMarks,
     /// A program that takes long.
     pub(super) long: Option<Long>,
     /// Places that are ready, whose calls come behind the open batch because it is large.
@@ -326,58 +324,10 @@ impl WriterTask {
             started_ns = ended_ns;
         }
     }
-
-    fn expire(&mut self, limit: usize) -> Expired {
-        let marks = &mut self.marks;
-        let mode = ReadMode::Resident;
-        let notes = !self.waiters.is_empty();
-        let cycle = transact(&mut self.writer, &self.state, (0, mode), |edit| {
-            if notes {
-                edit.note_ready();
-            }
-            let cycle = expire_cycle(edit, marks, limit)?;
-            Ok((cycle.more, edit.take_ready(), edit.take_events(), edit.take_modified()))
-        });
-        match cycle {
-            Ok((more, ready, events, modified)) => {
-                self.announcements.note(&self.state, &events, modified, Cause::NOBODY);
-                self.serve(ready);
-                if more { Expired::More } else { Expired::All }
-            }
-            Err(engine::Error::WouldBlock) => Expired::Warm(self.marks.clone()),
-            // Logged when it happened.
-            Err(engine::Error::Poisoned(_) | engine::Error::NoSpace(_)) => Expired::All,
-            Err(error) => {
-                tracing::warn!(%error, "active expiry");
-                Expired::All
-            }
-        }
-    }
-
-    /// Deletes what a read has met; what would have to be read from the disk first is left to
-    /// active expiry.
-    fn reap(&mut self, db: u16, outcome: &ReadOutcome) {
-        let mode = ReadMode::Resident;
-        let notes = !self.waiters.is_empty();
-        let reaped = transact(&mut self.writer, &self.state, (db, mode), |edit| {
-            if notes {
-                edit.note_ready();
-            }
-            edit.reap(outcome)?;
-            Ok((edit.take_ready(), edit.take_events(), edit.take_modified()))
-        });
-        match reaped {
-            Ok((ready, events, modified)) => {
-                self.announcements.note(&self.state, &events, modified, Cause::NOBODY);
-                self.serve(ready);
-            }
-            Err(error) => tracing::debug!(%error, "expired keys could not be deleted"),
-        }
-    }
 }
 
 /// Runs `change` as a transaction of the server's own, and commits it.
-fn transact<T>(
+pub(super) fn transact<T>(
     writer: &mut Writer,
     state: &ServerState,
     (db, mode): (u16, ReadMode),
