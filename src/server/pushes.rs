@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::output::{Full, Output};
 use super::stream::WriteHalf;
@@ -16,6 +16,9 @@ use crate::commands::{FANOUT_STEP, Outbox, Portion, ServerState};
 const BATCH_MAX: usize = 64;
 /// Bytes of messages taken at a time, but for the last one.
 const BATCH_BYTES_MAX: usize = 256 << 10;
+/// Messages up to so many bytes together are copied into one piece: that costs less than to have the
+/// system gather them.
+const JOINED_BYTES_MAX: usize = 16 << 10;
 /// Time between two looks whether what waits has been too much for too long.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -50,6 +53,7 @@ pub(crate) async fn deliver(
     let mut left = batch.iter().map(Bytes::len).sum::<usize>();
     state.metrics.net_out_bytes.add(left as u64);
     outbox.client.net_out_bytes.fetch_add(left as u64, Ordering::Relaxed);
+    let joined = join(&mut batch, left);
     while left > 0 {
         let count = match write_some(stream, &batch) {
             Ok(0) => return Err(Full::Io(std::io::ErrorKind::WriteZero.into())),
@@ -64,7 +68,21 @@ pub(crate) async fn deliver(
         left -= count;
         outbox.written(advance(&mut batch, count), count);
     }
+    outbox.written(joined, 0);
     Ok(())
+}
+
+/// Makes one piece of messages of so many bytes together, where these are few; how many fewer messages
+/// there are then.
+fn join(batch: &mut VecDeque<Bytes>, bytes: usize) -> usize {
+    let messages = batch.len();
+    if messages <= 1 || bytes > JOINED_BYTES_MAX {
+        return 0;
+    }
+    let mut piece = BytesMut::with_capacity(bytes);
+    batch.drain(..).for_each(|message| piece.extend_from_slice(&message));
+    batch.push_back(piece.freeze());
+    messages - 1
 }
 
 /// Writes what the socket takes now.
@@ -125,6 +143,20 @@ pub(crate) fn append(outbox: &Outbox, output: &mut Output, mut portion: Portion)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_messages_leave_as_one_piece() {
+        let messages = |texts: &[&'static str]| -> VecDeque<Bytes> {
+            texts.iter().map(|text| Bytes::from_static(text.as_bytes())).collect()
+        };
+        let mut batch = messages(&["ab", "", "c"]);
+        assert_eq!(join(&mut batch, 3), 2);
+        assert_eq!(batch, ["abc"]);
+        assert_eq!(join(&mut batch, 3), 0);
+        let mut batch = messages(&["ab", "c"]);
+        assert_eq!(join(&mut batch, JOINED_BYTES_MAX + 1), 0);
+        assert_eq!(batch, ["ab", "c"]);
+    }
 
     #[test]
     fn a_batch_is_taken_off_by_the_byte() {

@@ -23,8 +23,9 @@ use crate::engine::BuildKeyHasher;
 pub(crate) const STEP: usize = 2048;
 /// Fan-outs that wait in the lane; the publishers of more wait for room.
 const LANE_MAX: usize = 64;
-/// For how many messages are put down by one publisher before others run.
-pub(crate) const TURN: usize = 8 * STEP;
+/// For how many messages are put down by one publisher before others run, a few milliseconds: what is
+/// put down together for a subscriber leaves with one write.
+pub(crate) const TURN: usize = 32 * STEP;
 
 /// The subscribers of one channel or pattern, in the order of their ids.
 #[derive(Debug, Default)]
