@@ -8,6 +8,8 @@
 //! A stream that gets or loses a group, or the last id of which is set, has not changed: its record says
 //! since when.
 //!
+//! A key that was made, and has expired, while its database was exchanged for another counts as changed.
+//!
 //! What left no trace is no change. So it is where a key was not there and is not there, made and
 //! deleted meanwhile, if the tombstone has gone with its keyspace or by compaction; or where two
 //! databases were exchanged, and exchanged again.
