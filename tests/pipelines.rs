@@ -133,6 +133,54 @@ fn nothing_overtakes_the_rest_of_a_group() {
     assert_eq!(replies[13..], [":1", ":2", "+OK", "+QUEUED", "[:3]", ":4"]);
 }
 
+/// Behind what brings a script, calls of it are what they are alone.
+#[test]
+fn a_transaction_calls_the_script_that_its_pipeline_brings() {
+    let server = Server::start(&["--appendfsync", "everysec"]);
+    let mut client = server.connect();
+    let call = "1 k y".to_owned();
+    let mut lines =
+        vec![format!("EVAL return(redis.call('append',KEYS[1],'y')) {call}"), "MULTI".to_owned()];
+    lines.push(format!("EVALSHA 5f811b105a9ad7503344aa556f20a7314b30f5d0 {call}"));
+    lines.push("EXEC".to_owned());
+    lines.push(format!("EVALSHA 5f811b105a9ad7503344aa556f20a7314b30f5d0 {call}"));
+    let replies = at_once(&mut client, &lines);
+    assert_eq!(replies, [":1", "+OK", "+QUEUED", "[:2]", ":3"]);
+}
+
+/// Programs whose replies are many by now wait for the peer to take these.
+#[test]
+fn replies_of_programs_do_not_pile_up() {
+    const CALLS: usize = 200;
+    let server = Server::start(&["--appendfsync", "no", "--maxmemory", "128mb"]);
+    let mut client = server.connect();
+    assert_eq!(client.call(&["SET", "large", &"v".repeat(LARGE_BYTES)]), "+OK");
+    let script = "EVAL return(redis.call('get',KEYS[1])) 1 large".to_owned();
+    let lines = vec![script; CALLS];
+    let peak = |client: &mut Client| -> u64 {
+        let info = client.call(&["INFO", "memory"]);
+        let line = info.lines().find_map(|line| line.strip_prefix("used_memory_peak:"));
+        line.unwrap().trim().parse().unwrap()
+    };
+    let mut bytes = Vec::new();
+    for line in &lines {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        bytes.extend(encode(&words));
+    }
+    client.send(&bytes);
+    let mut other = server.connect();
+    // Taken after a while only.
+    support::eventually("some have run", || {
+        let info = other.call(&["INFO", "commandstats"]);
+        info.lines().any(|line| line.starts_with("cmdstat_eval"))
+    });
+    for _ in 0..CALLS {
+        assert_eq!(client.reply().len(), LARGE_BYTES);
+    }
+    let most = peak(&mut other) >> 20;
+    assert!(most < 120, "{most} MB");
+}
+
 /// Each of these would wait for a sync of its own, were they not under way together.
 #[test]
 fn programs_of_one_pipeline_share_the_batches_of_the_log() {

@@ -24,6 +24,44 @@ fn a_server_that_cannot_listen_makes_no_data_directory() {
     }
 }
 
+/// A rule means the command whatever it is called.
+#[test]
+fn rules_of_users_name_commands_as_if_nothing_was_renamed() {
+    let words = ["--rename-command", "GET", "fetch", "--rename-command", "SET", "GET"];
+    let renamed = ["--rename-command", "CONFIG", "b840", "--rename-command", "FLUSHALL", ""];
+    let users = ["--user", "app", "on", "nopass", "~*", "+get"];
+    let ops = ["--user", "ops", "on", "nopass", "~*", "+@all", "-config"];
+    let server = Server::start(&[&words[..], &renamed[..], &users[..], &ops[..]].concat());
+    let mut client = server.connect();
+    assert_eq!(client.call(&["ACL", "SETUSER", "more", "-flushall", "+config|get"]), "+OK");
+    assert_eq!(client.call(&["AUTH", "app", "x"]), "+OK");
+    assert_eq!(client.call(&["FETCH", "k"]), "(nil)");
+    let refused = "-NOPERM User app has no permissions to run the 'set' command";
+    assert_eq!(client.call(&["GET", "k", "v"]), refused);
+    assert_eq!(client.call(&["AUTH", "ops", "x"]), "+OK");
+    assert!(client.call(&["B840", "GET", "port"]).starts_with("-NOPERM User ops"));
+}
+
+/// Who had to wait runs with the rights that are left then.
+#[test]
+fn what_a_pause_has_held_back_is_asked_again() {
+    let server = Server::start(&["--user", "bob", "on", "nopass", "~*", "+@all"]);
+    let (mut admin, mut bob) = (server.connect(), server.connect());
+    assert_eq!(bob.call(&["AUTH", "bob", "x"]), "+OK");
+    assert_eq!(admin.call(&["CLIENT", "PAUSE", "100000", "WRITE"]), "+OK");
+    bob.send(&encode(&[b"SET", b"k", b"v"]));
+    // Bytes that the server has read of it: the call is there.
+    let arrived = |list: String| {
+        let bob = list.lines().find(|line| line.contains("user=bob")).map(str::to_owned);
+        bob.is_some_and(|line| line.contains("tot-net-in=") || line.contains("flags=b"))
+    };
+    eventually("the write is held back", || arrived(admin.call(&["CLIENT", "LIST"])));
+    assert_eq!(admin.call(&["ACL", "SETUSER", "bob", "-@write"]), "+OK");
+    assert_eq!(admin.call(&["CLIENT", "UNPAUSE"]), "+OK");
+    assert_eq!(bob.reply(), "-NOPERM User bob has no permissions to run the 'set' command");
+    assert_eq!(admin.call(&["EXISTS", "k"]), ":0");
+}
+
 /// A call of each name, and what its reply starts with.
 #[test]
 fn commands_are_called_by_their_new_names_only() {

@@ -355,7 +355,7 @@ def client_side_cache(r):
     except ImportError:
         return
     # The library asks a server of 7.4 or later only.
-    cached = redis.Redis(port=PORT, protocol=3, decode_responses=True, cache_config=CacheConfig(),
+    cached = redis.Redis(**SERVER, protocol=3, decode_responses=True, cache_config=CacheConfig(),
                          single_connection_client=True)
     cache = cached.get_cache()
     r.set("cached", "1")
@@ -383,7 +383,7 @@ def users(r):
           ["&news"] if isinstance(ann["channels"], list) else "&news"])
     check("commands", ann["commands"], ["+get", "+set"])
     check("categories", [ann["categories"], ann["enabled"]], [["-@all", "+@list"], True])
-    mine = redis.Redis(port=PORT, protocol=PROTOCOL, username="ann", password="secret",
+    mine = redis.Redis(**SERVER, protocol=PROTOCOL, username="ann", password="secret",
                        decode_responses=True, single_connection_client=True)
     check("may set", mine.set("a1", "v"))
     check("may get", mine.get("a1"), "v")
@@ -393,7 +393,7 @@ def users(r):
                 "User ann has no permissions to run the 'del' command", lambda: mine.delete("a1"))
     check_error("another password", redis.exceptions.AuthenticationError,
                 "invalid username-password pair",
-                lambda: redis.Redis(port=PORT, protocol=PROTOCOL, username="ann",
+                lambda: redis.Redis(**SERVER, protocol=PROTOCOL, username="ann",
                                     password="wrong").ping())
     check("log", [(e["reason"], e["object"], e["username"]) for e in r.acl_log()][:2],
           [("auth", "HELLO" if PROTOCOL == 3 else "AUTH", "ann"), ("command", "del", "ann")])

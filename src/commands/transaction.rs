@@ -106,6 +106,12 @@ impl Queue {
         self.bytes
     }
 
+    /// Whether a call of it is a script or a function.
+    #[must_use]
+    pub fn has_programs(&self) -> bool {
+        self.calls.iter().any(|call| matches!(call.command.spec.run, Run::Program(_)))
+    }
+
     /// Adds a call that has passed the gates.
     pub fn push(&mut self, command: &'static Command, words: &[Bytes]) {
         let words = copied(words);
@@ -250,7 +256,7 @@ fn exec(
         let (call_writes, call_is_held) = match command.spec.run {
             // One that cannot be made answers its error in its turn.
             Run::Program(make) => make(session, state, words)
-                .map_or((false, false), |made| (made.may_write(), made.is_held_by_pause())),
+                .map_or((true, false), |made| (made.may_write(), made.is_held_by_pause())),
             run => {
                 let flag = |flag| command.flags.has(flag);
                 let is_held = flag(Flags::WRITE) || flag(Flags::MAY_REPLICATE);

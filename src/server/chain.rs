@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::oneshot;
 
@@ -23,25 +23,44 @@ const MESSAGES_MAX: usize = 256;
 /// Bytes of the requests of a chain, beyond which nothing is added.
 const BYTES_MAX: usize = 4 << 20;
 
+/// Bytes of the replies of a chain that wait to be taken, beyond which nothing more of it runs.
+const REPLY_BYTES_MAX: usize = 16 << 20;
+
 /// What the messages of a chain share.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Chain(Arc<AtomicBool>);
+pub(crate) struct Chain(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    is_broken: AtomicBool,
+    reply_bytes: AtomicUsize,
+}
 
 impl Chain {
     /// Nothing behind the message that says this may run.
     pub(super) fn sever(&self) {
         // Only the writer reads it while messages are under way.
-        self.0.store(true, Ordering::Relaxed);
+        self.0.is_broken.store(true, Ordering::Relaxed);
+    }
+
+    /// A message has answered so many bytes; where all together are many, the others wait until
+    /// these are taken.
+    pub(super) fn answered(&self, bytes: usize) {
+        let before = self.0.reply_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) >= REPLY_BYTES_MAX {
+            self.sever();
+        }
     }
 
     /// Whether a message before has to be sent again.
     pub(super) fn is_broken(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.is_broken.load(Ordering::Relaxed)
     }
 
     /// A new chain begins; no message of the old one is under way.
     fn mend(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.is_broken.store(false, Ordering::Relaxed);
+        self.0.reply_bytes.store(0, Ordering::Relaxed);
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::account;
 use super::chain::UnderWay;
 use super::group::{Call, Done, Group};
+use super::in_place::InPlace;
 use super::long_reply::LongRead;
 use super::message::Message;
 use super::output::{Full, Output};
@@ -45,16 +46,6 @@ const ITEMS_MAX: usize = 64;
 /// Keys from which on it is worth to prefetch them, and about how many at a time.
 const PREFETCHED_MIN: usize = 4;
 const PREFETCHED_MAX: usize = 64;
-
-/// What came of the attempt to run a call in place.
-enum InPlace {
-    /// It is answered.
-    Done,
-    /// It is none that can be run so.
-    Not(Call),
-    /// It would have to wait on the disk.
-    Waits(Call),
-}
 
 /// What the dispatcher needs of its connection.
 pub(crate) struct Dispatcher {
@@ -100,6 +91,10 @@ impl Dispatcher {
                     let call = Call::new(command, request);
                     if !self.under_way.is_empty() && !self.joins(&call) {
                         self.settle(output).await?;
+                        if self.session.close_after_reply {
+                            pipeline.clear();
+                            break;
+                        }
                     }
                     match self.read_in_place(call, output) {
                         InPlace::Done => {}
@@ -170,49 +165,6 @@ impl Dispatcher {
         }
     }
 
-    /// Runs and answers a read that need not wait for anything; else gives the call back. Most calls
-    /// are such, and a call that stays where it is costs less than one that moves from task to task.
-    fn read_in_place(&mut self, call: Call, output: &mut Output) -> InPlace {
-        let is_plain = matches!(call.command.spec.run, Run::Read(_))
-            && !is_heavy(call.command, &call.request)
-            && !self.may_lead_elsewhere(call.command)
-            && self.session.queue.is_none()
-            && self.under_way.is_empty()
-            && !self.may_lead_elsewhere(call.command)
-            && !self.state.pause.is_set();
-        if !is_plain {
-            return InPlace::Not(call);
-        }
-        let Ok(engine) = self.state.engine() else { return InPlace::Not(call) };
-        let started_ns = match self.last_ended_ns {
-            Some(ended_ns) => ended_ns,
-            None => self.state.clock.monotonic_ns(),
-        };
-        self.remember(call.command, &call.request.args);
-        let snapshot = engine.snapshot(ReadMode::Resident);
-        let context = self.state.context(self.session.db, !self.session.no_touch);
-        let answer = Answer::in_place(&self.state.memory);
-        let (result, outcome) = run_read(&self.state, &snapshot, context, &call, answer);
-        if matches!(result, Err(Error::Engine(engine::Error::WouldBlock))) {
-            return InPlace::Waits(call);
-        }
-        if matches!(result, Err(Error::TooLong(_))) {
-            return InPlace::Not(call);
-        }
-        if !outcome.expired.is_empty() || !outcome.missed.is_empty() {
-            return InPlace::Not(call);
-        }
-        account::read(&self.state, &outcome);
-        self.done(&call, result, started_ns, output);
-        InPlace::Done
-    }
-
-    /// Whether a call may lead to keys that it does not name, which its user may not read: to be
-    /// asked when it runs.
-    fn may_lead_elsewhere(&self, command: &Command) -> bool {
-        command.spec.follows.is_some() && !self.session.user().is_unrestricted()
-    }
-
     async fn admitted(
         &mut self,
         call: Call,
@@ -226,6 +178,18 @@ impl Dispatcher {
         }
         if !command.flags.has(Flags::ADMIN) {
             self.await_pause(may_write(command)).await;
+        }
+        if self.session.is_behind(&self.state.users) {
+            // While it waited its user was changed.
+            self.session.follow_users(&self.state.users);
+            match gates::pass(&self.state, &self.session, &request.args) {
+                _ if self.session.close_after_reply => return Ok(()),
+                Err(refusal) => {
+                    self.refuse(refusal, &request, output);
+                    return Ok(());
+                }
+                Ok(_) => {}
+            }
         }
         if self.session.queue.is_some() && !command.flags.has(Flags::NOT_QUEUED) {
             self.queue(command, &request, output);
@@ -415,6 +379,8 @@ impl Dispatcher {
             if group.calls.is_empty() {
                 return Ok(true);
             }
+            let writes = group.calls.iter().any(|call| may_write(call.command));
+            self.await_pause(writes).await;
             group.stands_at(&self.session);
             let Some(returned) = self.send(group).await else { return Ok(false) };
             group = returned;

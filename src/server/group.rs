@@ -5,7 +5,7 @@ use crate::commands::table::Command;
 use crate::commands::tracking::Cause;
 use crate::commands::{Answer, Args, CommandResult, Error, Prepared, Session};
 use crate::engine::ReadMode;
-use crate::protocol::Request;
+use crate::protocol::{Reply, Request};
 
 /// One call of a command.
 #[derive(Debug)]
@@ -120,13 +120,15 @@ impl Group {
         self.chain.as_ref().is_some_and(Chain::is_broken)
     }
 
-    /// Lets nothing behind it run where it has not come to its end.
+    /// Lets nothing behind it run where it has not come to its end, or where replies are many by now.
     pub(crate) fn hold_up_others(&self) {
-        if self.done.len() < self.calls.len()
-            && let Some(chain) = &self.chain
-        {
+        let Some(chain) = &self.chain else { return };
+        if self.done.len() < self.calls.len() {
             chain.sever();
         }
+        chain.answered(
+            self.done.iter().filter_map(|done| done.result.as_ref().ok()).map(Reply::weight).sum(),
+        );
     }
 
     /// Nothing of what the group wrote holds: every call answers `error`.

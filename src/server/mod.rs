@@ -13,6 +13,7 @@ mod cursors;
 mod dispatch;
 mod expiry;
 mod group;
+mod in_place;
 mod limits;
 mod listeners;
 mod log_thread;

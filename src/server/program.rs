@@ -126,13 +126,22 @@ impl Dispatcher {
         handler: ProgramHandler,
         output: &mut Output,
     ) -> std::io::Result<()> {
-        let takes_queue = self.session.queue.is_some();
+        let queue = self.session.queue.as_ref();
+        let takes_queue = queue.is_some();
+        if queue.is_some_and(|queue| queue.has_programs()) {
+            self.settle(output).await?;
+        }
         let mut made = handler(&mut self.session, &self.state, &call.request.args);
-        if made.is_err() && !takes_queue && !self.under_way.is_empty() {
-            // What is under way may bring what is missing, as an `EVAL` brings the script of an `EVALSHA`.
+        let goes_behind = |made: &Result<Box<dyn Program>, Error>| {
+            made.as_ref().is_ok_and(|program| program.may_write() && !program.keeps_session())
+        };
+        if !goes_behind(&made) && !takes_queue && !self.under_way.is_empty() {
+            // What is under way may bring what is missing, as an `EVAL` brings the script of an `EVALSHA`,
+            // or change it.
             self.settle(output).await?;
             made = handler(&mut self.session, &self.state, &call.request.args);
         }
+        let goes_behind = goes_behind(&made) && self.session.tracking.is_none();
         let program = match made {
             Ok(program) => program,
             Err(error) => {
@@ -140,12 +149,14 @@ impl Dispatcher {
                 return Ok(());
             }
         };
-        let goes_behind =
-            program.may_write() && !program.keeps_session() && self.session.tracking.is_none();
         if !goes_behind || self.state.pause.is_set() {
             self.settle(output).await?;
             self.last_ended_ns = None;
             self.await_pause(program.is_held_by_pause()).await;
+        }
+        if self.session.close_after_reply {
+            // The server is ending, and what was to come before has no answer.
+            return Ok(());
         }
         self.show_program(&call);
         self.state.access.settle();
@@ -267,12 +278,13 @@ impl Dispatcher {
 
     /// Has the writer run a program until it is at its end, warming what it would wait for; `None` when
     /// there is no writer any more. `returned` says that it comes from there.
-    async fn complete_program(&self, mut running: Box<Running>, returned: bool) -> Option<Ran> {
+    async fn complete_program(&mut self, mut running: Box<Running>, returned: bool) -> Option<Ran> {
         let mut warmings = 0;
         let mut is_sent = returned;
         loop {
             if !is_sent {
                 running.chain = None;
+                self.await_pause(running.program.is_held_by_pause()).await;
                 let (answer, answered) = oneshot::channel();
                 self.writer.send(Message::Program(running, answer)).await.ok()?;
                 running = answered.await.ok()?;
@@ -442,8 +454,13 @@ impl WriterTask {
         let committed = ended.and_then(|(result, ended)| self.commit_program(result, ended, cause));
         let (end, ready) =
             committed.unwrap_or_else(|error| (End::failed(&running.session, error), Vec::new()));
-        if let (End::Stopped(_), Some(chain)) = (&end, &running.chain) {
-            chain.sever();
+        if let Some(chain) = &running.chain {
+            match &end {
+                End::Stopped(_) => chain.sever(),
+                End::Done(done) => {
+                    chain.answered(done.result.as_ref().map_or(0, crate::protocol::Reply::weight));
+                }
+            }
         }
         running.end = Some(end);
         self.state.access.settle();

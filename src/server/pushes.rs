@@ -69,6 +69,7 @@ pub(crate) async fn deliver(
         outbox.written(advance(&mut batch, count), count);
     }
     outbox.written(joined, 0);
+    state.client_holds(&outbox.client);
     Ok(())
 }
 

@@ -300,7 +300,12 @@ impl WriterTask {
             let context = self.state.context(group.db, !group.no_touch);
             let notes = !self.waiters.is_empty();
             let (cause, remembers) = group.next_cause();
-            let result = run_call(&mut self.writer, &self.state, context, group.mode, call, notes);
+            // Reads that would wait go back to the connection, whatever the write before them may do.
+            let mode = match call.command.spec.run {
+                Run::Read(_) => ReadMode::Resident,
+                _ => group.mode,
+            };
+            let result = run_call(&mut self.writer, &self.state, context, mode, call, notes);
             if matches!(result, Err(Error::Engine(engine::Error::WouldBlock) | Error::TooLong(_))) {
                 group.blocked = true;
                 return;

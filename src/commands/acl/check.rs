@@ -75,10 +75,11 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// The keys; none where the call is not well formed, since nothing comes of it then.
+    /// The keys. `PFMERGE` without a source is not what its key specs expect, but it stores: so a call
+    /// that is not well formed is asked for the keys that are clear.
     fn keys(&self) -> &Keys {
         self.keys.get_or_init(|| {
-            let mut keys = self.command.keys_of(self.words).unwrap_or_default();
+            let mut keys = self.command.keys_found(self.words).0;
             keys.retain(|(_, flags)| !flags.is_not_key());
             keys
         })

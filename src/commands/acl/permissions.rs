@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::category::Category;
 use super::rule::{RuleError, has_blanks};
-use crate::commands::command::by_full_name;
+use crate::commands::command::by_own_full_name;
 use crate::commands::table::{self, Command};
 
 /// The allowed commands, and the rules that have led there, in their order. A rule that a later one
@@ -57,7 +57,7 @@ impl Permissions {
             [b'@', category @ ..] => self.apply_category(adds, category),
             name if adds && name.contains(&b'|') => self.add_part(name),
             name => {
-                let command = by_full_name(name).ok_or(RuleError::Unknown)?;
+                let command = by_own_full_name(name).ok_or(RuleError::Unknown)?;
                 self.set(command, adds);
                 self.note(adds, command.full_name.as_bytes());
                 Ok(())
@@ -83,7 +83,7 @@ impl Permissions {
     fn add_part(&mut self, name: &[u8]) -> Result<(), RuleError> {
         let bar = name.iter().rposition(|byte| *byte == b'|').ok_or(RuleError::Unknown)?;
         let (first, part) = (&name[..bar], &name[bar + 1..]);
-        let command = by_full_name(first).ok_or(RuleError::Unknown)?;
+        let command = by_own_full_name(first).ok_or(RuleError::Unknown)?;
         if command.parent.is_some() {
             return Err(RuleError::ArgumentOfSubcommand);
         }
@@ -96,7 +96,7 @@ impl Permissions {
                 parts.push(part.into());
             }
         } else {
-            self.set(by_full_name(name).ok_or(RuleError::Unknown)?, true);
+            self.set(by_own_full_name(name).ok_or(RuleError::Unknown)?, true);
         }
         self.note(true, name);
         Ok(())

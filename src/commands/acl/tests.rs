@@ -161,6 +161,15 @@ fn channels_are_checked_and_patterns_only_as_they_are_written() {
     }
 }
 
+/// It stores, though its key specs expect a source.
+#[test]
+fn pfmerge_without_a_source_is_asked_for_its_key() {
+    let bob = user(&["on", "nopass", "~foo:*", "+pfmerge"]);
+    assert_eq!(check(&bob, "pfmerge foo:x"), Ok(()));
+    assert!(check(&bob, "pfmerge secret").is_err());
+    assert!(check(&bob, "pfmerge foo:x secret").is_err());
+}
+
 #[test]
 fn sort_follows_patterns_for_those_only_who_read_all_keys() {
     let followed = |rules: &[&str], call: &str| {

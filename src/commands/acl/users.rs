@@ -25,6 +25,8 @@ pub struct Users {
     version: AtomicU64,
     /// Held from the look at the users before a change until the change is published.
     changing: Mutex<()>,
+    /// Held while the file is written: two would share one that is not whole yet.
+    saving: Mutex<()>,
 }
 
 impl Users {
@@ -41,6 +43,7 @@ impl Users {
             all: ArcSwap::from_pointee(all),
             version: AtomicU64::new(0),
             changing: Mutex::new(()),
+            saving: Mutex::new(()),
         }
     }
 
@@ -182,9 +185,8 @@ impl Users {
     /// # Errors
     /// Where the file system refuses.
     pub(super) fn save(&self, fs: &dyn Fs, settings: &Settings) -> std::io::Result<()> {
-        // One at a time: they share a file that is not whole yet.
-        let _changing = self.changing.lock();
-        file::save(fs, &settings.aclfile, &self.all.load())
+        let _saving = self.saving.lock();
+        file::save(fs, &settings.aclfile, &self.all.load_full())
     }
 
     /// `requirepass`: the password of the default user; none is needed where it is empty.

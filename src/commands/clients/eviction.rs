@@ -21,15 +21,17 @@ impl Clients {
     /// themselves (`CLIENT NO-EVICT`) stay. Looks at all clients.
     pub fn evict(&self, metrics: &Metrics) {
         let max = self.memory.clients_max();
-        let mut held = self.memory.clients();
+        // Summed up anew: what of the account belongs to clients that are going does not count, and
+        // a client that is telling it something new is in neither state there for a moment.
+        let mut held = 0_usize;
         let mut victims = Vec::new();
         for entry in &self.by_id {
             let client = entry.value();
-            if client.is_killed() {
-                // Its memory comes back in a moment.
-                held = held.saturating_sub(client.told());
-            } else if !client.has(ClientFlag::NO_EVICT) {
-                victims.push((Reverse(client.told()), client.id));
+            if !client.is_killed() {
+                held = held.saturating_add(client.told());
+                if !client.has(ClientFlag::NO_EVICT) {
+                    victims.push((Reverse(client.told()), client.id));
+                }
             }
         }
         victims.sort_unstable();

@@ -85,13 +85,25 @@ fn count(_: &mut Session, _: &ServerState, _: &mut Args<'_>) -> CommandResult {
 }
 
 /// Finds a command by its name, or a subcommand by `container|name`.
-pub(super) fn by_full_name(name: &[u8]) -> Option<&'static table::Command> {
+fn by_full_name(name: &[u8]) -> Option<&'static table::Command> {
+    by_full_name_in(table::lookup, name)
+}
+
+/// As [`by_full_name`], by the name that it has where nothing is renamed.
+pub(super) fn by_own_full_name(name: &[u8]) -> Option<&'static table::Command> {
+    by_full_name_in(table::lookup_own, name)
+}
+
+fn by_full_name_in(
+    lookup: fn(&[u8], Option<&[u8]>) -> Lookup,
+    name: &[u8],
+) -> Option<&'static table::Command> {
     let mut parts = name.split(|byte| *byte == b'|');
     let (first, second) = (parts.next()?, parts.next());
     if parts.next().is_some() {
         return None;
     }
-    match table::lookup(first, second) {
+    match lookup(first, second) {
         // A part after the bar that nothing took is no name.
         Lookup::Found(command) if second.is_none() || command.parent.is_some() => Some(command),
         _ => None,

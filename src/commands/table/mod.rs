@@ -55,6 +55,8 @@ type NameKey = SmallVec<[u8; NAME_LEN_MAX]>;
 struct Table {
     commands: Vec<Command>,
     by_name: NameMap,
+    /// By the names that they have where nothing is renamed.
+    by_own_name: NameMap,
     /// Bytes of the longest name.
     name_len_max: usize,
 }
@@ -85,8 +87,18 @@ pub fn rename(renames: &[(String, String)]) -> Result<(), String> {
 /// Finds a command by its first word and, where the call has one, its second. Any case.
 #[must_use]
 pub fn lookup(name: &[u8], sub: Option<&[u8]>) -> Lookup {
-    let table = table();
-    let Some(command) = find(&table.by_name, name, table.name_len_max) else {
+    lookup_in(&table().by_name, name, sub)
+}
+
+/// As [`lookup`], by the name that the command has where nothing is renamed: rules of users hold
+/// whatever is renamed.
+#[must_use]
+pub fn lookup_own(name: &[u8], sub: Option<&[u8]>) -> Lookup {
+    lookup_in(&table().by_own_name, name, sub)
+}
+
+fn lookup_in(names: &NameMap, name: &[u8], sub: Option<&[u8]>) -> Lookup {
+    let Some(command) = find(names, name, table().name_len_max) else {
         return Lookup::Unknown;
     };
     let Some(sub) = sub.filter(|_| !command.subcommands.is_empty()) else {
@@ -128,8 +140,12 @@ fn find(map: &NameMap, name: &[u8], len_max: usize) -> Option<&'static Command> 
 
 impl Table {
     fn build() -> Self {
-        let mut table =
-            Self { commands: Vec::new(), by_name: NameMap::default(), name_len_max: NAME_LEN_MAX };
+        let mut table = Self {
+            commands: Vec::new(),
+            by_name: NameMap::default(),
+            by_own_name: NameMap::default(),
+            name_len_max: NAME_LEN_MAX,
+        };
         for spec in FAMILIES.iter().copied().flatten() {
             let id = table.add(spec, None);
             table.by_name.insert(NameKey::from_slice(spec.name.as_bytes()), id);
@@ -140,6 +156,7 @@ impl Table {
                 parent.by_sub.insert(NameKey::from_slice(sub.name.as_bytes()), sub_id);
             }
         }
+        table.by_own_name = table.by_name.clone();
         table
     }
 
@@ -203,17 +220,27 @@ impl Command {
     /// well formed. `words` starts with the command's name.
     #[must_use]
     pub fn keys_of(&self, words: &[bytes::Bytes]) -> Option<SmallVec<[(usize, KeyFlags); 4]>> {
+        let (keys, is_well_formed) = self.keys_found(words);
+        is_well_formed.then_some(keys)
+    }
+
+    /// As [`Self::keys_of`], and of a call that is not well formed those that are found nevertheless;
+    /// whether it is.
+    #[must_use]
+    pub fn keys_found(&self, words: &[bytes::Bytes]) -> (SmallVec<[(usize, KeyFlags); 4]>, bool) {
         let mut keys = SmallVec::<[(usize, KeyFlags); 4]>::new();
+        let mut is_well_formed = true;
         for spec in self.spec.keys {
             let flags = self.spec.key_flags.map_or(spec.flags, |flags| flags(words));
-            spec.find(words, &mut |index| keys.push((index, flags))).ok()?;
+            let found = spec.find(words, &mut |index| keys.push((index, flags)));
+            is_well_formed &= found.is_ok();
         }
         let last = self.spec.last_key.and_then(|place| place(words)).zip(self.spec.keys.last());
         let is_new = |(index, _): &(usize, &KeySpec)| keys.iter().all(|(known, _)| known != index);
         if let Some((index, spec)) = last.filter(is_new) {
             keys.push((index, spec.flags));
         }
-        Some(keys)
+        (keys, is_well_formed)
     }
 
     /// The keys that a call reads, where the command only reads.

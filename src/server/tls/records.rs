@@ -180,7 +180,10 @@ impl TlsRead {
             }
             let mut state = self.records.state.lock();
             match state.receive(self.socket.as_ref()) {
-                Ok(()) if state.ended => return Err(io::ErrorKind::UnexpectedEof.into()),
+                // What came together with the end is still to be answered.
+                Ok(()) if state.ended && state.rustls.is_handshaking() => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                 _ => {}
             }
