@@ -138,7 +138,7 @@ async function pubsub(r) {
 async function clientSideCache(r) {
   if (protocol !== 3) return; // where the library has it
   const cached = createClient({
-    socket: { port, host: '127.0.0.1' }, RESP: 3,
+    socket, RESP: 3,
     clientSideCache: { ttl: 0, maxEntries: 0, evictPolicy: 'LRU' },
   });
   cached.on('error', (error) => console.log(`client: ${error}`));
