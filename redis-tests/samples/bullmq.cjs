@@ -2,7 +2,7 @@
 'use strict';
 
 const { Queue, Worker, QueueEvents, FlowProducer } = require('bullmq');
-const { Checks } = require('./checks.cjs');
+const { Checks, until } = require('./checks.cjs');
 
 const checks = new Checks();
 const { check } = checks;
@@ -14,15 +14,6 @@ const keep = (part) => { open.push(part); part.on('error', (error) => console.lo
 const queueOf = (name) => keep(new Queue(name, { connection }));
 const worker = (name, work, options = {}) =>
   keep(new Worker(name, work, { connection, ...options })).waitUntilReady().then(() => open.at(-1));
-
-const eventually = async (what, seconds = 15) => {
-  const end = Date.now() + seconds * 1000;
-  while (Date.now() < end) {
-    if (await what()) return true;
-    await new Promise((resolve) => { setTimeout(resolve, 20); });
-  }
-  return false;
-};
 
 async function jobs() {
   const queue = queueOf(NAME);
@@ -49,7 +40,7 @@ async function delays() {
   await check('one is delayed', queue.getDelayedCount(), 1);
   const start = Date.now();
   await worker('delays', async (job) => { seen.push([job.name, Date.now() - start]); });
-  await check('both run', eventually(() => seen.length === 2), true);
+  await check('both run', until(() => seen.length === 2), true);
   await check('in the order of their time', seen.map(([name]) => name), ['soon', 'late']);
 }
 
@@ -62,12 +53,12 @@ async function retries() {
     return attempts;
   });
   const job = await queue.add('hopeful', {}, { attempts: 5, backoff: { type: 'fixed', delay: 50 } });
-  await check('it comes to its end', eventually(() => job.isCompleted()), true);
+  await check('it comes to its end', until(() => job.isCompleted()), true);
   await check('at the third attempt', attempts, 3);
   const lost = await queue.add('hopeless', {}, { attempts: 2 });
-  await check('it fails', eventually(() => lost.isFailed()), true);
+  await check('it fails', until(() => lost.isFailed()), true);
   await check('with a reason', queue.getFailed(0, 1).then(([failed]) => failed.attemptsMade), 2);
-  await check('again', lost.retry().then(() => eventually(() => lost.isFailed())), true);
+  await check('again', lost.retry().then(() => until(() => lost.isFailed())), true);
 }
 
 async function priorities() {
@@ -75,7 +66,7 @@ async function priorities() {
   for (const priority of [3, 1, 2]) await queue.add(`p${priority}`, {}, { priority });
   const seen = [];
   await worker('priorities', async (job) => { seen.push(job.name); });
-  await check('all run', eventually(() => seen.length === 3), true);
+  await check('all run', until(() => seen.length === 3), true);
   await check('by priority', seen, ['p1', 'p2', 'p3']);
 }
 
@@ -84,7 +75,7 @@ async function limits() {
   const times = [];
   await queue.addBulk(Array.from({ length: 6 }, (_, n) => ({ name: 'n', data: { n } })));
   await worker('limits', async () => { times.push(Date.now()); }, { limiter: { max: 2, duration: 300 } });
-  await check('all run', eventually(() => times.length === 6), true);
+  await check('all run', until(() => times.length === 6), true);
   await check('not faster than allowed', times[5] - times[0] >= 500, true);
 }
 
@@ -101,7 +92,7 @@ async function flows() {
     queueName: 'parents',
     children: [1, 2, 3].map((n) => ({ name: 'part', queueName: 'children', data: { n } })),
   });
-  await check('the parent ends', eventually(() => tree.job.isCompleted()), true);
+  await check('the parent ends', until(() => tree.job.isCompleted()), true);
   await check('behind its children', order, ['child', 'child', 'child', 'parent']);
   const parents = queueOf('parents');
   await check('with their sum', parents.getJob(tree.job.id).then((job) => job.returnvalue), 6);
@@ -112,13 +103,13 @@ async function schedulers() {
   let runs = 0;
   await worker('schedulers', async () => { runs += 1; });
   await queue.upsertJobScheduler('often', { every: 100 }, { name: 'tick' });
-  await check('it runs again and again', eventually(() => runs >= 3), true);
+  await check('it runs again and again', until(() => runs >= 3), true);
   await check('removed', queue.removeJobScheduler('often'), true);
   await queue.pause();
   await queue.add('waits', {});
   await check('paused', queue.isPaused(), true);
   await queue.resume();
-  await check('all is done', eventually(() => queue.getJobCountByTypes('waiting', 'active').then((n) => n === 0)), true);
+  await check('all is done', until(() => queue.getJobCountByTypes('waiting', 'active').then((n) => n === 0)), true);
   await queue.obliterate({ force: true });
   await check('nothing is left', queue.getJobCounts('completed', 'delayed'), { completed: 0, delayed: 0 });
 }
@@ -126,8 +117,8 @@ async function schedulers() {
 async function main() {
   await checks.parts([jobs, delays, retries, priorities, limits, flows, schedulers]);
   await Promise.allSettled(open.reverse().map((part) => part.close()));
-  console.log(`${checks.passed} passed, ${checks.failed} failed`);
-  process.exit(checks.failed ? 1 : 0);
+  checks.end();
+  process.exit();
 }
 
 main();

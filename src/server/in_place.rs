@@ -24,7 +24,6 @@ impl Dispatcher {
     pub(super) fn read_in_place(&mut self, call: Call, output: &mut Output) -> InPlace {
         let is_plain = matches!(call.command.spec.run, Run::Read(_))
             && !is_heavy(call.command, &call.request)
-            && !self.may_lead_elsewhere(call.command)
             && !self.session.is_behind(&self.state.users)
             && self.session.queue.is_none()
             && self.under_way.is_empty()
