@@ -13,7 +13,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use smallvec::SmallVec;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -24,6 +23,7 @@ use super::in_place::InPlace;
 use super::long_reply::LongRead;
 use super::message::Message;
 use super::output::{Full, Output};
+use super::prefetch::prefetch;
 use crate::commands::gates::{self, Refusal};
 use crate::commands::table::Command;
 use crate::commands::transaction;
@@ -31,7 +31,7 @@ use crate::commands::{
     Answer, CommandResult, Error, FANOUT_TURN, Flags, Run, ServerState, Session, SessionHandler,
     event_messages,
 };
-use crate::data::{self, Context, Edit, Event, EventClasses, ReadOutcome, View};
+use crate::data::{Context, Edit, Event, EventClasses, ReadOutcome, View};
 use crate::engine::{self, ReadMode, Snapshot};
 use crate::protocol::{Reply, ReplyEncoder, Request, Version};
 
@@ -43,9 +43,6 @@ const REAP_PATIENCE: Duration = Duration::from_millis(50);
 const WORDS_LIGHT_MAX: usize = 4096;
 /// Replies of more items are encoded where they were made.
 const ITEMS_MAX: usize = 64;
-/// Keys from which on it is worth to prefetch them, and about how many at a time.
-const PREFETCHED_MIN: usize = 4;
-const PREFETCHED_MAX: usize = 64;
 
 /// What the dispatcher needs of its connection.
 pub(crate) struct Dispatcher {
@@ -75,9 +72,6 @@ impl Dispatcher {
             if self.state.tracking.is_active() {
                 self.bound_tracking(output);
             }
-            if prefetched == 0 {
-                prefetched = self.prefetch(pipeline);
-            }
             let waiting = pipeline.len();
             let Some(request) = pipeline.pop_front() else { break };
             self.session.follow_users(&self.state.users);
@@ -95,6 +89,9 @@ impl Dispatcher {
                             pipeline.clear();
                             break;
                         }
+                    }
+                    if prefetched == 0 {
+                        prefetched = self.prefetch(&call, pipeline);
                     }
                     match self.read_in_place(call, output) {
                         InPlace::Done => {}
@@ -117,30 +114,15 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Brings the keys of the next requests into the processor's cache; of how many requests.
-    fn prefetch(&self, pipeline: &VecDeque<Request>) -> usize {
-        if let [only] = pipeline.as_slices().0
-            && only.args.len() <= PREFETCHED_MIN
-        {
-            return 1;
+    /// Has the keys of a read that runs here at hand, and those of the requests behind it; of how many
+    /// requests.
+    fn prefetch(&self, call: &Call, pipeline: &VecDeque<Request>) -> usize {
+        if !matches!(call.command.spec.run, Run::Read(_)) || !self.under_way.is_empty() {
+            return 0;
         }
-        let mut keys = SmallVec::<[&[u8]; PREFETCHED_MAX]>::new();
-        let mut requests = 0;
-        for request in pipeline {
-            if keys.len() >= PREFETCHED_MAX {
-                break;
-            }
-            requests += 1;
-            push_keys(request, &mut keys);
-        }
-        if keys.len() >= PREFETCHED_MIN
-            && let Ok(engine) = self.state.engine()
-        {
-            let snapshot = engine.snapshot(ReadMode::Resident);
-            // Where the root record is damaged the commands tell.
-            drop(data::prefetch(&snapshot, self.session.db, keys));
-        }
-        requests
+        prefetch(std::iter::once(&call.request).chain(pipeline), self.session.db, || {
+            self.state.engine().ok().map(|engine| engine.snapshot(ReadMode::Resident))
+        })
     }
 
     /// Sends replies that have become many; waits for the peer to take them.
@@ -575,20 +557,6 @@ impl Dispatcher {
         account::ran(&self.state, &self.session, call.command, words, failed, elapsed_ns);
         self.end_caching(Some(call.command));
         self.reply(output, result, is_last);
-    }
-}
-
-/// The keys of a request, as far as that is cheap to tell.
-fn push_keys<'r>(request: &'r Request, keys: &mut SmallVec<[&'r [u8]; PREFETCHED_MAX]>) {
-    let words = &request.args;
-    if words.len() <= 3 {
-        // Where it is no key nothing is found.
-        keys.extend(words.get(1).map(|word| &word[..]));
-    } else if words.len() <= 2 * PREFETCHED_MAX
-        && let Ok(command) = gates::known(&request.args)
-        && let Some(found) = command.keys_of(words)
-    {
-        keys.extend(found.iter().filter_map(|(number, _)| words.get(*number)).map(|key| &key[..]));
     }
 }
 

@@ -23,6 +23,7 @@ mod message;
 mod metrics;
 mod output;
 mod pidfile;
+mod prefetch;
 mod prepare;
 mod program;
 mod pushes;

@@ -23,6 +23,7 @@ use super::announce::{Announcements, Told};
 use super::group::{self, Group};
 use super::log_thread::{Completion, Kind, LogThreads, Operation};
 use super::message::{Message, Waiting};
+use super::prefetch::prefetch;
 use super::program::{Long, long_ended};
 use super::waiters::Waiters;
 use crate::commands::tracking::Cause;
@@ -290,7 +291,12 @@ impl WriterTask {
         let mut started_ns = self.state.clock.monotonic_ns();
         let mut reply_bytes = 0;
         group.blocked = false;
+        let mut prefetched = group.done.len();
         while let Some(call) = group.calls.get(group.done.len()) {
+            if group.done.len() == prefetched {
+                let requests = group.calls[prefetched..].iter().map(|call| &call.request);
+                prefetched += prefetch(requests, group.db, || self.writer.begin(group.mode).ok());
+            }
             let laden = reply_bytes >= REPLY_BYTES_MAX
                 || self.is_batch_laden()
                 || !self.deferred.is_empty();

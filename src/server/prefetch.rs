@@ -1,0 +1,53 @@
+//! Keys of commands that come next, asked for before these run: a look-up of one that is in memory waits
+//! twice for it, and here the waits overlap.
+
+use smallvec::SmallVec;
+
+use crate::commands::gates;
+use crate::data;
+use crate::engine::Read;
+use crate::protocol::Request;
+
+/// Keys from which on it is worth it, and about how many at a time: what is asked for has to be there
+/// still when its turn comes.
+const KEYS_MIN: usize = 4;
+const KEYS_MAX: usize = 32;
+
+/// Brings the keys of the first of `requests` into the cache of the processor that runs this, by the
+/// view that `read` opens; of how many requests.
+pub(super) fn prefetch<'r, R: Read>(
+    requests: impl Iterator<Item = &'r Request>,
+    db: u16,
+    read: impl FnOnce() -> Option<R>,
+) -> usize {
+    let mut keys = SmallVec::<[&[u8]; KEYS_MAX]>::new();
+    let mut seen = 0;
+    for request in requests {
+        seen += 1;
+        push_keys(request, &mut keys);
+        if keys.len() >= KEYS_MAX {
+            break;
+        }
+    }
+    if keys.len() >= KEYS_MIN
+        && let Some(read) = read()
+    {
+        // Where the root record is damaged the commands tell.
+        drop(data::prefetch(&read, db, keys));
+    }
+    seen
+}
+
+/// The keys of a request, as far as that is cheap to tell.
+fn push_keys<'r>(request: &'r Request, keys: &mut SmallVec<[&'r [u8]; KEYS_MAX]>) {
+    let words = &request.args;
+    if words.len() <= 3 {
+        // Where it is no key nothing is found.
+        keys.extend(words.get(1).map(|word| &word[..]));
+    } else if words.len() <= 4 * KEYS_MAX
+        && let Ok(command) = gates::known(&request.args)
+        && let Some(found) = command.keys_of(words)
+    {
+        keys.extend(found.iter().filter_map(|(number, _)| words.get(*number)).map(|key| &key[..]));
+    }
+}
