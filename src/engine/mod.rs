@@ -33,6 +33,7 @@ mod table_info;
 mod tree;
 mod txn;
 mod version;
+mod views;
 pub mod wal;
 mod writer;
 

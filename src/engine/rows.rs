@@ -13,7 +13,7 @@
 //! lookup's tree was installed. Since then rows of newer versions cannot have left, because a row
 //! leaves only when a flush of its version was counted.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use dashmap::DashMap;
@@ -21,7 +21,7 @@ use dashmap::mapref::entry::Entry as Slot;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::memtable::Entry;
+use super::memtable::{Entry, Spot};
 use super::{BuildKeyHasher, BuildSpreadHasher, Found, SeqNo};
 
 /// A shard that grows is moved as a whole, and a trim locks one at a time: many and small. Which is
@@ -43,15 +43,17 @@ struct Row {
     is_only: bool,
     /// Trims since it was used.
     age: AtomicU8,
+    /// Where the memtable has the version, if that is in one.
+    spot: Spot,
 }
 
 /// Versions that a batch has replaced.
 #[derive(Debug)]
-struct Replaced {
+pub(super) struct Replaced {
     /// First transaction of the batch.
-    first_seq: SeqNo,
-    /// One per key.
-    entries: HashSet<Entry, BuildKeyHasher>,
+    pub(super) first_seq: SeqNo,
+    /// One per key, and its spot in the memtable.
+    pub(super) entries: HashMap<Entry, Spot, BuildKeyHasher>,
 }
 
 /// What a lookup says.
@@ -145,50 +147,57 @@ impl Rows {
         // What a batch has replaced is for views from before it: others see what it wrote, even
         // where that is no row any more.
         let unseen = replaced.iter().filter(|batch| batch.first_seq > seq);
-        let mut entries = unseen.filter_map(|batch| batch.entries.get(key));
-        entries.find(|entry| entry.seq() <= seq).map(Entry::found)
+        let mut entries = unseen.filter_map(|batch| batch.entries.get_key_value(key));
+        entries.find(|(entry, _)| entry.seq() <= seq).map(|(entry, _)| entry.found())
     }
 
     /// Notes a version that was just written, by the batch whose first transaction is `first_seq`:
-    /// a batch becomes visible as a whole. Only the writer (or recovery) calls this.
-    pub(super) fn note(&self, entry: Entry, first_seq: SeqNo) {
+    /// a batch becomes visible as a whole. Hands out what the same batch has written before, which
+    /// nobody will see. Only the writer (or recovery) calls this.
+    pub(super) fn note(&self, entry: Entry, spot: Spot, first_seq: SeqNo) -> Option<(Entry, Spot)> {
+        let mut row = Row { is_only: true, age: AtomicU8::new(0), spot };
         match self.rows.entry(entry) {
-            Slot::Vacant(slot) => drop(slot.insert(Row { is_only: true, age: AtomicU8::new(0) })),
+            Slot::Vacant(slot) => {
+                slot.insert(row);
+                None
+            }
             Slot::Occupied(slot) => {
-                // Nobody will see what the same batch has written before.
-                let mut is_only = slot.get().is_only;
-                if slot.key().seq() < first_seq {
-                    self.set_aside(slot.key().clone(), first_seq);
-                    is_only = false;
+                let is_of_batch = slot.key().seq() >= first_seq;
+                row.is_only = is_of_batch && slot.get().is_only;
+                if !is_of_batch {
+                    // Before it is replaced: it is looked for there then.
+                    self.set_aside(slot.key().clone(), slot.get().spot, first_seq);
                 }
-                slot.replace_entry(Row { is_only, age: AtomicU8::new(0) });
+                let (before, Row { spot, .. }) = slot.replace_entry(row);
+                is_of_batch.then_some((before, spot))
             }
         }
     }
 
-    fn set_aside(&self, entry: Entry, first_seq: SeqNo) {
+    fn set_aside(&self, entry: Entry, spot: Spot, first_seq: SeqNo) {
         let mut replaced = self.replaced.lock();
         match replaced.back_mut() {
-            Some(batch) if batch.first_seq == first_seq => drop(batch.entries.insert(entry)),
+            Some(batch) if batch.first_seq == first_seq => {
+                batch.entries.insert(entry, spot);
+            }
             _ => {
-                let mut entries = HashSet::with_hasher(self.rows.hasher().0);
-                entries.insert(entry);
+                let mut entries = HashMap::with_hasher(self.rows.hasher().0);
+                entries.insert(entry, spot);
                 replaced.push_back(Replaced { first_seq, entries });
             }
         }
     }
 
     /// Everything up to `seq`, the end of a batch, is published: what earlier batches have replaced is
-    /// not needed any more. What this one has replaced stays for readers that are under way.
-    pub(super) fn publish(&self, seq: SeqNo) {
-        // Let go of without the lock.
+    /// not needed here any more, and is handed out. What this one has replaced stays for readers that
+    /// are under way.
+    pub(super) fn publish(&self, seq: SeqNo) -> Vec<Replaced> {
         let mut unneeded = Vec::new();
         let mut replaced = self.replaced.lock();
         while replaced.get(1).is_some_and(|next| next.first_seq <= seq) {
             unneeded.extend(replaced.pop_front());
         }
-        drop(replaced);
-        drop(unneeded);
+        unneeded
     }
 
     /// How many flushes there were: what a tree was installed with tells whether it is the newest.
@@ -216,7 +225,8 @@ impl Rows {
         if let Slot::Vacant(slot) = self.rows.entry(entry)
             && self.flushes() == flushes
         {
-            drop(slot.insert(Row { is_only: false, age: AtomicU8::new(0) }));
+            let row = Row { is_only: false, age: AtomicU8::new(0), spot: Spot::NOWHERE };
+            drop(slot.insert(row));
             self.kept_bytes.fetch_add(bytes as u64 + ROW_OVERHEAD_BYTES, Ordering::Relaxed);
         }
     }
@@ -324,14 +334,14 @@ mod tests {
     #[test]
     fn a_view_finds_the_version_it_sees_through_unpublished_ones() {
         let rows = Rows::new(1 << 20);
-        rows.note(entry("k", 3), 3);
+        rows.note(entry("k", 3), Spot::NOWHERE, 3);
         assert_eq!(rows.get(b"k", 2), Lookup::InTables);
         // The same batch, the next batch, and one more.
-        rows.note(entry("k", 4), 3);
+        rows.note(entry("k", 4), Spot::NOWHERE, 3);
         assert_eq!(rows.get(b"k", 2), Lookup::InTables);
-        rows.note(entry("k", 7), 6);
-        rows.note(entry("k", 8), 6);
-        rows.note(entry("k", 10), 9);
+        rows.note(entry("k", 7), Spot::NOWHERE, 6);
+        rows.note(entry("k", 8), Spot::NOWHERE, 6);
+        rows.note(entry("k", 10), Spot::NOWHERE, 9);
         assert_eq!(rows.get(b"k", 10), Lookup::Found(found(10)));
         assert_eq!(rows.get(b"k", 8), Lookup::Found(found(8)));
         assert_eq!(rows.get(b"k", 5), Lookup::Found(found(4)));
@@ -349,7 +359,7 @@ mod tests {
         let rows = Rows::new(0);
         let keys: Vec<String> = (0..100).map(|number| format!("key {number}")).collect();
         for (key, seq) in keys.iter().zip(1..).step_by(2) {
-            rows.note(entry(key, seq), seq);
+            rows.note(entry(key, seq), Spot::NOWHERE, seq);
         }
         let slices: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
         let _held = rows.rows.get_mut(slices[0]);
@@ -361,12 +371,12 @@ mod tests {
     #[test]
     fn what_was_set_aside_is_not_for_views_that_see_its_replacement() {
         let rows = Rows::new(0);
-        rows.note(entry("k", 1), 1);
-        rows.note(entry("k", 2), 2);
+        rows.note(entry("k", 1), Spot::NOWHERE, 1);
+        rows.note(entry("k", 2), Spot::NOWHERE, 2);
         rows.publish(2);
         rows.count_flush();
         rows.trim(2);
-        rows.note(entry("k", 3), 3);
+        rows.note(entry("k", 3), Spot::NOWHERE, 3);
         assert_eq!(rows.get(b"k", 2), Lookup::InTables);
     }
 
@@ -376,7 +386,7 @@ mod tests {
         let flushes = rows.flushes();
         rows.keep(b"a", &found(1), flushes);
         assert_eq!(rows.get(b"a", 1), Lookup::Found(found(1)));
-        rows.note(entry("b", 5), 5);
+        rows.note(entry("b", 5), Spot::NOWHERE, 5);
         rows.keep(b"b", &found(2), flushes);
         assert_eq!(rows.get(b"b", 5), Lookup::Found(found(5)));
         assert_ne!(rows.count_flush(), flushes);
@@ -391,7 +401,7 @@ mod tests {
         let rows = Rows::new(1 << 20);
         let key = |number: u64| format!("key:{number:06}");
         for number in 1..=1_000 {
-            rows.note(entry(&key(number), number), 1);
+            rows.note(entry(&key(number), number), Spot::NOWHERE, 1);
         }
         rows.trim(900);
         assert_eq!(rows.len(), 1_000, "what fits stays");
@@ -416,9 +426,9 @@ mod tests {
     #[test]
     fn tombstones_and_large_rows_leave_with_their_memtable() {
         let rows = Rows::new(1 << 20);
-        rows.note(Entry::new(b"gone", 1, None), 1);
-        rows.note(Entry::new(b"large", 2, Some(&[0; KEPT_ROW_BYTES_MAX])), 1);
-        rows.note(entry("small", 3), 1);
+        rows.note(Entry::new(b"gone", 1, None), Spot::NOWHERE, 1);
+        rows.note(Entry::new(b"large", 2, Some(&[0; KEPT_ROW_BYTES_MAX])), Spot::NOWHERE, 1);
+        rows.note(entry("small", 3), Spot::NOWHERE, 1);
         assert_eq!(rows.get(b"gone", 3), Lookup::Found(Found { seq: 1, value: None }));
         rows.trim(3);
         assert_eq!(rows.len(), 1);

@@ -25,6 +25,7 @@ use super::space::Space;
 use super::stats::Counters;
 use super::tree::{Published, Sealed, Tree};
 use super::version::{Handle, Obsolete, Version};
+use super::views::Views;
 use super::wal::{self, Segments};
 use super::{BlockCache, Error, Filter, Options, Result, SeqNo, Table, TableInfo, table_file_name};
 use crate::env::{Clock, DirectoryLock, Fs};
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) cache_share: AtomicU64,
     pub(super) cache_lent: AtomicU64,
     pub(super) published: ArcSwap<Published>,
+    pub(super) views: Views,
     pub(super) state: Mutex<State>,
     pub(super) manifest: Mutex<Manifest>,
     /// With `state`: there may be background work, or it is time to stop.
@@ -103,11 +105,14 @@ impl Shared {
     /// Replaces the tree; what is visible of it stays.
     pub(super) fn install_tree(&self, _state: &mut State, tree: Tree) {
         let before = self.published.load();
-        self.published.store(Arc::new(Published {
-            tree: Arc::new(tree),
-            seq: before.seq,
-            root: before.root.clone(),
-        }));
+        self.show(Published { tree: Arc::new(tree), seq: before.seq, root: before.root.clone() });
+    }
+
+    /// Has readers see `view` from now on. The caller holds the lock of the state.
+    pub(super) fn show(&self, view: Published) {
+        // A swap waits for those who are about to take the old one.
+        let before = self.published.swap(Arc::new(view));
+        self.views.note_replaced(&before);
     }
 
     /// Seals the active memtable. The caller made sure that no batch is open.

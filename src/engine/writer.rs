@@ -14,7 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::batch::BatchBuilder;
-use super::memtable::{Entry, Memtable};
+use super::memtable::{Entry, Memtable, Needed};
 use super::rows::Rows;
 use super::shared::Shared;
 use super::snapshot::Head;
@@ -33,9 +33,9 @@ pub const TXN_BYTES_MAX: usize = 1 << 30;
 /// Longest root record in bytes.
 pub const ROOT_BYTES_MAX: usize = 64 << 10;
 
-/// A memtable is also sealed when its batches take this many times its size in the log, because
-/// root records take place there and none in a memtable: it bounds the log and its replay.
-const LOG_PER_MEMTABLE: u64 = 4;
+/// A memtable is also sealed when its batches take this many times its size in the log, where root
+/// records and what was overwritten take place, too: it bounds the log and its replay.
+const LOG_PER_MEMTABLE: u64 = 1;
 
 /// How long a batch that found the disk full waits before it is tried again.
 const SPACE_RETRY: Duration = Duration::from_millis(500);
@@ -61,6 +61,8 @@ pub struct Writer {
     open: Option<OpenBatch>,
     /// Closed batches that are not published, oldest first.
     in_flight: VecDeque<(SeqNo, Bytes)>,
+    /// What every view sees, as of the newest publication.
+    oldest_view: SeqNo,
     buffers: Buffers,
     last_batch_bytes: AtomicU64,
 }
@@ -85,6 +87,7 @@ impl Writer {
             root,
             open: None,
             in_flight: VecDeque::new(),
+            oldest_view: 0,
             buffers: Buffers::default(),
             last_batch_bytes: AtomicU64::new(0),
         }
@@ -150,9 +153,12 @@ impl Writer {
         open.builder.add(&changes);
         for (key, value) in &changes.writes {
             let entry = Entry::new(key, self.seq, value.as_deref());
-            open.memtable.insert(entry.clone(), open.first_seq);
+            let needed = Needed { oldest_view: self.oldest_view, batch_seq: open.first_seq };
+            let spot = open.memtable.insert(entry.clone(), needed);
             // Behind the memtable, so that whoever finds the row finds older versions there.
-            open.rows.note(entry, open.first_seq);
+            if let Some((entry, spot)) = open.rows.note(entry, spot, open.first_seq) {
+                open.memtable.release([(&entry, spot)]);
+            }
         }
         if let Some(root) = changes.root {
             self.root = root;
@@ -222,12 +228,18 @@ impl Writer {
         let tree = self.shared.tree();
         let flush = tree.sealed.last().is_some_and(|oldest| oldest.last_seq <= seq);
         let rows = tree.rows.clone();
-        self.shared.published.store(Arc::new(Published { tree, seq, root }));
+        let active = tree.active.clone();
+        self.shared.show(Published { tree, seq, root });
         if flush {
             self.shared.work.notify_all();
         }
         drop(state);
-        rows.publish(seq);
+        self.oldest_view = self.shared.views.oldest(seq);
+        for replaced in rows.publish(seq) {
+            if replaced.first_seq <= self.oldest_view {
+                active.release(&replaced.entries);
+            }
+        }
     }
 
     /// Refuses all writes from now on; after a failed [`Batch::write`] or [`Syncer::sync`].

@@ -15,15 +15,34 @@ const ROUNDS_MAX: usize = 16;
 /// Entries that a walk asks for together.
 const BURST: usize = 16;
 
-/// Entries in the order in which they came.
+/// Where a version was put down; four bytes, so that a row of the hash map still lies in one line of
+/// the processor's cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) struct Spot(u32);
+
+impl Spot {
+    /// In no backlog.
+    pub(in crate::engine) const NOWHERE: Self = Self(u32::MAX);
+
+    /// Of which chunk, and where there.
+    fn parts(self) -> (usize, usize) {
+        (self.0 as usize / CHUNK_ENTRIES, self.0 as usize % CHUNK_ENTRIES)
+    }
+}
+
+/// Entries as they came, but for those that took the spots of others that had gone.
 ///
 /// With each goes what its key has in the eight bytes behind the prefix that all keys share: put
 /// down while the key is in the processor's cache, it spares the sort from looking at most keys.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     chunks: Vec<Chunk>,
-    /// How many bytes all keys have in common.
-    shared: usize,
+    /// What all keys begin with.
+    shared: Vec<u8>,
+    /// Where nothing is.
+    free: Vec<Spot>,
+    /// What is there instead.
+    hole: Option<Entry>,
 }
 
 #[derive(Debug)]
@@ -47,44 +66,79 @@ impl Chunk {
 }
 
 impl Backlog {
-    pub(super) fn push(&mut self, entry: Entry) {
-        match self.chunks.first().and_then(|chunk| chunk.entries.first()) {
-            None => self.shared = entry.key().len(),
-            Some(first) => {
-                let prefix = first.key().get(..self.shared).unwrap_or_default();
-                self.shared = common_len(entry.key(), prefix, 0);
-            }
+    /// Puts an entry down; where.
+    pub(super) fn push(&mut self, entry: Entry) -> Spot {
+        if self.chunks.is_empty() {
+            self.shared = entry.key().to_vec();
+        } else {
+            self.shared.truncate(common_len(entry.key(), &self.shared, 0));
         }
+        let skip = self.shared.len();
+        if let Some(spot) = self.free.pop() {
+            let (chunk, at) = spot.parts();
+            if let Some(chunk) = self.chunks.get_mut(chunk) {
+                chunk.set_skip(skip);
+                chunk.heads[at] = head_behind(&entry, skip);
+                chunk.entries[at] = entry;
+            }
+            return spot;
+        }
+        let spots = self.spots();
         if self.chunks.last().is_none_or(|chunk| chunk.entries.len() >= CHUNK_ENTRIES) {
             self.chunks.push(Chunk {
                 entries: Vec::with_capacity(CHUNK_ENTRIES),
                 heads: Vec::with_capacity(CHUNK_ENTRIES),
-                skip: self.shared,
+                skip,
             });
         }
         if let Some(chunk) = self.chunks.last_mut() {
-            chunk.set_skip(self.shared);
-            chunk.heads.push(head_behind(&entry, self.shared));
+            chunk.set_skip(skip);
+            chunk.heads.push(head_behind(&entry, skip));
             chunk.entries.push(entry);
         }
+        u32::try_from(spots).map_or(Spot::NOWHERE, Spot)
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// Lets go of an entry, if it is at `spot`.
+    pub(super) fn release(&mut self, entry: &Entry, spot: Spot) -> bool {
+        let (chunk, at) = spot.parts();
+        let Some(found) = self.chunks.get_mut(chunk).and_then(|chunk| chunk.entries.get_mut(at))
+        else {
+            return false;
+        };
+        let is_there = found.is_same(entry);
+        if is_there {
+            *found = self.hole.get_or_insert_with(Entry::hole).clone();
+            self.free.push(spot);
+        }
+        is_there
+    }
+
+    fn spots(&self) -> usize {
         let last = self.chunks.last().map_or(0, |chunk| chunk.entries.len());
         self.chunks.len().saturating_sub(1) * CHUNK_ENTRIES + last
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.spots() - self.free.len()
+    }
+
     /// The entries in their order: by key, then from the newest to the oldest.
     pub(super) fn into_run(mut self) -> Run {
-        let mut order = Vec::with_capacity(self.len());
-        let mut entries = Vec::with_capacity(self.len());
+        let mut order = Vec::with_capacity(self.spots());
+        let mut entries = Vec::with_capacity(self.spots());
+        self.free.sort_unstable_by_key(|spot| std::cmp::Reverse(spot.0));
         for mut chunk in std::mem::take(&mut self.chunks) {
-            chunk.set_skip(self.shared);
+            chunk.set_skip(self.shared.len());
             let heads = chunk.heads.into_iter().zip((0..).skip(entries.len()));
-            order.extend(heads.map(|(bytes, number)| Head { bytes, number }));
+            for (bytes, number) in heads {
+                if self.free.pop_if(|spot| spot.0 == number).is_none() {
+                    order.push(Head { bytes, number });
+                }
+            }
             entries.append(&mut chunk.entries);
         }
-        sort_by_heads(&mut order, &entries, self.shared, ROUNDS_MAX);
+        sort_by_heads(&mut order, &entries, self.shared.len(), ROUNDS_MAX);
         Run { entries, order: order.into_iter().map(|head| head.number).collect() }
     }
 }
@@ -261,8 +315,8 @@ fn sort_equal(run: &mut [Head], entries: &[Entry], shared: usize, rounds: usize)
     if shortest >= shared + 8 {
         sort(run, entries, shared + 8, rounds);
     } else if shortest == longest {
-        // One key: the newest first. Sequence numbers grow with the numbers.
-        run.sort_unstable_by_key(|head| std::cmp::Reverse(head.number));
+        // One key: the newest first.
+        run.sort_unstable_by_key(|head| std::cmp::Reverse(entry(head).seq()));
     } else {
         run.sort_unstable_by(|a, b| entry(a).place().cmp(&entry(b).place()));
     }
@@ -307,6 +361,30 @@ mod tests {
                 sorted.iter().map(|e| (e.key(), std::cmp::Reverse(e.seq()))).collect();
             prop_assert_eq!(sorted, expected);
         }
+    }
+
+    #[test]
+    fn spots_are_used_again_and_the_rest_stays_in_order() {
+        let random = &mut fastrand::Rng::with_seed(4);
+        let mut backlog = Backlog::default();
+        let mut live: Vec<(Entry, Spot)> = Vec::new();
+        for seq in 1..=40_000_u64 {
+            let key = format!("common:{}", random.u32(..3_000));
+            let entry = Entry::new(key.as_bytes(), seq, Some(b"v"));
+            live.push((entry.clone(), backlog.push(entry)));
+            if random.u32(..10) < 9 {
+                let (entry, spot) = live.swap_remove(random.usize(..live.len()));
+                assert!(backlog.release(&entry, spot));
+                assert!(!backlog.release(&entry, spot), "it has gone");
+                assert!(!backlog.release(&entry, Spot::NOWHERE));
+            }
+        }
+        assert_eq!(backlog.len(), live.len());
+        assert!(backlog.spots() < 2 * live.len(), "{}", backlog.spots());
+        let mut expected: Vec<_> = live.iter().map(|(entry, _)| entry.place()).collect();
+        expected.sort();
+        let run = backlog.into_run();
+        assert_eq!(run.iter().map(Entry::place).collect::<Vec<_>>(), expected);
     }
 
     #[test]

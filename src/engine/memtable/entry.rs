@@ -74,6 +74,16 @@ impl Entry {
         std::hint::black_box((self.bytes.first().copied(), self.bytes.last().copied()));
     }
 
+    /// Stands where there is no version.
+    pub(super) fn hole() -> Self {
+        Self { bytes: Arc::new([]), stamp: 0 }
+    }
+
+    /// Whether both share one memory.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.bytes, &other.bytes)
+    }
+
     pub(in crate::engine) fn is_tombstone(&self) -> bool {
         self.stamp & 1 == 0
     }

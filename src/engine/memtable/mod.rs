@@ -1,8 +1,9 @@
 //! The memtable: the newest records, in memory.
 //!
 //! One writer inserts, any number of readers look up and walk. Versions of a key are kept, so that a
-//! reader finds the newest one that is not newer than its view; only what the same batch has
-//! overwritten may go. No key is ever removed.
+//! reader finds the newest one that is not newer than its view; what no view sees any more may go. No
+//! key is ever removed. So keys that are written again and again take the memory of one version, and
+//! those that are written together with them the longer.
 //! Lookups go through [`super::rows`], which has the newest version of each key in one hash map.
 //!
 //! Order is made when somebody asks for it: entries are put down as they come, and the first walk
@@ -21,11 +22,12 @@ mod ordered;
 mod part;
 mod sorted;
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::ops::Bound;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Atomic};
 
+pub(super) use self::backlog::Spot;
 pub(super) use self::entry::Entry;
 
 use self::part::{All, Entries, Part};
@@ -37,6 +39,43 @@ const ENTRY_OVERHEAD_BYTES: u64 = 128;
 
 /// Kinds that are kept apart; further ones share.
 const PARTS: usize = 8;
+
+/// Which versions that are older than a new one are still needed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Needed {
+    /// All views, those to come included, see at least this.
+    pub(super) oldest_view: SeqNo,
+    /// First transaction of the batch that writes the new one: what it has written of the key before is
+    /// seen by nobody.
+    pub(super) batch_seq: SeqNo,
+}
+
+impl Needed {
+    /// No older one: there are no views.
+    pub(super) const NEWEST: Self = Self { oldest_view: 0, batch_seq: 0 };
+    /// All of them.
+    const ALL: Self = Self { oldest_view: 0, batch_seq: SeqNo::MAX };
+}
+
+/// Versions that have gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Gone {
+    versions: usize,
+    /// Bytes of keys and values.
+    bytes: usize,
+}
+
+impl Gone {
+    fn add(&mut self, entry: &Entry) {
+        self.versions += 1;
+        self.bytes += entry.len();
+    }
+
+    /// With what they cost beside that.
+    fn total_bytes(self) -> u64 {
+        self.bytes as u64 + self.versions as u64 * ENTRY_OVERHEAD_BYTES
+    }
+}
 
 /// Newest records.
 #[derive(Debug)]
@@ -84,19 +123,39 @@ impl Memtable {
             .map(|(_, part)| part)
     }
 
-    /// Adds a version, written by the batch whose first transaction is `batch_seq`: what that has
-    /// written of the key before is seen by nobody, and may go. Only the writer calls this; each
-    /// (key, seq) once, `seq` never decreasing.
-    pub(super) fn insert(&self, entry: Entry, batch_seq: SeqNo) {
+    /// Adds a version; the older ones of its key that are not `needed` go as far as they are at hand.
+    /// Where it was put, for [`Self::release`]. Only the writer calls this; each (key, seq) once, `seq`
+    /// never decreasing.
+    pub(super) fn insert(&self, entry: Entry, needed: Needed) -> Spot {
         let added = entry.len() as u64 + ENTRY_OVERHEAD_BYTES;
-        let part = self.part(entry.key());
-        let gone = match part.insert(entry, batch_seq) {
-            0 => 0,
-            bytes => bytes as u64 + ENTRY_OVERHEAD_BYTES,
-        };
+        let (spot, gone) = self.part(entry.key()).insert(entry, needed);
         // The writer alone changes it.
-        let bytes = (self.bytes() + added).saturating_sub(gone);
+        let bytes = (self.bytes() + added).saturating_sub(gone.total_bytes());
         self.bytes.store(bytes, Atomic::Relaxed);
+        spot
+    }
+
+    /// Lets go of versions that no view sees any more, as far as they are where they were put: what was put in order meanwhile stays. Only the writer calls this.
+    pub(super) fn release<'e, P: Borrow<Spot>>(
+        &self,
+        entries: impl IntoIterator<Item = (&'e Entry, P)>,
+    ) {
+        let mut gone = Gone::default();
+        let mut held: Option<(usize, part::Releases<'_>)> = None;
+        for (entry, spot) in entries {
+            let number = self.part_number(entry.key());
+            if held.as_ref().is_none_or(|(held, _)| *held != number) {
+                // One lock at a time.
+                drop(held.take());
+                held = Some((number, self.parts[number].releases()));
+            }
+            if let Some((_, releases)) = &mut held
+                && releases.release(entry, *spot.borrow())
+            {
+                gone.add(entry);
+            }
+        }
+        self.bytes.store(self.bytes().saturating_sub(gone.total_bytes()), Atomic::Relaxed);
     }
 
     /// No more entries will come.

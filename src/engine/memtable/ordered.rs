@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 use super::chain::Chain;
 use super::entry::Entry;
 use super::sorted::{Keyed, Sorted};
+use super::{Gone, Needed};
 use crate::engine::SeqNo;
 
 /// Keys of a leaf.
@@ -106,8 +107,8 @@ pub(super) struct Page {
 
 /// Whether the writer found room in a leaf.
 enum Inserted {
-    /// The bytes of the version that has gone.
-    Done(usize),
+    /// What has gone.
+    Done(Gone),
     /// The leaf is full; the entry comes back.
     Full(Entry),
 }
@@ -120,33 +121,33 @@ impl Default for Ordered {
 }
 
 impl Ordered {
-    /// Adds an entry, written by the batch whose first transaction is `batch_seq`; see
+    /// Adds an entry, of the older versions of which those that are not `needed` go; see
     /// [`Chain::add`]. Only the writer calls this.
-    pub(super) fn insert(&self, entry: Entry, batch_seq: SeqNo) -> usize {
-        let full = match self.insert_in_leaf(entry, batch_seq) {
-            Inserted::Done(bytes) => return bytes,
+    pub(super) fn insert(&self, entry: Entry, needed: Needed) -> Gone {
+        let full = match self.insert_in_leaf(entry, needed) {
+            Inserted::Done(gone) => return gone,
             Inserted::Full(entry) => entry,
         };
         self.split_for(full.key());
-        match self.insert_in_leaf(full, batch_seq) {
-            Inserted::Done(bytes) => bytes,
+        match self.insert_in_leaf(full, needed) {
+            Inserted::Done(gone) => gone,
             Inserted::Full(_) => unreachable!("a leaf that was split has room"),
         }
     }
 
-    fn insert_in_leaf(&self, entry: Entry, batch_seq: SeqNo) -> Inserted {
+    fn insert_in_leaf(&self, entry: Entry, needed: Needed) -> Inserted {
         let root = self.root.read();
         let branch = root.child(root.number_of(entry.key())).read();
         let mut leaf = branch.child(branch.number_of(entry.key())).write();
         let position = leaf.count_before(entry.key());
         if let Some(chain) = leaf.at_mut(position, entry.key()) {
-            return Inserted::Done(chain.add(entry, batch_seq));
+            return Inserted::Done(chain.add(entry, needed));
         }
         if leaf.len() >= LEAF_KEYS {
             return Inserted::Full(entry);
         }
         leaf.insert(position, Chain::new(entry));
-        Inserted::Done(0)
+        Inserted::Done(Gone::default())
     }
 
     /// Makes room for `key`: splits its leaf, and the branch of that where it is full too.

@@ -6,11 +6,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering as Atomic};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
-use super::backlog::{Backlog, Run, RunIter};
+use super::backlog::{Backlog, Run, RunIter, Spot};
 use super::entry::Entry;
 use super::ordered::{Ordered, Page};
+use super::{Gone, Needed};
 use crate::engine::{Direction, Error, KeyRange, ReadMode, Result, SeqNo};
 
 /// Entries that a resident read may put in order.
@@ -38,9 +39,9 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Adds an entry, written by the batch whose first transaction is `batch_seq`. Only the writer calls
-    /// this. The bytes of what the same batch has written before, where that goes.
-    pub(super) fn insert(&self, entry: Entry, batch_seq: SeqNo) -> usize {
+    /// Adds an entry, of the older versions of which those that are not `needed` may go. Where it was
+    /// put, and what has gone. Only the writer calls this.
+    pub(super) fn insert(&self, entry: Entry, needed: Needed) -> (Spot, Gone) {
         if !self.is_used.load(Atomic::Relaxed) {
             self.is_used.store(true, Atomic::Release);
         }
@@ -50,11 +51,15 @@ impl Part {
         {
             // What came while a walk put the others in order.
             self.add_run(&rest.backlog.into_run());
-            self.ordered.insert(entry, batch_seq)
+            (Spot::NOWHERE, self.ordered.insert(entry, needed))
         } else {
-            self.backlog.lock().push(entry);
-            0
+            (self.backlog.lock().push(entry), Gone::default())
         }
+    }
+
+    /// To let go of entries that were put down; holds the lock of the backlog.
+    pub(super) fn releases(&self) -> Releases<'_> {
+        Releases(self.backlog.lock())
     }
 
     /// Puts the entries of a run into the tree. The caller holds `ordering`.
@@ -63,7 +68,7 @@ impl Part {
         // Versions come newest first, and go into the tree oldest first.
         let add = |versions: &mut Vec<&Entry>| {
             for entry in versions.drain(..).rev() {
-                self.ordered.insert(entry.clone(), SeqNo::MAX);
+                self.ordered.insert(entry.clone(), Needed::ALL);
             }
         };
         for entry in run.iter() {
@@ -184,6 +189,16 @@ impl Part {
     #[cfg(test)]
     pub(super) fn leaves(&self) -> usize {
         self.ordered.leaves()
+    }
+}
+
+/// Where entries are let go of.
+pub(super) struct Releases<'a>(MutexGuard<'a, Backlog>);
+
+impl Releases<'_> {
+    /// See [`Backlog::release`].
+    pub(super) fn release(&mut self, entry: &Entry, spot: Spot) -> bool {
+        self.0.release(entry, spot)
     }
 }
 

@@ -13,7 +13,7 @@ const ONE_KIND: usize = 100;
 /// Every version is written by a batch of its own.
 fn insert(table: &Memtable, entry: Entry) {
     let seq = entry.seq();
-    table.insert(entry, seq);
+    table.insert(entry, Needed { oldest_view: 0, batch_seq: seq });
 }
 
 fn sample() -> Memtable {
@@ -210,7 +210,10 @@ fn overwriting_keys_makes_no_leaves() {
 fn what_a_batch_has_overwritten_itself_takes_no_memory() {
     let table = Memtable::new(ONE_KIND);
     let all = (Bound::Unbounded, Bound::Unbounded);
-    let add = |seq, batch_seq| table.insert(Entry::new(b"key", seq, Some(b"value")), batch_seq);
+    let add = |seq, batch_seq| {
+        let needed = Needed { oldest_view: 0, batch_seq };
+        table.insert(Entry::new(b"key", seq, Some(b"value")), needed);
+    };
     add(1, 1);
     assert_eq!(walk(&table, &all, Direction::Forward).len(), 1);
     let one = table.bytes();

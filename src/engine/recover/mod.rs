@@ -26,6 +26,7 @@ use super::space::Space;
 use super::stats::Counters;
 use super::tree::{Published, Tree};
 use super::version::{Handle, Obsolete, Version};
+use super::views::Views;
 use super::wal::{self, Wal, WalOptions};
 use super::{
     BlockCache, Error, Filter, Options, Result, Table, TableInfo, Writer, space, table_file_name,
@@ -90,6 +91,7 @@ pub(super) fn open(
         log: wal.syncer(),
         manifest: Mutex::new(replay.manifest),
         published: ArcSwap::from_pointee(published),
+        views: Views::default(),
         state: Mutex::new(state),
         work: Condvar::new(),
         progress: Condvar::new(),

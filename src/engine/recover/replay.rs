@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::engine::manifest::{self, Edit, Manifest};
-use crate::engine::memtable::{Entry, Memtable};
+use crate::engine::memtable::{Entry, Memtable, Needed};
 use crate::engine::rows::Rows;
 use crate::engine::tree::Sealed;
 use crate::engine::version::LEVELS;
@@ -105,8 +105,10 @@ impl<'a> Replay<'a> {
         for write in &decoded.writes {
             let entry = Entry::new(&write.key, write.seq, write.value.as_deref());
             // There are no views yet: older versions are of no use.
-            self.memtable.insert(entry.clone(), 0);
-            self.rows.note(entry, 0);
+            let spot = self.memtable.insert(entry.clone(), Needed::NEWEST);
+            if let Some((entry, spot)) = self.rows.note(entry, spot, 0) {
+                self.memtable.release([(&entry, spot)]);
+            }
         }
         self.transactions += decoded.last_seq - decoded.first_seq + 1;
         self.seq = decoded.last_seq;
