@@ -37,6 +37,10 @@ pub const ROOT_BYTES_MAX: usize = 64 << 10;
 /// records and what was overwritten take place, too: it bounds the log and its replay.
 const LOG_PER_MEMTABLE: u64 = 1;
 
+/// So many transactions later a version that was overwritten is left to the flush: it is far from the
+/// processor's cache by now, and to fetch it costs more than to flush it.
+const RELEASED_WITHIN: SeqNo = 1 << 16;
+
 /// How long a batch that found the disk full waits before it is tried again.
 const SPACE_RETRY: Duration = Duration::from_millis(500);
 
@@ -237,7 +241,8 @@ impl Writer {
         self.oldest_view = self.shared.views.oldest(seq);
         for replaced in rows.publish(seq) {
             if replaced.first_seq <= self.oldest_view {
-                active.release(&replaced.entries);
+                let entries = replaced.entries.iter();
+                active.release(entries.filter(|(entry, _)| seq - entry.seq() <= RELEASED_WITHIN));
             }
         }
     }
