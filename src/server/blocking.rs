@@ -183,7 +183,7 @@ async fn pushed_to(
         tokio::select! {
             biased;
             done = &mut done => return Ok(done),
-            () = outbox.ready(replies) => {}
+            () = pushes::ready(state, &outbox, replies) => {}
         }
         // What came behind the answer is written behind it: these were there before it was looked for.
         let waiting = outbox.len();

@@ -167,7 +167,7 @@ async fn receive(
     let replies = dispatcher.session.replies;
     tokio::select! {
         readable = read.readable() => readable.map(|()| true),
-        () = outbox.ready(replies) => {
+        () = pushes::ready(&dispatcher.state, outbox, replies) => {
             let most = (replies, usize::MAX);
             let delivered = pushes::deliver(&dispatcher.state, write, outbox, most).await;
             delivered.map(|()| false).map_err(|full| dispatcher.dropped(full))

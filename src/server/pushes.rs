@@ -35,6 +35,18 @@ pub(crate) async fn run_lane(state: Arc<ServerState>) {
     }
 }
 
+/// Gives out the turns of those who are pushed to. Runs until the server stops.
+pub(crate) async fn give_turns(state: Arc<ServerState>) {
+    state.pubsub.turns.give().await;
+}
+
+/// Waits until there is something that may stand behind so many replies, and it is the connection's
+/// turn to write. May be dropped at any time.
+pub(crate) async fn ready(state: &ServerState, outbox: &Outbox, replies: u64) {
+    outbox.ready(replies).await;
+    state.pubsub.turns.take().await;
+}
+
 /// Writes a batch of what waits in the outbox and may stand behind so many replies, at most so many
 /// messages; waits for the peer where it has to.
 ///
