@@ -64,6 +64,7 @@ pub(crate) async fn deliver(
     outbox.take(&mut batch, portion);
     let mut left = batch.iter().map(Bytes::len).sum::<usize>();
     state.metrics.net_out_bytes.add(left as u64);
+    state.metrics.socket_writes.add((left > 0).into());
     outbox.client.net_out_bytes.fetch_add(left as u64, Ordering::Relaxed);
     let joined = join(&mut batch, left);
     while left > 0 {
