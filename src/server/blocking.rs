@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
 
 use super::account;
-use super::dispatch::{Dispatcher, WARMINGS_MAX};
+use super::dispatch::{Dispatcher, WARMINGS_MAX, may_write};
 use super::group::{Call, Done};
 use super::message::Message;
 use super::output::{Full, Output};
@@ -137,7 +137,7 @@ impl Dispatcher {
             }
             warmings += 1;
             asked = warm(&self.state, asked).await;
-            self.await_pause(true).await;
+            self.await_pause(may_write(asked.call.command)).await;
         };
         match done {
             Some(Done { result, .. }) if asked.is_refused.load(Ordering::Acquire) => {

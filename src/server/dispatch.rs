@@ -378,15 +378,19 @@ impl Dispatcher {
                     }
                 }
             }
-            if group.calls.is_empty() {
+            // The first of these was refused a moment ago, or would have been.
+            let is_refused = group.calls.is_empty() && !later.is_empty();
+            if is_refused {
                 std::mem::swap(&mut group.calls, &mut later);
             }
             if group.calls.is_empty() {
                 return Ok(true);
             }
             self.await_pause(group.may_write()).await;
-            if self.session.is_behind(&self.state.users) {
+            group.blocked = false;
+            if is_refused || group.users_version != self.state.users.version() {
                 later = self.allow_again(&mut group.calls, later, output);
+                group.users_version = self.session.users_version();
                 if self.session.close_after_reply {
                     return Ok(false);
                 }

@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::account;
 use super::announce::{Announcements, Told};
+use super::dispatch::may_write;
 use super::group::{self, Group};
 use super::log_thread::{Completion, Kind, LogThreads, Operation};
 use super::message::{Message, Waiting};
@@ -261,7 +262,9 @@ impl WriterTask {
                 self.state.access.settle();
                 self.answer_later(Waiting::Group(group, answer));
             }
-            Message::Blocking { waits, done, .. } if self.holds(true) => {
+            Message::Blocking { asked, waits, done, .. }
+                if self.holds(may_write(asked.call.command)) =>
+            {
                 drop(waits);
                 let result = Err(Error::Engine(engine::Error::WouldBlock));
                 drop(done.send(group::Done { result, elapsed_ns: 0 }));

@@ -120,9 +120,35 @@ fn build(lua: &Lua, made: &Made, tables: &mut Vec<Table>) -> mlua::Result<Value>
     })
 }
 
+/// Whether `redis-protocol` can hold a reply of RESP3: its maps and sets are those of Rust, whose keys
+/// are no aggregates.
+fn is_held_by_oracle(reply: &Reply) -> bool {
+    let is_key = |key: &Reply| {
+        !matches!(
+            key,
+            Reply::Array(_)
+                | Reply::Map(_)
+                | Reply::Set(_)
+                | Reply::BigNumber(_)
+                | Reply::Verbatim(..)
+        )
+    };
+    match reply {
+        Reply::Array(items) => items.iter().all(is_held_by_oracle),
+        Reply::Set(items) => items.iter().all(is_key),
+        Reply::Map(pairs) => {
+            pairs.iter().all(|(key, value)| is_key(key) && is_held_by_oracle(value))
+        }
+        _ => true,
+    }
+}
+
 /// Panics where a reply is not well formed on the wire of either version.
 fn check_wire(reply: &Reply) {
     for version in VERSIONS {
+        if version == Version::Resp3 && !is_held_by_oracle(reply) {
+            continue;
+        }
         let mut out = BytesMut::new();
         ReplyEncoder::new(version).write(reply, &mut out);
         let encoded = out.freeze();
@@ -134,15 +160,18 @@ fn check_wire(reply: &Reply) {
     }
 }
 
-/// As much stack as the server's threads have.
-fn with_stack(test: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new().stack_size(8 << 20).spawn(test);
+/// What the server's threads have.
+const STACK_BYTES: usize = 8 << 20;
+
+fn with_stack(bytes: usize, test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(bytes).spawn(test);
     thread.expect("a thread").join().expect("the test passes");
 }
 
 #[test]
 fn any_value_makes_a_reply_that_is_well_formed() {
-    with_stack(|| {
+    // The oracle takes more stack for each level than the server does.
+    with_stack(16 * STACK_BYTES, || {
         proptest!(|(made in made())| {
             let lua = Lua::new();
             let value = build(&lua, &made, &mut Vec::new()).expect("a value");
@@ -163,7 +192,7 @@ fn any_value_makes_a_reply_that_is_well_formed() {
 
 #[test]
 fn a_table_that_stands_for_any_number_of_items_is_refused() {
-    with_stack(|| {
+    with_stack(STACK_BYTES, || {
         let lua = Lua::new();
         for text in [
             "local t = {} t[1] = t t[2] = t return t",
