@@ -58,7 +58,6 @@ impl Authority {
 
     /// Has `openssl` make `name.pem` and `name.key`, a certificate of the first version, which has no
     /// extensions; whether there is such a program.
-    #[expect(clippy::disallowed_methods, reason = "certificates are real files")]
     pub(crate) fn issue_v1(&self, name: &str) -> bool {
         write(&self.path("ca.key"), &self.issuer.key().serialize_pem());
         let (key, request) = (format!("{name}.key"), format!("{name}.csr"));

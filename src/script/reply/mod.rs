@@ -13,6 +13,8 @@ const NESTING_MAX: usize = 512;
 /// Bytes of a value in a table of Lua. A reply has an item for each value at most, unless tables stand
 /// in it several times.
 const VALUE_BYTES: usize = 16;
+/// Bytes of a reply at most, whatever the machine may hold.
+const REPLY_BYTES_MAX: usize = 512 << 20;
 /// What is sent for a table deeper down.
 const TOO_DEEP: &str = "ERR reached lua stack limit";
 
@@ -136,7 +138,7 @@ pub(super) fn to_reply(
     machine_bytes: usize,
 ) -> mlua::Result<Reply> {
     let left = machine_bytes.saturating_mul(size_of::<Reply>().div_ceil(VALUE_BYTES));
-    Making { version, left }.reply(value, 0)
+    Making { version, left: left.min(REPLY_BYTES_MAX) }.reply(value, 0)
 }
 
 /// A reply that is being made.
