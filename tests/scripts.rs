@@ -185,3 +185,91 @@ fn a_long_script_is_followed_by_what_waited() {
     assert_eq!(client.reply(), "+OK");
     assert_eq!(other.call(&["GET", "k"]), "300000y");
 }
+
+/// A client that runs an endless script as this user, with a write behind it in its pipeline.
+fn with_a_write_behind(server: &Server, user: &str) -> (Client, String) {
+    let (mut client, mut other) = (server.connect(), server.connect());
+    assert_eq!(client.call(&["AUTH", user, "x"]), "+OK");
+    let id = client.call(&["CLIENT", "ID"]).trim_start_matches(':').to_owned();
+    let mut pipeline = encode(&[b"EVAL", b"while true do end", b"0"]);
+    pipeline.extend(encode(&[b"SET", b"behind", b"v"]));
+    pipeline.extend(encode(&[b"ECHO", b"end"]));
+    client.send(&pipeline);
+    eventually("it runs on its thread", || {
+        !other.call(&["FUNCTION", "STATS"]).contains("running_script, (nil)")
+    });
+    (client, id)
+}
+
+#[test]
+fn what_is_behind_a_script_runs_only_while_its_client_may() {
+    let server = Server::start(&["--user", "bob", "on", "nopass", "~*", "&*", "+@all"]);
+    let mut other = server.connect();
+    for how in ["closed", "user deleted", "right taken"] {
+        let (mut client, id) = with_a_write_behind(&server, "bob");
+        match how {
+            "closed" => assert_eq!(other.call(&["CLIENT", "KILL", "ID", &id]), ":1"),
+            "user deleted" => assert_eq!(other.call(&["ACL", "DELUSER", "bob"]), ":1"),
+            _ => assert_eq!(other.call(&["ACL", "SETUSER", "bob", "-set"]), "+OK"),
+        }
+        assert_eq!(other.call(&["SCRIPT", "KILL"]), "+OK");
+        if how == "right taken" {
+            assert!(client.reply().contains("killed by user"));
+            let refused = "-NOPERM User bob has no permissions to run the 'set' command";
+            assert_eq!(client.reply(), refused);
+            assert_eq!(client.reply(), "end");
+        } else {
+            assert!(client.is_closed());
+        }
+        // Behind whatever the writer has got.
+        assert_eq!(other.call(&["SET", "last", "v"]), "+OK");
+        assert_eq!(other.call(&["EXISTS", "behind"]), ":0", "{how}");
+        let again = ["ACL", "SETUSER", "bob", "reset", "on", "nopass", "~*", "&*", "+@all"];
+        assert_eq!(other.call(&again), "+OK");
+    }
+}
+
+#[test]
+fn a_pause_is_answered_when_no_write_can_come_any_more() {
+    let server = Server::start(&[]);
+    let (mut other, mut writer, mut admin) = (server.connect(), server.connect(), server.connect());
+    let mut waiting = server.connect();
+    let mut script = server.connect();
+    script.send(&encode(&[b"EVAL", b"while true do end", b"0"]));
+    eventually("it runs on its thread", || {
+        !other.call(&["FUNCTION", "STATS"]).contains("running_script, (nil)")
+    });
+    // These wait for the writer, and the pause behind them.
+    writer.send(&encode(&[b"SET", b"k", b"v"]));
+    waiting.send(&encode(&[b"BLPOP", b"list", b"0"]));
+    eventually("they have arrived", || {
+        let list = other.call(&["CLIENT", "LIST"]);
+        list.contains("cmd=set") && list.contains("cmd=blpop")
+    });
+    admin.send(&encode(&[b"CLIENT", b"PAUSE", b"100000", b"WRITE"]));
+    eventually("it has arrived", || other.call(&["CLIENT", "LIST"]).contains("cmd=client|pause"));
+    assert_eq!(other.call(&["SCRIPT", "KILL"]), "+OK");
+    assert_eq!(admin.reply(), "+OK");
+    for _ in 0..20 {
+        assert_eq!(other.call(&["EXISTS", "k"]), ":0");
+    }
+    assert_eq!(other.call(&["CLIENT", "UNPAUSE"]), "+OK");
+    assert_eq!(writer.reply(), "+OK");
+    assert_eq!(other.call(&["RPUSH", "list", "x"]), ":1");
+    assert_eq!(waiting.reply(), "[list, x]");
+    assert_eq!(other.call(&["GET", "k"]), "v");
+}
+
+#[test]
+fn a_table_that_holds_itself_ends() {
+    let server = Server::start(&["--maxmemory", "100mb"]);
+    let mut client = server.connect();
+    for script in [
+        "local t = {} t[1] = t t[2] = t return t",
+        "#!lua flags=no-writes\nlocal t = {} for _ = 1, 60 do t = {t, t} end return t",
+    ] {
+        let reply = client.call(&["EVAL", script, "0"]);
+        assert!(reply.starts_with("-ERR") && reply.contains("too large"), "{reply}");
+    }
+    assert_eq!(client.call(&["PING"]), "+PONG");
+}

@@ -3,13 +3,13 @@
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 
 use rcgen::ExtendedKeyUsagePurpose::ServerAuth;
 use rustls::client::Resumption;
 use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
-use support::tls::{Authority, Stream, client, connect, write};
+use support::tls::{Authority, Stream, client, connect, handshake, write};
 use support::{Client, Connection, Reply, Server, encode, eventually, free_port, socket};
 
 /// Bytes of a large value.
@@ -421,4 +421,69 @@ fn sessions_are_resumed_where_they_are_kept() {
             assert_eq!(handshake(config), Some(kind), "{protocol} {caching}");
         }
     }
+}
+
+/// The address of this machine towards others, if it has one.
+fn address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent: it asks for the way.
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+#[test]
+fn protected_mode_refuses_others_behind_the_handshake() {
+    let Some(address) = address() else {
+        println!("skipped: this machine has no address but its own");
+        return;
+    };
+    let authority = Authority::new();
+    let (server, port) = start(&authority, "no", &[]);
+    let from_outside = || {
+        let socket = TcpStream::connect((address, port)).expect("connects");
+        Client::over(handshake(socket, authority.client(None)).expect("the handshake"))
+    };
+    let mut refused = from_outside();
+    let text = String::from_utf8_lossy(&refused.rest()).into_owned();
+    assert!(text.starts_with("-DENIED SiltDB is running in protected mode"), "{text}");
+    let mut local = client(port, authority.client(None));
+    assert_eq!(local.call(&["PING"]), "+PONG", "those of this machine are served");
+    assert_eq!(info(&mut server.connect(), "rejected_connections"), "1");
+    assert_eq!(server.connect().call(&["CONFIG", "SET", "requirepass", "secret"]), "+OK");
+    let mut known = from_outside();
+    assert!(known.call(&["PING"]).starts_with("-NOAUTH"));
+    assert_eq!(known.call(&["AUTH", "secret"]), "+OK");
+    assert_eq!(known.call(&["PING"]), "+PONG");
+}
+
+/// rustls knows no other version than the third; as a client neither, so another one shows it.
+#[test]
+fn a_client_certificate_of_the_first_version_is_refused_and_counted() {
+    let authority = Authority::new();
+    if !authority.issue_v1("old") {
+        println!("skipped: there is no openssl");
+        return;
+    }
+    let (server, port) = start(&authority, "yes", &[]);
+    let answer = |name: &str| {
+        let (certificate, key) = (format!("{name}.pem"), format!("{name}.key"));
+        let mut client = Command::new("openssl")
+            .args(["s_client", "-quiet", "-connect", &format!("127.0.0.1:{port}")])
+            .args(["-cert", &authority.file(&certificate), "-key", &authority.file(&key)])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl");
+        // Where it has ended already it was refused.
+        drop(client.stdin.take().map(|mut stdin| stdin.write_all(b"PING\r\nQUIT\r\n")));
+        let output = client.wait_with_output().expect("its end");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(answer("client"), "+PONG\r\n+OK\r\n", "one of the third version is served");
+    assert_eq!(answer("old"), "");
+    let mut plain = server.connect();
+    eventually("it is counted", || info(&mut plain, "tls_handshakes_failed") == "1");
+    assert!(server.log().contains("Error accepting a client connection"), "{}", server.log());
 }

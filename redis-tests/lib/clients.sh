@@ -1,5 +1,6 @@
 # Part clients: sample programs on redis-py, node-redis and ioredis, each in RESP2 and RESP3, and once
-# over TLS; and jobs of BullMQ, Celery, rq and huey, and Django's cache.
+# over TLS; jobs of BullMQ, Celery, rq and huey, Django's cache, sessions of Flask; what an exporter for
+# Prometheus makes of INFO, and the metrics of the server itself.
 #
 # The libraries come from their registries into $CACHE, by name. A sample prints `N passed, N failed`.
 
@@ -22,11 +23,13 @@ clients_run() {
 clients_python() {
     local env="$CACHE/python"
     need python3 python3 || { leave_out "clients (redis-py)" "python3 cannot be had"; return; }
-    if ! "$env/bin/python" -c 'import redis, celery, rq, huey, django' 2>/dev/null; then
+    local modules='redis, celery, rq, huey, django, flask_session, prometheus_client'
+    if ! "$env/bin/python" -c "import $modules" 2>/dev/null; then
         python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv
         rm -rf "$env"
         { python3 -m venv "$env" &&
-            "$env/bin/pip" install --quiet redis celery packaging rq huey django; } >"$WORK/pip.log" 2>&1 ||
+            "$env/bin/pip" install --quiet redis celery packaging rq huey django flask \
+                flask-session prometheus_client; } >"$WORK/pip.log" 2>&1 ||
             { leave_out "clients (redis-py)" "$(tail -1 "$WORK/pip.log")"; return; }
     fi
     for protocol in 2 3; do
@@ -37,6 +40,64 @@ clients_python() {
         "$env/bin/python" "$ROOT/redis-tests/samples/redis_py.py" "$TLS_PORT" 3
     clients_run "job queues" \
         "$env/bin/python" "$ROOT/redis-tests/samples/job_queues.py" "$PORT"
+    clients_run "flask-session" \
+        "$env/bin/python" "$ROOT/redis-tests/samples/web_sessions.py" "$PORT"
+    TLS_CA=$TLS_FILES/ca.pem clients_run "flask-session TLS" \
+        "$env/bin/python" "$ROOT/redis-tests/samples/web_sessions.py" "$TLS_PORT"
+    clients_metrics "$env"
+}
+
+# Puts the exporter into $CACHE without installing it, which would start it; sets EXPORTER.
+exporter_program() {
+    local folder="$CACHE/exporter"
+    EXPORTER=$folder/usr/bin/prometheus-redis-exporter
+    [ -x "$EXPORTER" ] && return 0
+    mkdir -p "$folder" "$WORK/deb"
+    (cd "$WORK/deb" && apt-get -q download prometheus-redis-exporter && dpkg -x ./*.deb "$folder") \
+        >"$WORK/exporter.log" 2>&1
+    [ -x "$EXPORTER" ]
+}
+
+# What the exporter makes of the server on port $1, into file $2.
+exporter_scrape() {
+    local port exporter _
+    port=$(free_port)
+    "$EXPORTER" -redis.addr "redis://127.0.0.1:$1" -web.listen-address "127.0.0.1:$port" \
+        -check-keys 'db6=*' -check-streams 'db6=stream' </dev/null >>"$WORK/exporter.log" 2>&1 &
+    exporter=$!
+    PIDS+=("$exporter")
+    for _ in $(seq 100); do
+        if curl -sf "http://127.0.0.1:$port/metrics" >"$2"; then break; fi
+        sleep 0.1
+    done
+    kill "$exporter" && wait "$exporter" 2>/dev/null
+}
+
+# The metrics of the server, and those of an exporter beside what it makes of redis-server.
+clients_metrics() {
+    local python=$1/bin/python files=() theirs port
+    if exporter_program && need redis-server redis-server && need curl curl; then
+        theirs=$(free_port)
+        mkdir -p "$WORK/theirs"
+        redis-server --port "$theirs" --dir "$WORK/theirs" --appendonly yes >/dev/null 2>&1 </dev/null &
+        PIDS+=("$!")
+        for _ in $(seq 100); do
+            if redis-cli -p "$theirs" ping >/dev/null 2>&1; then break; fi
+            sleep 0.1
+        done
+        for port in "$theirs" "$PORT"; do
+            redis-cli -p "$port" -n 6 xadd stream 1-1 f v >/dev/null
+            redis-cli -p "$port" -n 6 set text t ex 100 >/dev/null
+            redis-cli -p "$port" -n 6 incr text >/dev/null
+        done
+        exporter_scrape "$PORT" "$WORK/ours.prom"
+        exporter_scrape "$theirs" "$WORK/theirs.prom"
+        files=("$WORK/ours.prom" "$WORK/theirs.prom")
+    else
+        leave_out "clients (prometheus-redis-exporter)" "it cannot be had"
+    fi
+    clients_run "metrics" "$python" "$ROOT/redis-tests/samples/metrics.py" "$METRICS_PORT" \
+        "${files[@]}"
 }
 
 clients_node() {
@@ -63,9 +124,10 @@ clients_node() {
 
 part_clients() {
     tls_files || { leave_out clients "openssl cannot be had"; return; }
+    METRICS_PORT=$(free_port)
     start_server "$WORK/clients" --appendfsync always --tls-port "$TLS_PORT" \
         --tls-cert-file "$TLS_FILES/server.pem" --tls-key-file "$TLS_FILES/server.key" \
-        --tls-auth-clients no || { part_end clients; return; }
+        --tls-auth-clients no --metrics-port "$METRICS_PORT" || { part_end clients; return; }
     clients_python
     clients_node
     stop_server || fail "the server ends with status $?"

@@ -59,6 +59,9 @@ pub enum BeginSearch {
         keyword: &'static str,
         /// Where the search starts.
         start: i8,
+        /// Words that may stand before the keyword, each with how many arguments it takes: none of
+        /// these is the keyword, whatever it says.
+        options: &'static [(&'static str, usize)],
     },
     /// Cannot be told.
     Unknown,
@@ -133,7 +136,17 @@ impl KeySpec {
     /// [`FindKeys::Range`].
     #[must_use]
     pub const fn keyword(keyword: &'static str, start: i8, last: i8, step: u8, limit: u8) -> Self {
-        Self::new(BeginSearch::Keyword { keyword, start }, FindKeys::Range { last, step, limit })
+        let begin = BeginSearch::Keyword { keyword, start, options: &[] };
+        Self::new(begin, FindKeys::Range { last, step, limit })
+    }
+
+    /// The keyword may stand behind options, whose arguments are not looked at.
+    #[must_use]
+    pub const fn behind(mut self, options: &'static [(&'static str, usize)]) -> Self {
+        if let BeginSearch::Keyword { keyword, start, .. } = self.begin {
+            self.begin = BeginSearch::Keyword { keyword, start, options };
+        }
+        self
     }
 
     /// Keys that no rule finds.
@@ -263,11 +276,14 @@ impl KeySpec {
                 Ok(Some(usize::from(index)))
             }
             BeginSearch::Index(_) => Err(Malformed),
-            BeginSearch::Keyword { keyword, start } => {
+            BeginSearch::Keyword { keyword, start, options } => {
                 let is_keyword = |index: &usize| {
                     words.get(*index).is_some_and(|w| w.eq_ignore_ascii_case(keyword.as_bytes()))
                 };
-                let distance = usize::from(start.unsigned_abs());
+                let distance = match options {
+                    [] => usize::from(start.unsigned_abs()),
+                    _ => behind_options(options, words),
+                };
                 // The keyword cannot be the last word: its key follows.
                 let behind = if start >= 0 {
                     (distance..words.len().saturating_sub(1)).find(is_keyword)
@@ -278,6 +294,20 @@ impl KeySpec {
             }
         }
     }
+}
+
+/// The first word behind the command's name that is neither one of these options nor an argument of
+/// one.
+fn behind_options(options: &[(&str, usize)], words: &[bytes::Bytes]) -> usize {
+    let mut at = 1;
+    while let Some(word) = words.get(at) {
+        let is_named = |(name, _): &&(&str, usize)| word.eq_ignore_ascii_case(name.as_bytes());
+        match options.iter().find(is_named) {
+            Some((_, arguments)) => at += 1 + arguments,
+            None => break,
+        }
+    }
+    at
 }
 
 /// The call does not have the shape that its key specs expect.

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Client, PIECE_BYTES};
+use crate::engine::Snapshot;
 
 /// Replies that are sent at a time.
 pub(crate) const PLACES: usize = 64;
@@ -22,16 +23,20 @@ pub(crate) const PIECES_WAITING: usize = 2;
 pub(crate) const HELD_BYTES: usize = (PIECES_WAITING + 2) * (PIECE_BYTES + PIECE_BYTES / 4);
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A reply that is sent.
+/// A reply that is sent, or waits for a place.
 #[derive(Debug)]
 struct Running {
     client: Arc<Client>,
-    started_ns: u64,
-    /// When its client has taken a piece last.
+    /// What it reads; none in tests of the line alone.
+    view: Option<Snapshot>,
+    /// When its client has taken a piece last; [`WAITS`] where it has no place yet.
     moved_ns: AtomicU64,
 }
 
-/// The replies that are sent.
+/// A reply without a place.
+const WAITS: u64 = u64::MAX;
+
+/// The replies that are sent, or wait for a place.
 #[derive(Debug)]
 pub struct LongReplies {
     places: Semaphore,
@@ -45,7 +50,7 @@ pub struct LongReplies {
 pub(crate) struct Place<'a> {
     replies: &'a LongReplies,
     running: Arc<Running>,
-    _permit: SemaphorePermit<'a>,
+    permit: Option<SemaphorePermit<'a>>,
 }
 
 impl Default for LongReplies {
@@ -55,27 +60,35 @@ impl Default for LongReplies {
 }
 
 impl LongReplies {
-    /// Waits for a place for a reply to `client`; `now_ns` tells the monotonic time.
-    pub(crate) async fn enter(&self, client: &Arc<Client>, now_ns: impl Fn() -> u64) -> Place<'_> {
-        let permit = loop {
+    /// Waits for a place for a reply to `client` that is read from `view`; `now_ns` tells the monotonic
+    /// time.
+    pub(crate) async fn enter(
+        &self,
+        client: &Arc<Client>,
+        view: Option<Snapshot>,
+        now_ns: impl Fn() -> u64,
+    ) -> Place<'_> {
+        let moved_ns = AtomicU64::new(WAITS);
+        let running = Arc::new(Running { client: Arc::clone(client), view, moved_ns });
+        self.running.lock().push(Arc::clone(&running));
+        // Out of the line again, whatever ends it.
+        let mut place = Place { replies: self, running, permit: None };
+        while place.permit.is_none() {
             match tokio::time::timeout(self.patience, self.places.acquire()).await {
-                Ok(Ok(permit)) => break permit,
+                Ok(Ok(permit)) => place.permit = Some(permit),
                 // Nobody closes the line.
                 Ok(Err(_)) => std::future::pending().await,
                 Err(_) => self.end_stalled(now_ns()),
             }
-        };
-        let started_ns = now_ns();
-        let moved_ns = AtomicU64::new(started_ns);
-        let running = Arc::new(Running { client: Arc::clone(client), started_ns, moved_ns });
-        self.running.lock().push(Arc::clone(&running));
-        Place { replies: self, running, _permit: permit }
+        }
+        place.moved(now_ns());
+        place
     }
 
     /// How many replies are sent now.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.running.lock().len()
+        self.running.lock().iter().filter(|reply| reply.has_place()).count()
     }
 
     /// Whether none is.
@@ -84,17 +97,22 @@ impl LongReplies {
         self.len() == 0
     }
 
-    /// Closes the client whose reply was begun first, whose view pins most.
-    pub(crate) fn end_oldest(&self) {
+    /// Closes the client whose reply, sent or waiting, pins most memory, if any does; `pinned` tells how
+    /// many bytes a view pins.
+    pub(crate) fn end_heaviest(&self, pinned: impl Fn(&Snapshot) -> u64) {
         let running = self.running.lock();
         let alive = running.iter().filter(|reply| !reply.client.is_killed());
-        if let Some(oldest) = alive.min_by_key(|reply| reply.started_ns) {
+        let weighed = alive.map(|reply| (reply.view.as_ref().map_or(0, &pinned), reply));
+        let pins = weighed.filter(|(bytes, _)| *bytes > 0);
+        // Of several the one that has come first.
+        if let Some((bytes, reply)) = pins.rev().max_by_key(|(bytes, _)| *bytes) {
             tracing::warn!(
-                client = oldest.client.id,
-                addr = %oldest.client.addr,
+                client = reply.client.id,
+                addr = %reply.client.addr,
+                bytes,
                 "closed: its reply holds on to memory that was written to disk since"
             );
-            oldest.client.kill();
+            reply.client.kill();
         }
     }
 
@@ -102,7 +120,8 @@ impl LongReplies {
     fn end_stalled(&self, now_ns: u64) {
         let stalled = |reply: &&Arc<Running>| {
             let idle_ns = now_ns.saturating_sub(reply.moved_ns.load(Ordering::Relaxed));
-            !reply.client.is_killed() && u128::from(idle_ns) >= self.patience.as_nanos()
+            let has_place = reply.has_place() && !reply.client.is_killed();
+            has_place && u128::from(idle_ns) >= self.patience.as_nanos()
         };
         let running = self.running.lock();
         let moved_ns = |reply: &&Arc<Running>| reply.moved_ns.load(Ordering::Relaxed);
@@ -114,6 +133,13 @@ impl LongReplies {
             );
             stalled.client.kill();
         }
+    }
+}
+
+impl Running {
+    /// Whether it is sent.
+    fn has_place(&self) -> bool {
+        self.moved_ns.load(Ordering::Relaxed) != WAITS
     }
 }
 
@@ -132,7 +158,13 @@ impl Drop for Place<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+
     use super::*;
+    use crate::engine::{Engine, KeepAll, Options, ReadMode};
+    use crate::env::{SimClock, SimFs};
 
     fn client(id: u64) -> Arc<Client> {
         Arc::new(Client::new(id, "a:1", "b:2", 3, false, 0))
@@ -144,13 +176,13 @@ mod tests {
         let replies = LongReplies { patience, ..LongReplies::default() };
         let mut places = Vec::new();
         for id in 1..=PLACES as u64 {
-            places.push(replies.enter(&client(id), || id).await);
+            places.push(replies.enter(&client(id), None, || id).await);
         }
         assert_eq!(replies.len(), PLACES);
         let now_ns = 11_000_000;
         places.iter().skip(1).for_each(|place| place.moved(now_ns));
         let late = client(99);
-        let mut waiting = Box::pin(replies.enter(&late, || now_ns));
+        let mut waiting = Box::pin(replies.enter(&late, None, || now_ns));
         while !places[0].running.client.is_killed() {
             let looked = tokio::time::timeout(patience, &mut waiting).await;
             assert!(looked.is_err());
@@ -158,7 +190,44 @@ mod tests {
         assert!(!places[1..].iter().any(|place| place.running.client.is_killed()));
         drop(places.remove(0));
         let place = waiting.await;
-        replies.end_oldest();
-        assert!(places[0].running.client.is_killed() && !place.running.client.is_killed());
+        assert!(!place.running.client.is_killed());
+        assert_eq!(replies.len(), PLACES);
+    }
+
+    #[tokio::test]
+    async fn who_pins_most_is_closed_though_it_waits() {
+        let options = Options {
+            background_threads: 0,
+            space_reserve_bytes: 0,
+            ..Options::for_budget(Path::new("/db"), 8 << 20)
+        };
+        let clock = Arc::new(SimClock::at_ms(1));
+        let opened = Engine::open(SimFs::new(1).shared(), clock, options, Arc::new(KeepAll));
+        let (engine, mut writer) = opened.expect("an empty store");
+        let mut txn = writer.begin(ReadMode::Resident).expect("a transaction");
+        txn.put(Bytes::from_static(b"k"), Bytes::from(vec![b'v'; 4096]));
+        let changes = txn.into_changes();
+        writer.commit(changes);
+        let batch = writer.take_batch().expect("a batch");
+        let seq = batch.seq();
+        batch.write().expect("written");
+        writer.publish(seq);
+        let before = engine.snapshot(ReadMode::Resident);
+        engine.flush_wait().expect("flushed");
+        let replies = LongReplies { places: Semaphore::new(2), ..LongReplies::default() };
+        let now = || Some(engine.snapshot(ReadMode::Resident));
+        let first = replies.enter(&client(1), now(), || 1).await;
+        let second = replies.enter(&client(2), now(), || 2).await;
+        replies.end_heaviest(|view| engine.pinned_by(view));
+        let late = client(3);
+        let mut waiting = Box::pin(replies.enter(&late, Some(before), || 3));
+        let looked = tokio::time::timeout(Duration::from_millis(1), &mut waiting).await;
+        assert!(looked.is_err(), "there is no place");
+        assert_eq!(replies.len(), 2);
+        replies.end_heaviest(|view| engine.pinned_by(view));
+        assert!(late.is_killed(), "it pins what was flushed");
+        assert!(!first.running.client.is_killed() && !second.running.client.is_killed());
+        drop(waiting);
+        assert_eq!(replies.running.lock().len(), 2, "who goes leaves the line");
     }
 }

@@ -83,7 +83,7 @@ pub use monitor::{Monitors, source as monitor_source};
 pub use pause::{Pause, PauseKind};
 pub use prepare::{Prepare, Prepared};
 pub use program::{Calls, Program};
-pub(crate) use pubsub::{FANOUT_STEP, FANOUT_TURN, Outbox, Portion};
+pub(crate) use pubsub::{FANOUT_AT_ONCE_MAX, FANOUT_STEP, FANOUT_TURN, Outbox, Portion};
 pub use pubsub::{Fanout, Kind, Message, PubSub, Pushes, event_messages};
 pub use script::Scripts;
 pub use session::{ReplyMode, Session};

@@ -413,12 +413,18 @@ impl<'a> Calls<'a> {
             return Err(Error::Engine(engine::Error::WouldBlock));
         }
         let started_ns = self.state.clock.monotonic_ns();
+        let claimed = self.claim_trail(command, words)?;
         let result = self.run(command, words).map_err(|error| self.noted(error));
+        let before = self.gathered.trail.bytes();
         if self.session.remembered().is_some() {
             let db = self.session.db;
             for key in command.keys_read(words) {
                 self.gathered.trail.note(Noted::Read(db, key.clone()));
             }
+        }
+        if claimed > 0 {
+            let noted = self.gathered.trail.bytes() - before;
+            self.replies.give_back(claimed.saturating_sub(noted));
         }
         let result = self.bounded(result);
         if self.stopped.is_none() {
@@ -583,6 +589,16 @@ impl<'a> Calls<'a> {
             None => self.gathered.reads.push((self.session.db, outcome)),
         }
         result
+    }
+
+    /// Takes room for what is noted of the keys that a call reads, where that is.
+    fn claim_trail(&mut self, command: &Command, words: &[Bytes]) -> Result<usize, Error> {
+        if self.session.remembered().is_none() {
+            return Ok(0);
+        }
+        let bytes = command.keys_read(words).iter().map(|key| Trail::bytes_with(key)).sum();
+        self.replies.take(bytes)?;
+        Ok(bytes)
     }
 
     /// An error in place of a reply with which those of the run would be too large together. A script

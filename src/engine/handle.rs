@@ -121,6 +121,14 @@ impl Engine {
         state.retired.iter().map(|sealed| sealed.memtable.bytes()).sum()
     }
 
+    /// Bytes of flushed memtables that this view holds.
+    #[must_use]
+    pub fn pinned_by(&self, view: &Snapshot) -> u64 {
+        let state = self.shared().state.lock();
+        let retired = state.retired.iter().filter(|sealed| view.holds(&sealed.memtable));
+        retired.map(|sealed| sealed.memtable.bytes()).sum()
+    }
+
     /// Seals the active memtable and waits until all that was committed before is in tables.
     /// Blocks the thread: until the writer has closed its open batch and published, too.
     /// Without background threads it does the work itself, and fails with [`Error::WouldBlock`]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::memtable::Memtable;
 use super::tree::{Published, Steps, Tree, ViewOptions};
 use super::{Direction, Found, KeyRange, Read, ReadMode, Result, Scan, SeqNo};
 
@@ -34,6 +35,11 @@ impl Snapshot {
     #[must_use]
     pub fn mode(&self) -> ReadMode {
         self.mode
+    }
+
+    /// Whether it reads a memtable.
+    pub(super) fn holds(&self, memtable: &Arc<Memtable>) -> bool {
+        self.published.tree.holds(memtable)
     }
 
     /// Sequence number of the newest transaction in the view.

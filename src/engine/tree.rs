@@ -45,6 +45,14 @@ pub(super) struct Published {
     pub(super) root: Bytes,
 }
 
+impl Tree {
+    /// Whether a memtable is one of its own.
+    pub(super) fn holds(&self, memtable: &Arc<Memtable>) -> bool {
+        let mut sealed = self.sealed.iter().map(|sealed| &sealed.memtable);
+        Arc::ptr_eq(&self.active, memtable) || sealed.any(|one| Arc::ptr_eq(one, memtable))
+    }
+}
+
 /// The scan steps that a resident view has left.
 #[derive(Debug)]
 pub(super) struct Steps {

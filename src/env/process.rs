@@ -114,7 +114,17 @@ fn purge_arenas() -> Result<(), tikv_jemalloc_ctl::Error> {
 /// Processor time of this process so far; what cannot be told is 0.
 #[must_use]
 pub fn cpu_time() -> CpuTime {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    cpu_time_in("/proc/self/stat")
+}
+
+/// Processor time of the first thread so far, which runs connections; what cannot be told is 0.
+#[must_use]
+pub fn main_thread_cpu_time() -> CpuTime {
+    cpu_time_in(&format!("/proc/self/task/{}/stat", std::process::id()))
+}
+
+fn cpu_time_in(path: &str) -> CpuTime {
+    let stat = std::fs::read_to_string(path).unwrap_or_default();
     // The second field, the name in brackets, may hold blanks.
     let behind_name = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
     let mut fields = behind_name.split_ascii_whitespace().skip(11);

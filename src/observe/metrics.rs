@@ -133,6 +133,10 @@ pub struct Metrics {
     pub net_in_bytes: Counter,
     /// Bytes sent.
     pub net_out_bytes: Counter,
+    /// Times that something was received.
+    pub socket_reads: Counter,
+    /// Times that replies or messages were sent, each with all that was gathered.
+    pub socket_writes: Counter,
     /// Reads that found their key.
     pub keyspace_hits: Counter,
     /// Reads that did not.
@@ -258,6 +262,8 @@ impl Metrics {
             &self.commands_processed,
             &self.net_in_bytes,
             &self.net_out_bytes,
+            &self.socket_reads,
+            &self.socket_writes,
             &self.keyspace_hits,
             &self.keyspace_misses,
             &self.expired_keys,

@@ -297,7 +297,7 @@ impl Vm {
         }
         let outcome = match ran {
             Ok((true, value)) => {
-                to_reply(&value, self.shared.version(), 0).map(|reply| match reply {
+                to_reply(&value, self.shared.version(), self.memory_max).map(|reply| match reply {
                     Reply::Error(text) => {
                         Err(Failed { text: text.into_owned(), counted: is_counted(&value) })
                     }

@@ -277,7 +277,7 @@ fn admit(peer: Peer, state: &Arc<ServerState>, writer: &mpsc::Sender<Message>) {
         state: Arc::clone(state),
         writer: writer.clone(),
         session: Session::new(Arc::clone(&client), &state.users),
-        under_way: UnderWay::default(),
+        under_way: UnderWay::new(&client),
     });
     let task = tokio::spawn(connection::serve(peer.read, write, dispatcher, registered, refusal));
     client.set_link(Box::new(TaskLink { socket, task: task.abort_handle() }));

@@ -13,7 +13,9 @@ use bytes::Bytes;
 
 use super::message::Waiting;
 use crate::commands::tracking::{Broadcast, Cause, Delivery, Noted};
-use crate::commands::{FANOUT_STEP, FANOUT_TURN, Message, ServerState, event_messages};
+use crate::commands::{
+    FANOUT_AT_ONCE_MAX, FANOUT_STEP, FANOUT_TURN, Message, ServerState, event_messages,
+};
 use crate::data::{Event, EventClasses, Modified};
 
 /// What may wait behind a fan-out to many; beyond that the writer takes no further calls.
@@ -170,7 +172,7 @@ impl Announcements {
     fn deliver(&mut self, state: &Arc<ServerState>, delivery: Option<Delivery>) -> usize {
         let Some(mut delivery) = delivery else { return 0 };
         let count = delivery.left();
-        if count <= FANOUT_STEP {
+        if count <= FANOUT_AT_ONCE_MAX {
             delivery.advance(state, usize::MAX);
         } else {
             let state = Arc::clone(state);

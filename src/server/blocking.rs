@@ -6,13 +6,14 @@
 //! Whoever is first decides. So a call that has gone takes nothing, and no time is kept by the writer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
 
-use super::dispatch::{Dispatcher, WARMINGS_MAX};
+use super::account;
+use super::dispatch::{Dispatcher, WARMINGS_MAX, may_write};
 use super::group::{Call, Done};
 use super::message::Message;
 use super::output::{Full, Output};
@@ -45,6 +46,8 @@ pub(crate) struct Asked {
     pub(crate) remembers: bool,
     /// Whether it still waits.
     pub(crate) ticket: Ticket,
+    /// Whether the user might not make it any more when it was to be served.
+    pub(crate) is_refused: AtomicBool,
 }
 
 /// What the writer says of a call that waits.
@@ -134,8 +137,14 @@ impl Dispatcher {
             }
             warmings += 1;
             asked = warm(&self.state, asked).await;
+            self.await_pause(may_write(asked.call.command)).await;
         };
         match done {
+            Some(Done { result, .. }) if asked.is_refused.load(Ordering::Acquire) => {
+                account::rejected(&self.state, Some(asked.call.command));
+                self.end_caching(Some(asked.call.command));
+                self.reply(output, result, true);
+            }
             Some(Done { result, elapsed_ns }) => {
                 self.finished(&asked.call, result, elapsed_ns, output);
             }
@@ -158,6 +167,7 @@ impl Dispatcher {
             cause: self.cause(),
             remembers: self.session.remembered().is_some(),
             ticket: Ticket::default(),
+            is_refused: AtomicBool::new(false),
         })
     }
 }
@@ -183,7 +193,7 @@ async fn pushed_to(
         tokio::select! {
             biased;
             done = &mut done => return Ok(done),
-            () = outbox.ready(replies) => {}
+            () = pushes::ready(state, &outbox, replies) => {}
         }
         // What came behind the answer is written behind it: these were there before it was looked for.
         let waiting = outbox.len();
@@ -264,6 +274,7 @@ async fn warm(state: &Arc<ServerState>, asked: Arc<Asked>) -> Arc<Asked> {
         cause: *cause,
         remembers: *remembers,
         ticket: Ticket::default(),
+        is_refused: AtomicBool::new(false),
     };
     let again = Arc::new(again);
     state.metrics.writes_warmed.add(1);

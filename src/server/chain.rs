@@ -16,7 +16,7 @@ use super::dispatch::Dispatcher;
 use super::group::{Call, Group};
 use super::output::Output;
 use super::program::Running;
-use crate::commands::{CommandResult, Flags, Run};
+use crate::commands::{Client, CommandResult, Flags, Run};
 
 /// Messages of a chain.
 const MESSAGES_MAX: usize = 256;
@@ -27,11 +27,13 @@ const BYTES_MAX: usize = 4 << 20;
 const REPLY_BYTES_MAX: usize = 16 << 20;
 
 /// What the messages of a chain share.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Chain(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    /// Whose messages these are.
+    client: Arc<Client>,
     is_broken: AtomicBool,
     reply_bytes: AtomicUsize,
 }
@@ -52,9 +54,10 @@ impl Chain {
         }
     }
 
-    /// Whether a message before has to be sent again.
+    /// Whether a message before has to be sent again, or the client was closed: what it had sent and
+    /// has not begun does not run any more.
     pub(super) fn is_broken(&self) -> bool {
-        self.0.is_broken.load(Ordering::Relaxed)
+        self.0.is_broken.load(Ordering::Relaxed) || self.0.client.is_killed()
     }
 
     /// A new chain begins; no message of the old one is under way.
@@ -75,7 +78,6 @@ enum InFlight {
 }
 
 /// The messages under way, oldest first.
-#[derive(Default)]
 pub(crate) struct UnderWay {
     items: VecDeque<InFlight>,
     bytes: usize,
@@ -83,6 +85,16 @@ pub(crate) struct UnderWay {
 }
 
 impl UnderWay {
+    /// Nothing of this client's is under way.
+    pub(crate) fn new(client: &Arc<Client>) -> Self {
+        let shared = Shared {
+            client: Arc::clone(client),
+            is_broken: AtomicBool::new(false),
+            reply_bytes: AtomicUsize::new(0),
+        };
+        Self { items: VecDeque::new(), bytes: 0, chain: Chain(Arc::new(shared)) }
+    }
+
     /// Whether nothing is.
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()

@@ -167,7 +167,7 @@ async fn receive(
     let replies = dispatcher.session.replies;
     tokio::select! {
         readable = read.readable() => readable.map(|()| true),
-        () = outbox.ready(replies) => {
+        () = pushes::ready(&dispatcher.state, outbox, replies) => {
             let most = (replies, usize::MAX);
             let delivered = pushes::deliver(&dispatcher.state, write, outbox, most).await;
             delivered.map(|()| false).map_err(|full| dispatcher.dropped(full))
@@ -228,6 +228,7 @@ async fn turn(
     let (output, sent) = output.into_parts();
     dispatcher.session.client.net_out_bytes.fetch_add(sent, Ordering::Relaxed);
     dispatcher.state.metrics.net_out_bytes.add(sent);
+    dispatcher.state.metrics.socket_writes.add((sent > 0).into());
     if outcome == Outcome::Close {
         return Ok(Flow::End);
     }
@@ -353,6 +354,7 @@ fn account_received(dispatcher: &Dispatcher, received: usize, input: &BytesMut) 
     client.net_in_bytes.fetch_add(received as u64, Ordering::Relaxed);
     account_held(dispatcher, input.len(), input.capacity());
     dispatcher.state.metrics.net_in_bytes.add(received as u64);
+    dispatcher.state.metrics.socket_reads.add((received > 0).into());
 }
 
 fn account_held(dispatcher: &Dispatcher, query_bytes: usize, capacity: usize) {

@@ -44,10 +44,11 @@ fn bound_memory(state: &ServerState) {
     let Ok(engine) = state.engine() else { return };
     let budget = memory_budget(&state.config.load());
     let pinned = engine.pinned_bytes();
-    let held = (state.memory.clients() + state.memory.commands()) as u64 + pinned;
+    let commands = state.memory.clients() + state.memory.commands();
+    let held = (commands + state.tracking.bytes()) as u64 + pinned;
     engine.lend(held.saturating_sub(budget / RESERVE_SHARE));
     if pinned > budget / PINNED_SHARE {
-        state.long_replies.end_oldest();
+        state.long_replies.end_heaviest(|view| engine.pinned_by(view));
     }
 }
 

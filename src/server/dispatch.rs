@@ -329,6 +329,8 @@ impl Dispatcher {
     ) -> std::io::Result<bool> {
         let mut warmings = 0;
         group.chain = None;
+        // What stands behind a call that is not allowed any more.
+        let mut later = Vec::new();
         loop {
             let done = std::mem::take(&mut group.done);
             let ran = done.len();
@@ -358,15 +360,48 @@ impl Dispatcher {
                     }
                 }
             }
+            // The first of these was refused a moment ago, or would have been.
+            let is_refused = group.calls.is_empty() && !later.is_empty();
+            if is_refused {
+                std::mem::swap(&mut group.calls, &mut later);
+            }
             if group.calls.is_empty() {
                 return Ok(true);
             }
-            let writes = group.calls.iter().any(|call| may_write(call.command));
-            self.await_pause(writes).await;
+            self.await_pause(group.may_write()).await;
+            group.blocked = false;
+            if is_refused || group.users_version != self.state.users.version() {
+                later = self.allow_again(&mut group.calls, later, output);
+                group.users_version = self.session.users_version();
+                if self.session.close_after_reply {
+                    return Ok(false);
+                }
+                continue;
+            }
             group.stands_at(&self.session);
             let Some(returned) = self.send(group).await else { return Ok(false) };
             group = returned;
         }
+    }
+
+    /// Asks again whether the user may make these calls, those of `later` behind them. Refuses what it
+    /// may not at their head, leaves what it may up to the next such call, and hands out the rest.
+    fn allow_again(
+        &mut self,
+        calls: &mut Vec<Call>,
+        later: Vec<Call>,
+        output: &mut Output,
+    ) -> Vec<Call> {
+        self.session.follow_users(&self.state.users);
+        let mut waiting = std::mem::take(calls).into_iter().chain(later);
+        for call in waiting.by_ref() {
+            match gates::pass(&self.state, &self.session, &call.request.args) {
+                Err(refusal) if calls.is_empty() => self.refuse(refusal, &call.request, output),
+                Ok(_) => calls.push(call),
+                Err(_) => return std::iter::once(call).chain(waiting).collect(),
+            }
+        }
+        Vec::new()
     }
 
     /// Sends a group to the writer and waits for its return; `None` when there is no writer any more.
@@ -566,7 +601,7 @@ pub(super) fn is_heavy(command: &Command, request: &Request) -> bool {
 }
 
 /// Whether `CLIENT PAUSE WRITE` holds the command back. A program says that of itself, later.
-fn may_write(command: &Command) -> bool {
+pub(super) fn may_write(command: &Command) -> bool {
     if matches!(command.spec.run, Run::Program(_)) {
         return false;
     }

@@ -1,6 +1,7 @@
 //! Consecutive writes of one pipeline, and the cheap reads between them: one message to the writer.
 
 use super::chain::Chain;
+use super::dispatch::may_write;
 use crate::commands::table::Command;
 use crate::commands::tracking::Cause;
 use crate::commands::{Answer, Args, CommandResult, Error, Prepared, Session};
@@ -48,6 +49,8 @@ pub(crate) struct Group {
     pub(crate) no_touch: bool,
     /// Who calls, and the number of the reply to the first call.
     pub(crate) first: Cause,
+    /// The version of the users by which the calls were allowed.
+    pub(crate) users_version: u64,
     /// Whether the client is remembered with what the first call reads, and the others.
     pub(crate) remembers: [bool; 2],
     /// How far the writer may go for a block; resident unless warming has failed repeatedly.
@@ -78,6 +81,7 @@ impl Group {
             db: session.db,
             no_touch: session.no_touch,
             first: Cause { client: session.client.id, reply: 0 },
+            users_version: session.users_version(),
             remembers: [false; 2],
             mode: ReadMode::Resident,
             calls: Vec::with_capacity(calls),
@@ -91,6 +95,7 @@ impl Group {
     /// The connection stands before the reply to the first call.
     pub(crate) fn stands_at(&mut self, session: &Session) {
         self.first.reply = session.replies + 1;
+        self.users_version = session.users_version();
         let tracker = session.tracking.as_ref();
         self.remembers = [session.caching, false]
             .map(|caching| tracker.is_some_and(|tracker| tracker.remembers(caching)));
@@ -113,6 +118,11 @@ impl Group {
     pub(crate) fn push(&mut self, call: Call) {
         self.bytes += call.request.wire_len;
         self.calls.push(call);
+    }
+
+    /// Whether `CLIENT PAUSE WRITE` holds one of its calls back.
+    pub(crate) fn may_write(&self) -> bool {
+        self.calls.iter().any(|call| may_write(call.command))
     }
 
     /// Whether a message before it has to be sent again, so that it must not run.

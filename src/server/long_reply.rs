@@ -58,7 +58,10 @@ impl Dispatcher {
         let client = Arc::clone(&self.session.client);
         // What was answered before must not wait in line.
         output.flush(&state).await.map_err(|full| self.dropped(full))?;
-        let place = state.long_replies.enter(&client, || clock.monotonic_ns()).await;
+        let place = {
+            let view = Some(read.snapshot.clone());
+            state.long_replies.enter(&client, view, || clock.monotonic_ns()).await
+        };
         let room = OwnedRoom::new(Arc::clone(&state.memory), Purpose::Reply);
         let sends = self.session.sends_reply();
         let (sender, mut pieces) = mpsc::channel(PIECES_WAITING);

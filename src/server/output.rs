@@ -48,6 +48,14 @@ impl Patience {
         Self { limit, until: None, made: 0 }
     }
 
+    /// The peer has taken something: of a reply that is made meanwhile it is the peer that does not
+    /// read for whom the time runs.
+    fn moved(&mut self) {
+        if self.made > 0 {
+            self.until = None;
+        }
+    }
+
     /// Until when so many bytes may go on waiting; `None` is without an end.
     fn deadline(&mut self, waiting: usize) -> Option<Instant> {
         let time = Duration::from_secs(self.limit.soft_seconds.max(1));
@@ -165,6 +173,8 @@ impl Output {
         let mut waiting = piece.len();
         patience.made = made;
         let sent = self.send(state, piece, &mut waiting, patience).await;
+        let now_ms = state.clock.unix_ms();
+        self.client.last_interaction_ms.store(now_ms, Ordering::Relaxed);
         self.client.output_bytes.store(0, Ordering::Relaxed);
         sent
     }
@@ -181,6 +191,9 @@ impl Output {
         loop {
             let left = self.take_up(rest).map_err(Full::Io)?;
             *waiting -= rest.len() - left.len();
+            if left.len() < rest.len() {
+                patience.moved();
+            }
             rest = left;
             if rest.is_empty() {
                 break;
@@ -196,6 +209,8 @@ impl Output {
                 }
             }
             .map_err(Full::Io)?;
+            let now_ms = state.clock.unix_ms();
+            self.client.last_interaction_ms.store(now_ms, Ordering::Relaxed);
         }
         self.sent += bytes.len() as u64;
         Ok(())

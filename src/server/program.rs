@@ -85,6 +85,18 @@ impl Running {
         Box::new(Self { program, session, cause, pace, chain, elapsed_ns: 0, end: None })
     }
 
+    /// Whether `CLIENT PAUSE WRITE` holds it back.
+    pub(super) fn is_held_by_pause(&self) -> bool {
+        self.program.is_held_by_pause()
+    }
+
+    /// Lets nothing behind it run, since it has to be sent again.
+    pub(super) fn hold_up_others(&self) {
+        if let Some(chain) = &self.chain {
+            chain.sever();
+        }
+    }
+
     /// Whether a message before it has to be sent again, so that it must not run.
     pub(super) fn is_held_up(&self) -> bool {
         self.chain.as_ref().is_some_and(Chain::is_broken)

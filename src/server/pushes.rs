@@ -35,6 +35,18 @@ pub(crate) async fn run_lane(state: Arc<ServerState>) {
     }
 }
 
+/// Gives out the turns of those who are pushed to. Runs until the server stops.
+pub(crate) async fn give_turns(state: Arc<ServerState>) {
+    state.pubsub.turns.give().await;
+}
+
+/// Waits until there is something that may stand behind so many replies, and it is the connection's
+/// turn to write. May be dropped at any time.
+pub(crate) async fn ready(state: &ServerState, outbox: &Outbox, replies: u64) {
+    outbox.ready(replies).await;
+    state.pubsub.turns.take().await;
+}
+
 /// Writes a batch of what waits in the outbox and may stand behind so many replies, at most so many
 /// messages; waits for the peer where it has to.
 ///
@@ -52,6 +64,7 @@ pub(crate) async fn deliver(
     outbox.take(&mut batch, portion);
     let mut left = batch.iter().map(Bytes::len).sum::<usize>();
     state.metrics.net_out_bytes.add(left as u64);
+    state.metrics.socket_writes.add((left > 0).into());
     outbox.client.net_out_bytes.fetch_add(left as u64, Ordering::Relaxed);
     let joined = join(&mut batch, left);
     while left > 0 {

@@ -168,6 +168,7 @@ async fn serve(
     tokio::spawn(expiry::run(Arc::clone(&state), messages.downgrade()));
     tokio::spawn(cron::run(Arc::clone(&state)));
     tokio::spawn(pushes::run_lane(Arc::clone(&state)));
+    tokio::spawn(pushes::give_turns(Arc::clone(&state)));
     let cursor_file = cursors::load(&state);
     tokio::spawn(cursors::run(Arc::clone(&state), Arc::clone(&cursor_file)));
     banner(&settings);

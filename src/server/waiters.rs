@@ -277,7 +277,9 @@ impl WriterTask {
         if asked.users_version == self.state.users.version() {
             return Ok(());
         }
-        account::allowed_later(&self.state, client, call.command, &call.request.args)
+        let allowed = account::allowed_later(&self.state, client, call.command, &call.request.args);
+        asked.is_refused.store(allowed.is_err(), Ordering::Release);
+        allowed
     }
 
     fn done(&mut self, result: CommandResult, started_ns: u64, to: oneshot::Sender<Done>) {

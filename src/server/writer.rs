@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::account;
 use super::announce::{Announcements, Told};
+use super::dispatch::may_write;
 use super::group::{self, Group};
 use super::log_thread::{Completion, Kind, LogThreads, Operation};
 use super::message::{Message, Waiting};
@@ -252,16 +253,31 @@ impl WriterTask {
     fn take(&mut self, message: Message) {
         match message {
             Message::Group(group, answer) if group.is_held_up() => drop(answer.send(group)),
+            Message::Group(group, answer) if self.must_ask_again(&group) => {
+                group.hold_up_others();
+                drop(answer.send(group));
+            }
             Message::Group(mut group, answer) => {
                 self.run_group(&mut group);
                 group.hold_up_others();
                 self.state.access.settle();
                 self.answer_later(Waiting::Group(group, answer));
             }
+            Message::Blocking { asked, waits, done, .. }
+                if self.holds(may_write(asked.call.command)) =>
+            {
+                drop(waits);
+                let result = Err(Error::Engine(engine::Error::WouldBlock));
+                drop(done.send(group::Done { result, elapsed_ns: 0 }));
+            }
             Message::Blocking { asked, mode, waits, done } => {
                 self.run_blocking(asked, mode, waits, done);
             }
             Message::Program(running, answer) if running.is_held_up() => drop(answer.send(running)),
+            Message::Program(running, answer) if self.holds(running.is_held_by_pause()) => {
+                running.hold_up_others();
+                drop(answer.send(running));
+            }
             Message::Program(running, answer) => self.run_program(running, answer),
             Message::Expire { limit, answer } => {
                 let expired = self.expire(limit);
@@ -272,6 +288,18 @@ impl WriterTask {
                 self.answer_later(Waiting::Reap(answer));
             }
         }
+    }
+
+    /// Whether `CLIENT PAUSE` holds back what may write, or may not.
+    fn holds(&self, may_write: bool) -> bool {
+        let pause = &self.state.pause;
+        pause.is_set() && pause.holds(&*self.state.clock, may_write)
+    }
+
+    /// Whether a pause has begun, or the users were changed, since the calls of the group were
+    /// allowed: then the connection looks again.
+    fn must_ask_again(&self, group: &Group) -> bool {
+        group.users_version != self.state.users.version() || self.holds(group.may_write())
     }
 
     /// Where nothing is to be written and nothing is under way, an answer need not wait.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use rcgen::{
@@ -53,6 +54,23 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         write(&self.path(&format!("{name}.pem")), &certificate.pem());
         write(&self.path(&format!("{name}.key")), &key.serialize_pem());
+    }
+
+    /// Has `openssl` make `name.pem` and `name.key`, a certificate of the first version, which has no
+    /// extensions; whether there is such a program.
+    pub(crate) fn issue_v1(&self, name: &str) -> bool {
+        write(&self.path("ca.key"), &self.issuer.key().serialize_pem());
+        let (key, request) = (format!("{name}.key"), format!("{name}.csr"));
+        let subject = format!("/CN={name}");
+        let make = ["req", "-newkey", "rsa:2048", "-nodes", "-subj", &subject];
+        let files = ["-keyout", &key, "-out", &request];
+        let certificate = format!("{name}.pem");
+        let sign = ["x509", "-req", "-in", &request, "-CA", "ca.pem", "-CAkey", "ca.key"];
+        let out = ["-CAcreateserial", "-days", "2", "-out", &certificate];
+        [[&make[..], &files[..]].concat(), [&sign[..], &out[..]].concat()].iter().all(|words| {
+            let made = Command::new("openssl").args(words).current_dir(self.dir.path()).output();
+            made.is_ok_and(|made| made.status.success())
+        })
     }
 
     /// A file of the directory.
@@ -115,9 +133,14 @@ pub(crate) fn write(path: &Path, text: &str) {
 
 /// Connects and carries the handshake out; an error of the server may come with the first read only.
 pub(crate) fn connect(port: u16, config: ClientConfig) -> io::Result<Stream> {
+    handshake(socket(port)?, config)
+}
+
+/// Carries the handshake out.
+pub(crate) fn handshake(socket: TcpStream, config: ClientConfig) -> io::Result<Stream> {
     let name = "127.0.0.1".try_into().expect("a name");
     let client = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-    let mut stream = StreamOwned::new(client, socket(port)?);
+    let mut stream = StreamOwned::new(client, socket);
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock)?;
     }

@@ -60,6 +60,43 @@ impl Connection {
         }
     }
 
+    /// Takes the next reply and throws it away; how many bytes it had. An error reply is an error.
+    pub fn skip(&mut self) -> io::Result<u64> {
+        let (mut line, mut bytes, mut waiting) = (Vec::new(), 0, 1_u64);
+        while waiting > 0 {
+            line.clear();
+            let count = self.stream.read_until(b'\n', &mut line)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            bytes += count as u64;
+            waiting -= 1;
+            let text = std::str::from_utf8(&line).map_err(io::Error::other)?.trim_end();
+            let number = || text.get(1..).and_then(|number| number.parse::<i64>().ok());
+            match text.as_bytes().first() {
+                Some(b'*' | b'~' | b'>') => waiting += number().unwrap_or(0).max(0).unsigned_abs(),
+                Some(b'%') => waiting += 2 * number().unwrap_or(0).max(0).unsigned_abs(),
+                Some(b'$') => {
+                    let length = number().filter(|length| *length >= 0);
+                    let mut left = length.map_or(0, |length| length.unsigned_abs() + 2);
+                    bytes += left;
+                    while left > 0 {
+                        let ready = self.stream.fill_buf()?.len();
+                        let taken = ready.min(usize::try_from(left).unwrap_or(ready));
+                        if taken == 0 {
+                            return Err(io::ErrorKind::UnexpectedEof.into());
+                        }
+                        self.stream.consume(taken);
+                        left -= taken as u64;
+                    }
+                }
+                Some(b'-' | b'!') | None => return Err(io::Error::other(text)),
+                Some(_) => {}
+            }
+        }
+        Ok(bytes)
+    }
+
     /// The bare socket.
     pub fn into_stream(self) -> TcpStream {
         self.stream.into_inner()

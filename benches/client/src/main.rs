@@ -6,7 +6,9 @@
 //! siltdb-bench-client get  PORT [--keys N] [--size BYTES] [--connections N] [--pipeline N] [--count N]
 //! siltdb-bench-client idle PORT [--connections N]
 //! siltdb-bench-client fill PORT --type hash|set|zset|list|stream [--key KEY] [--count N]
-//! siltdb-bench-client pace PORT [--seconds N] [--keys N]
+//! siltdb-bench-client pace PORT [--seconds N] [--keys N] [--connections N] [--rate N]
+//! siltdb-bench-client repeat PORT --command WORDS [--seconds N]
+//! siltdb-bench-client fanout PORT [--connections N] [--rate N] [--seconds N]
 //! siltdb-bench-client queue PORT --kind list|zpopmin|zremrangebyrank|stream [--seconds N] [--interval S] [--rate N] [--backlog N]
 //! ```
 //!
@@ -14,15 +16,18 @@
 //! three quarters of it entropy. `get` reads keys drawn evenly. Both print one line of `name=value`
 //! words; latencies are those of a whole pipeline, in milliseconds. `idle` opens connections, sends a
 //! PING on each, prints `ready` and keeps them until its standard input ends. `fill` makes one
-//! collection of elements element:000000000000 to N-1. `pace` sends a GET every millisecond and says
-//! how long the replies took. `queue` puts in and takes out `rate` elements a second.
+//! collection of elements element:000000000000 to N-1. `pace` sends GETs at an even rate and says
+//! how long the replies took. `repeat` sends one command again and again. `fanout` subscribes, prints
+//! `ready`, and publishes at an even rate. `queue` puts in and takes out `rate` elements a second.
 
 #![expect(clippy::disallowed_methods, reason = "a load generator measures real time")]
 
 mod connection;
+mod fanout;
 mod fill;
 mod pace;
 mod queue;
+mod repeat;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -232,7 +237,8 @@ fn idle(port: u16, options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-const USAGE: &str = "usage: siltdb-bench-client load|get|idle|fill|pace|queue PORT [--name value]";
+const USAGE: &str = "usage: siltdb-bench-client load|get|idle|fill|pace|repeat|fanout|queue PORT \
+                     [--name value]";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -243,6 +249,8 @@ fn main() {
             ("idle", Ok(port)) => Options::parse(rest).and_then(|o| idle(port, &o)),
             ("fill", Ok(port)) => Options::parse(rest).and_then(|o| fill::run(port, &o)),
             ("pace", Ok(port)) => Options::parse(rest).and_then(|o| pace::run(port, &o)),
+            ("repeat", Ok(port)) => Options::parse(rest).and_then(|o| repeat::run(port, &o)),
+            ("fanout", Ok(port)) => Options::parse(rest).and_then(|o| fanout::run(port, &o)),
             ("queue", Ok(port)) => Options::parse(rest).and_then(|o| queue::run(port, &o)),
             _ => Err(USAGE.to_owned()),
         },

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::{
-    Arg, Args, Arity, Client, ClientFlag, CommandResult, CommandSpec, Error, Flags, Group, Kind,
-    PauseKind, ReplyMode, Run, ServerState, Session, SessionHandler, Unblock, help, table,
+    Arg, Args, Arity, Client, ClientFlag, CommandResult, CommandSpec, Control, Error, Flags, Group,
+    Kind, PauseKind, ReplyMode, Run, ServerFuture, ServerState, Session, SessionHandler, Unblock,
+    help, table,
 };
 use crate::protocol::Reply;
 
@@ -115,7 +116,8 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .summary("Lets the reads of this connection leave access times as they are.")
         .flags(CALLABLE_ANYTIME)
         .args(ON_OFF),
-    sub("pause", Arity::AtLeast(3), pause)
+    CommandSpec::new("pause", Arity::AtLeast(3), Run::Server(pause))
+        .group(Group::Connection)
         .since("3.0.0")
         .summary("Lets commands of clients wait for some time.")
         .history(&[("6.2.0", "Mode WRITE.")])
@@ -341,7 +343,22 @@ fn reply(session: &mut Session, _: &ServerState, args: &mut Args<'_>) -> Command
     Ok(Reply::Silent)
 }
 
-fn pause(_: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResult {
+/// Starts a pause, and answers when everything is published that the writer had run by then: it looks
+/// at the pause itself, before it runs anything more.
+fn pause<'a>(
+    _: &'a mut Session,
+    state: &'a Arc<ServerState>,
+    words: &'a [Bytes],
+) -> ServerFuture<'a> {
+    Box::pin(async move {
+        start_pause(state, &mut Args::new(words, 2))?;
+        // A server that ends writes nothing more.
+        drop(state.ask(Control::Settle).await);
+        Ok(Reply::OK)
+    })
+}
+
+fn start_pause(state: &ServerState, args: &mut Args<'_>) -> Result<(), Error> {
     let timeout = args.next_bytes()?;
     let kind = if args.is_empty() || args.eat("ALL") {
         PauseKind::All
@@ -353,7 +370,7 @@ fn pause(_: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandRe
     args.finish()?;
     let until_ms = deadline_ms(timeout, state.clock.unix_ms())?;
     state.pause.start(kind, until_ms);
-    Ok(Reply::OK)
+    Ok(())
 }
 
 /// The end of a timeout in milliseconds that starts at `now_ms`.

@@ -86,21 +86,28 @@ fn replies_are_switched_off_and_skipped() {
     assert_eq!(calls.map(&mut sent), [false, false, true, false, false, true]);
 }
 
-#[test]
-fn pauses_grow_and_end() {
+#[tokio::test]
+async fn pauses_grow_and_end() {
     let mut server = TestServer::new();
+    let (_, control) = tokio::sync::mpsc::channel(1);
+    let mut settled = std::mem::replace(&mut server.control, control);
+    tokio::spawn(async move {
+        while let Some(Control::Settle(to)) = settled.recv().await {
+            to.send(Ok(())).expect("who has asked waits");
+        }
+    });
     for (call, text) in [
         ("client pause x", "ERR timeout is not an integer or out of range"),
         ("client pause -1", "ERR timeout is negative"),
         ("client pause 9223372036854775807", "ERR timeout is out of range"),
         ("client pause 1 x", "ERR CLIENT PAUSE mode must be WRITE or ALL"),
     ] {
-        assert_eq!(server.error(call), text);
+        assert_eq!(server.run_async(call).await.expect_err(call).to_string(), text);
     }
-    server.ok("client pause 100 write");
+    server.run_async("client pause 100 write").await.expect("a pause");
     let pause = |server: &TestServer| server.state.pause.current(NOW_MS);
     assert_eq!(pause(&server), Some((PauseKind::Write, NOW_MS + 100)));
-    server.ok("client pause 50 all");
+    server.run_async("client pause 50 all").await.expect("a pause");
     assert_eq!(pause(&server), Some((PauseKind::All, NOW_MS + 100)));
     server.ok("client unpause");
     assert_eq!((pause(&server), server.state.pause.is_set()), (None, false));

@@ -29,7 +29,7 @@ pub(super) fn reply(command: &table::Command) -> Reply {
 fn key_spec(key: &KeySpec) -> Reply {
     let (begin_type, begin) = match key.begin {
         BeginSearch::Index(index) => ("index", vec![number("index", index.into())]),
-        BeginSearch::Keyword { keyword, start } => (
+        BeginSearch::Keyword { keyword, start, .. } => (
             "keyword",
             vec![(Reply::bulk("keyword"), Reply::bulk(keyword)), number("startfrom", start.into())],
         ),

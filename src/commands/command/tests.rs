@@ -49,6 +49,9 @@ fn keys_of_a_call() {
         ("sort k by store get store limit store 1 alpha", &["k"]),
         ("sort k get # store", &["k"]),
         ("sort_ro k", &["k"]),
+        ("xread count 1 streams streams 0", &["streams"]),
+        ("xreadgroup group g streams streams a b > >", &["a", "b"]),
+        ("xreadgroup count 1 noack group streams streams block 0 streams a >", &["a"]),
     ] {
         assert_eq!(names(server.ok(&format!("command getkeys {call}"))), keys, "{call}");
     }

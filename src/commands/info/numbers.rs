@@ -169,6 +169,8 @@ pub(crate) const NUMBERS: &[Number] = &[
     counter("total_commands_processed", "commands_processed", "Commands that ran"),
     counter("total_net_input_bytes", "net_input_bytes", "Bytes received"),
     counter("total_net_output_bytes", "net_output_bytes", "Bytes sent"),
+    counter("total_reads_processed", "socket_reads", "Times that something was received"),
+    counter("total_writes_processed", "socket_writes", "Times that replies were sent"),
     counter("rejected_connections", "connections_rejected", "Connections refused"),
     counter("expired_subkeys", "expired_fields", "Fields of hashes whose time had come"),
     counter("expired_keys", "expired_keys", "Keys whose time had come"),
@@ -203,6 +205,16 @@ pub(crate) const NUMBERS: &[Number] = &[
     counter("acl_access_denied_auth", "auth_denied", "Wrong passwords"),
     counter("used_cpu_sys", "cpu_system_seconds", "Time of the processor within the system"),
     counter("used_cpu_user", "cpu_user_seconds", "Time of the processor within the server"),
+    counter(
+        "used_cpu_sys_main_thread",
+        "main_thread_cpu_system_seconds",
+        "Time of the processor within the system, of the first thread",
+    ),
+    counter(
+        "used_cpu_user_main_thread",
+        "main_thread_cpu_user_seconds",
+        "Time of the processor within the server, of the first thread",
+    ),
     counter("cmdstat_*.calls", "command_calls", "Calls that ran, by command"),
     counter("cmdstat_*.rejected_calls", "command_rejected_calls", "Calls refused before they ran"),
     counter("cmdstat_*.failed_calls", "command_failed_calls", "Calls that answered an error"),
@@ -405,7 +417,9 @@ mod tests {
         aof_current_size tables_bytes block_cache_bytes cmdstat_*.usec cmdstat_*.usec_per_call";
 
     /// Numbers that are the same in every server, since what they count is not there.
-    const CONSTANT: &str = "cluster_connections \
+    const CONSTANT: &str = "cluster_connections active_defrag_hits active_defrag_misses \
+        active_defrag_key_hits active_defrag_key_misses io_threaded_reads_processed \
+        io_threaded_writes_processed \
         clients_in_timeout_table total_blocking_keys_on_nokey \
         used_memory_startup used_memory_functions mem_not_counted_for_evict \
         mem_replication_backlog mem_total_replication_buffers mem_clients_slaves \

@@ -213,6 +213,9 @@ pub(super) fn cpu(_: &Picture<'_>, out: &mut Fields) {
     out.add("used_cpu_user", seconds(time.user_us));
     out.add("used_cpu_sys_children", seconds(0));
     out.add("used_cpu_user_children", seconds(0));
+    let time = process::main_thread_cpu_time();
+    out.add("used_cpu_sys_main_thread", seconds(time.system_us));
+    out.add("used_cpu_user_main_thread", seconds(time.user_us));
 }
 
 pub(super) fn cluster(_: &Picture<'_>, out: &mut Fields) {

@@ -39,7 +39,10 @@ const FIELDS_OF_TOOLS: &str = "redis_version redis_mode run_id tcp_port process_
     total_error_replies role connected_slaves master_failover_state master_replid \
     master_replid2 master_repl_offset second_repl_offset repl_backlog_active repl_backlog_size \
     repl_backlog_first_byte_offset repl_backlog_histlen used_cpu_sys used_cpu_user \
-    used_cpu_sys_children used_cpu_user_children cluster_enabled";
+    used_cpu_sys_children used_cpu_user_children used_cpu_sys_main_thread used_cpu_user_main_thread \
+    active_defrag_hits active_defrag_misses active_defrag_key_hits active_defrag_key_misses \
+    total_reads_processed total_writes_processed io_threaded_reads_processed \
+    io_threaded_writes_processed cluster_enabled";
 
 #[test]
 fn what_tools_look_for_is_there() {

@@ -5,6 +5,7 @@
 //! - `fanout`: one message on its way to all who get it.
 //! - `events`: keyspace events as messages.
 //! - `subscriptions`: what one connection has subscribed to.
+//! - `turns`: when connections write what is pushed to them.
 
 use std::sync::Arc;
 
@@ -21,13 +22,16 @@ mod fanout;
 mod outbox;
 mod registry;
 mod subscriptions;
+mod turns;
 
 pub use events::event_messages;
 pub use fanout::Fanout;
 pub(super) use fanout::{push, push_at};
 pub(crate) use outbox::{Outbox, Place as PlaceAmongReplies, Portion};
 pub use registry::PubSub;
-pub(crate) use registry::{STEP as FANOUT_STEP, TURN as FANOUT_TURN};
+pub(crate) use registry::{
+    AT_ONCE_MAX as FANOUT_AT_ONCE_MAX, STEP as FANOUT_STEP, TURN as FANOUT_TURN,
+};
 pub use subscriptions::Pushes;
 
 /// What can be subscribed to.

@@ -13,19 +13,22 @@ use tokio::sync::oneshot;
 
 use super::fanout::{Fanout, Queued};
 use super::outbox::Outbox;
+use super::turns::Turns;
 use super::{Kind, Message};
 use crate::commands::{Client, ServerState};
 use crate::data::glob_matches;
 use crate::engine::BuildKeyHasher;
 
-/// For how many a message is put down at a stretch, some tenth of a millisecond; one for more goes
-/// through the lane of the large.
-pub(crate) const STEP: usize = 2048;
+/// For how many a message is put down at once; one for more goes through the lane of the large.
+pub(crate) const AT_ONCE_MAX: usize = 512;
+/// For how many a message of the lane is put down before others run: each task that it wakes is one
+/// more before them, some tens of microseconds together.
+pub(crate) const STEP: usize = 128;
 /// Fan-outs that wait in the lane; the publishers of more wait for room.
 const LANE_MAX: usize = 64;
 /// For how many messages are put down by one publisher before others run, a few milliseconds: what is
 /// put down together for a subscriber leaves with one write.
-pub(crate) const TURN: usize = 32 * STEP;
+pub(crate) const TURN: usize = 64 << 10;
 
 /// The subscribers of one channel or pattern, in the order of their ids.
 #[derive(Debug, Default)]
@@ -64,6 +67,8 @@ pub struct PubSub {
     pattern_count: AtomicUsize,
     /// Connections with a subscription.
     subscribers: AtomicUsize,
+    /// When those who are pushed to write.
+    pub(crate) turns: Turns,
     lane: Sender<Queued>,
     lane_end: Mutex<Option<Receiver<Queued>>>,
 }
@@ -77,6 +82,7 @@ impl Default for PubSub {
             patterns: RwLock::default(),
             pattern_count: AtomicUsize::new(0),
             subscribers: AtomicUsize::new(0),
+            turns: Turns::default(),
             lane,
             lane_end: Mutex::new(Some(lane_end)),
         }
@@ -194,7 +200,7 @@ impl PubSub {
     pub fn publish(&self, state: &ServerState, message: Message) -> (usize, Option<Fanout>) {
         let receivers = self.receivers(&message);
         let mut fanout = Fanout::new(message);
-        if receivers > STEP {
+        if receivers > AT_ONCE_MAX {
             return (receivers, Some(fanout));
         }
         if receivers > 0 {

@@ -37,6 +37,8 @@ const TRIM: &[Arg] = &[
     Arg::integer("count").with_token("LIMIT").optional().since("6.2.0"),
 ];
 const NEW_OR_ID: Arg = Arg::one_of("id-selector", &[Arg::string("id"), Arg::token("new-id", "$")]);
+/// What may stand before the streams of `XREAD` and `XREADGROUP`, and how many words belong to it.
+const READ_OPTIONS: &[(&str, usize)] = &[("GROUP", 2), ("COUNT", 1), ("BLOCK", 1), ("NOACK", 0)];
 const STREAMS: Arg =
     Arg::block("streams", &[Arg::key("key").multiple(), Arg::string("ID").multiple()])
         .with_token("STREAMS");
@@ -121,7 +123,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     .complexity("O(N) in the number of entries answered")
     .summary("Answers the entries of several streams behind given ids.")
     .flags(Flags::BLOCKING)
-    .keys(&[KeySpec::keyword("STREAMS", 1, -1, 1, 2).ro().access()])
+    .keys(&[KeySpec::keyword("STREAMS", 1, -1, 1, 2).behind(READ_OPTIONS).ro().access()])
     .args(&[COUNT, BLOCK, STREAMS]),
     CommandSpec::new("xreadgroup", Arity::AtLeast(7), Run::Blocking(read_group::xreadgroup))
         .group(Group::Stream)
@@ -129,7 +131,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .complexity("O(N) in the number of entries answered")
         .summary("Delivers entries to a consumer of a group, or answers what is pending of it.")
         .flags(Flags::BLOCKING)
-        .keys(&[KeySpec::keyword("STREAMS", 4, -1, 1, 2).ro().access()])
+        .keys(&[KeySpec::keyword("STREAMS", 4, -1, 1, 2).behind(READ_OPTIONS).ro().access()])
         .args(&[
             Arg::block("group-block", &[Arg::string("group"), Arg::string("consumer")])
                 .with_token("GROUP"),

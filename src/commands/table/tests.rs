@@ -165,7 +165,7 @@ fn keys(specs: &[KeySpec]) -> String {
         let flags = sorted(spec.flags.names().map(str::to_uppercase));
         let begin = match spec.begin {
             BeginSearch::Index(index) => format!("index {index}"),
-            BeginSearch::Keyword { keyword, start } => format!("keyword {keyword} {start}"),
+            BeginSearch::Keyword { keyword, start, .. } => format!("keyword {keyword} {start}"),
             BeginSearch::Unknown => "unknown".to_owned(),
         };
         let find = match spec.find {

@@ -292,7 +292,7 @@ fn every_change_of_a_large_value_is_seen_by_a_watch() {
     for (key, look) in [
         ("h", "hget h 1"),
         ("h", "hsetnx h 1 other"),
-        ("s", "sadd s 1"),
+        ("s", "srem s nosuch"),
         ("z", "zadd z nx 3 30"),
         ("l", "lrange l 0 -1"),
         ("big", "strlen big"),

@@ -51,7 +51,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 
 use super::pubsub::PlaceAmongReplies;
-use super::{Client, ClientFlag, ServerState};
+use super::{Client, ClientFlag, ServerState, memory_budget};
 
 mod broadcast;
 mod delivery;
@@ -70,6 +70,9 @@ pub(crate) use trail::{Noted, Trail};
 
 /// Keys that are evicted at a time where there are too many; more in each round behind another.
 const EVICTED: usize = 100;
+
+/// The part of the memory budget that what is remembered may take.
+const BUDGET_SHARE: u64 = 8;
 
 /// How a client tracks.
 #[derive(Debug, Clone, Default)]
@@ -140,6 +143,12 @@ impl Tracking {
     pub fn totals(&self) -> [usize; 4] {
         let trackers = self.phase.lock().trackers;
         [trackers, self.table.keys(), self.table.items(), self.prefixes.len()]
+    }
+
+    /// What is remembered takes so many bytes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.table.bytes()
     }
 
     /// Has `client` track from now on, and hands out what stands for that. Where the second answer is
@@ -239,11 +248,17 @@ impl Tracking {
         Part::new(to, What::All).into()
     }
 
-    /// Forgets keys where there are more than `tracking-table-max-keys`, and tells those who have read
-    /// them; whether there were any.
+    /// Forgets keys where there are more than `tracking-table-max-keys`, or they take more than their
+    /// part of the budget, and tells those who have read them; whether there were any.
     pub(crate) fn evict(&self, state: &ServerState) -> bool {
-        let most = state.config.load().tracking_table_max_keys;
-        let exceeds = || most != 0 && self.table.keys() as u64 > most;
+        let (most, most_bytes) = {
+            let settings = state.config.load();
+            (settings.tracking_table_max_keys, memory_budget(&settings) / BUDGET_SHARE)
+        };
+        let exceeds = || {
+            let is_many = most != 0 && self.table.keys() as u64 > most;
+            is_many || self.table.bytes() as u64 > most_bytes
+        };
         if !exceeds() {
             self.rounds.store(0, Ordering::Relaxed);
             return false;

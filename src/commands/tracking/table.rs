@@ -27,6 +27,11 @@ pub(super) struct Holder {
 /// Those who have read a key, by id.
 pub(super) type Holders = SmallVec<[Holder; 1]>;
 
+/// What a key takes beside its bytes: an entry and a place, and what their vectors have spare.
+const KEY_BYTES: usize = 2 * (size_of::<(Bytes, Holders)>() + size_of::<(Bytes, usize)>());
+/// What a client of a key takes.
+const HOLDER_BYTES: usize = size_of::<Holder>();
+
 /// The keys that clients have read.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -34,6 +39,8 @@ pub(super) struct Table {
     hasher: BuildKeyHasher,
     keys: AtomicUsize,
     items: AtomicUsize,
+    /// What keys and clients take, about.
+    bytes: AtomicUsize,
 }
 
 /// The keys of a shard, in no order, and where each stands: any of them is found at once.
@@ -64,6 +71,7 @@ impl Default for Table {
             hasher: BuildKeyHasher::random(),
             keys: AtomicUsize::new(0),
             items: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
         }
     }
 }
@@ -79,6 +87,11 @@ impl Table {
         self.items.load(Ordering::Acquire)
     }
 
+    /// What all of it takes, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed) + self.items() * HOLDER_BYTES
+    }
+
     /// Enters a client; an entry that is there gets the later reply.
     pub(super) fn remember(&self, key: &[u8], client: u64, reply: u64) {
         let shard = &mut *self.shard(key).lock();
@@ -88,6 +101,7 @@ impl Table {
                 // The words of a request are parts of the read buffer.
                 let key = Bytes::copy_from_slice(key);
                 shard.entries.push((key.clone(), Holders::new()));
+                self.bytes.fetch_add(bytes_of(key.len()), Ordering::Relaxed);
                 shard.places.insert(key, shard.entries.len() - 1);
                 self.keys.fetch_add(1, Ordering::AcqRel);
                 shard.entries.len() - 1
@@ -112,6 +126,7 @@ impl Table {
     pub(super) fn take(&self, key: &[u8]) -> Option<Holders> {
         let holders = self.shard(key).lock().remove(key)?;
         self.keys.fetch_sub(1, Ordering::AcqRel);
+        self.bytes.fetch_sub(bytes_of(key.len()), Ordering::Relaxed);
         self.items.fetch_sub(holders.len(), Ordering::AcqRel);
         Some(holders)
     }
@@ -131,6 +146,7 @@ impl Table {
         if is_empty {
             shard.remove(key);
             self.keys.fetch_sub(1, Ordering::AcqRel);
+            self.bytes.fetch_sub(bytes_of(key.len()), Ordering::Relaxed);
         }
     }
 
@@ -153,6 +169,8 @@ impl Table {
             let items = std::mem::take(&mut shard.items);
             self.keys.fetch_sub(shard.entries.len(), Ordering::AcqRel);
             self.items.fetch_sub(items, Ordering::AcqRel);
+            let bytes = shard.entries.iter().map(|(key, _)| bytes_of(key.len())).sum();
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             removed.push(std::mem::take(&mut *shard));
         }
         let keys: usize = removed.iter().map(|shard| shard.entries.len()).sum();
@@ -168,6 +186,11 @@ impl Table {
         // Never out of range; the first one otherwise.
         self.shards.get(hash % SHARDS).unwrap_or(&self.shards[0])
     }
+}
+
+/// What a key of so many bytes takes, without its clients.
+fn bytes_of(key_bytes: usize) -> usize {
+    key_bytes + KEY_BYTES
 }
 
 #[cfg(test)]
@@ -187,12 +210,13 @@ mod tests {
         }
         table.remember(b"l", 1, 0);
         assert_eq!((table.keys(), table.items()), (2, 4));
+        assert_eq!(table.bytes(), 2 * bytes_of(1) + 4 * HOLDER_BYTES);
         table.forget(b"k", 3);
         table.forget(b"l", 1);
         table.forget(b"none", 1);
         assert_eq!((table.keys(), table.items()), (1, 2));
         assert_eq!(holders(&table, b"k"), [(1, 0), (2, 7)]);
-        assert_eq!((table.keys(), table.items()), (0, 0));
+        assert_eq!((table.keys(), table.items(), table.bytes()), (0, 0, 0));
         assert!(holders(&table, b"k").is_empty());
     }
 
@@ -207,10 +231,10 @@ mod tests {
             let n = u64::from_be_bytes(any[..].try_into().unwrap());
             assert_eq!(holders(&table, &any), [(n, 0)]);
         }
-        assert_eq!((table.keys(), table.items()), (0, 0));
+        assert_eq!((table.keys(), table.items(), table.bytes()), (0, 0, 0));
         (0..10).for_each(|n| table.remember(&key(n), n, 0));
         table.clear();
-        assert_eq!((table.keys(), table.items()), (0, 0));
+        assert_eq!((table.keys(), table.items(), table.bytes()), (0, 0, 0));
         assert!(holders(&table, &key(4)).is_empty());
     }
 }

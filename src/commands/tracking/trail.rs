@@ -3,9 +3,13 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::data::Modified;
 use crate::engine::BuildKeyHasher;
+
+/// What an entry takes beside its key.
+const ENTRY_BYTES: usize = 2 * size_of::<Entry>();
 
 /// What a call has done that those who keep copies have to do with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +27,14 @@ pub(crate) enum Noted {
 pub(crate) struct Trail {
     keys: Vec<Option<Entry>>,
     places: HashMap<Bytes, usize, BuildKeyHasher>,
+    bytes: usize,
 }
 
 /// What was done with a key.
 #[derive(Debug)]
 struct Entry {
-    db: u16,
+    /// The databases in which it was read.
+    dbs: SmallVec<[u16; 4]>,
     key: Bytes,
     read_before: bool,
     /// Whether it was modified; last because it had expired.
@@ -41,7 +47,10 @@ impl Trail {
     pub(crate) fn note(&mut self, noted: Noted) {
         match noted {
             Noted::Read(db, key) => {
-                let entry = self.entry(db, &key);
+                let entry = self.entry(&key);
+                if !entry.dbs.contains(&db) {
+                    entry.dbs.push(db);
+                }
                 if entry.modified.is_some() {
                     entry.read_behind = true;
                 } else {
@@ -49,7 +58,7 @@ impl Trail {
                 }
             }
             Noted::Modified(Modified::Key { key, expired }) => {
-                let entry = self.entry(0, &key);
+                let entry = self.entry(&key);
                 entry.read_before |= std::mem::take(&mut entry.read_behind);
                 entry.modified = Some(expired);
             }
@@ -63,20 +72,41 @@ impl Trail {
     /// Hands out what was noted, in order.
     pub(crate) fn into_notes(self) -> impl Iterator<Item = Noted> {
         self.keys.into_iter().flat_map(|entry| {
-            let Some(Entry { db, key, read_before, modified, read_behind }) = entry else {
-                return [Some(Noted::Modified(Modified::All)), None, None].into_iter().flatten();
+            let Some(Entry { dbs, key, read_before, modified, read_behind }) = entry else {
+                return SmallVec::from_iter([Noted::Modified(Modified::All)]);
             };
-            let read = |is_read: bool| is_read.then(|| Noted::Read(db, key.clone()));
-            let modified = modified
-                .map(|expired| Noted::Modified(Modified::Key { key: key.clone(), expired }));
-            [read(read_before), modified, read(read_behind)].into_iter().flatten()
+            let mut notes = SmallVec::<[Noted; 1]>::new();
+            let reads = dbs.iter().map(|db| Noted::Read(*db, key.clone()));
+            if read_before {
+                notes.extend(reads.clone());
+            }
+            if let Some(expired) = modified {
+                notes.push(Noted::Modified(Modified::Key { key: key.clone(), expired }));
+            }
+            if read_behind {
+                notes.extend(reads);
+            }
+            notes
         })
     }
 
-    fn entry(&mut self, db: u16, key: &Bytes) -> &mut Entry {
+    /// What it holds, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What it may hold more with this key.
+    pub(crate) fn bytes_with(key: &[u8]) -> usize {
+        key.len() + ENTRY_BYTES
+    }
+
+    fn entry(&mut self, key: &Bytes) -> &mut Entry {
         let at = *self.places.entry(key.clone()).or_insert_with(|| {
-            let (key, modified) = (key.clone(), None);
-            let entry = Entry { db, key, read_before: false, modified, read_behind: false };
+            // The words of a request are parts of the read buffer.
+            let (key, modified) = (Bytes::copy_from_slice(key), None);
+            self.bytes += Self::bytes_with(&key);
+            let dbs = SmallVec::new();
+            let entry = Entry { dbs, key, read_before: false, modified, read_behind: false };
             self.keys.push(Some(entry));
             self.keys.len() - 1
         });
@@ -108,6 +138,18 @@ mod tests {
             Noted::Modified(Modified::All) => "*".to_owned(),
         });
         told.collect()
+    }
+
+    #[test]
+    fn a_key_is_read_in_each_database() {
+        let mut trail = Trail::default();
+        let key = Bytes::from_static(b"k");
+        for db in [3, 5, 3] {
+            trail.note(Noted::Read(db, key.clone()));
+        }
+        assert_eq!(trail.bytes(), Trail::bytes_with(b"k"));
+        let told: Vec<Noted> = trail.into_notes().collect();
+        assert_eq!(told, [Noted::Read(3, key.clone()), Noted::Read(5, key)]);
     }
 
     #[test]

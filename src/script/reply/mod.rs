@@ -10,6 +10,11 @@ use crate::protocol::{EncodedItems, ListKind, Reply, Version, format_double, for
 
 /// Tables within tables that a reply may have.
 const NESTING_MAX: usize = 512;
+/// Bytes of a value in a table of Lua. A reply has an item for each value at most, unless tables stand
+/// in it several times.
+const VALUE_BYTES: usize = 16;
+/// Bytes of a reply at most, whatever the machine may hold.
+const REPLY_BYTES_MAX: usize = 512 << 20;
 /// What is sent for a table deeper down.
 const TOO_DEEP: &str = "ERR reached lua stack limit";
 
@@ -121,63 +126,104 @@ fn sequence<'r>(
     Ok(Value::Table(table))
 }
 
-/// The reply that a script makes with `value`; booleans by the `version` that it asked for.
-pub(super) fn to_reply(value: &Value, version: Version, depth: usize) -> mlua::Result<Reply> {
-    Ok(match value {
-        Value::String(text) => Reply::Bulk(bytes_of(text)),
-        Value::Boolean(value) if version == Version::Resp3 => Reply::Bool(*value),
-        Value::Boolean(true) => Reply::Integer(1),
-        Value::Table(_) if depth >= NESTING_MAX => Reply::Error(Cow::Borrowed(TOO_DEEP)),
-        Value::Table(table) => table_to_reply(table, version, depth)?,
-        value => match number_of(value) {
-            Some(number) => Reply::Integer(truncate(number)),
-            None => Reply::Null,
-        },
-    })
+/// The reply that a script makes with `value`, on a machine of so many bytes; booleans by the
+/// `version` that it asked for.
+///
+/// # Errors
+/// Where it is larger than values of the machine can be that stand in it once each: a table that
+/// holds itself, or another one several times, stands for any number of items.
+pub(super) fn to_reply(
+    value: &Value,
+    version: Version,
+    machine_bytes: usize,
+) -> mlua::Result<Reply> {
+    let left = machine_bytes.saturating_mul(size_of::<Reply>().div_ceil(VALUE_BYTES));
+    Making { version, left: left.min(REPLY_BYTES_MAX) }.reply(value, 0)
 }
 
-fn table_to_reply(table: &Table, version: Version, depth: usize) -> mlua::Result<Reply> {
-    if let Some(text) = text_field(table, "err")? {
-        return Ok(Reply::Error(lossy(&text).into()));
+/// A reply that is being made.
+struct Making {
+    version: Version,
+    /// Bytes that it may take more.
+    left: usize,
+}
+
+impl Making {
+    fn take(&mut self, bytes: usize) -> mlua::Result<()> {
+        let left = self.left.checked_sub(bytes + size_of::<Reply>());
+        self.left = left.ok_or_else(|| mlua::Error::runtime("the reply is too large"))?;
+        Ok(())
     }
-    if let Some(text) = text_field(table, "ok")? {
-        return Ok(Reply::Simple(lossy(&text).into()));
+
+    fn reply(&mut self, value: &Value, depth: usize) -> mlua::Result<Reply> {
+        self.take(match value {
+            Value::String(text) => text.as_bytes().len(),
+            _ => 0,
+        })?;
+        Ok(match value {
+            Value::String(text) => Reply::Bulk(bytes_of(text)),
+            Value::Boolean(value) if self.version == Version::Resp3 => Reply::Bool(*value),
+            Value::Boolean(true) => Reply::Integer(1),
+            Value::Table(_) if depth >= NESTING_MAX => Reply::Error(Cow::Borrowed(TOO_DEEP)),
+            Value::Table(table) => self.of_table(table, depth + 1)?,
+            value => match number_of(value) {
+                Some(number) => Reply::Integer(truncate(number)),
+                None => Reply::Null,
+            },
+        })
     }
-    if let Some(number) = number_of(&table.raw_get("double")?) {
-        return Ok(Reply::Double(number));
-    }
-    let inner = |value: Value| to_reply(&value, version, depth + 1);
-    if let Value::Table(map) = table.raw_get("map")? {
-        let pairs = map.pairs::<Value, Value>().map(|pair| {
-            let (key, value) = pair?;
-            Ok((inner(key)?, inner(value)?))
-        });
-        return Ok(Reply::Map(pairs.collect::<mlua::Result<_>>()?));
-    }
-    if let Value::Table(set) = table.raw_get("set")? {
-        let items = set.pairs::<Value, Value>().map(|pair| inner(pair?.0));
-        return Ok(Reply::Set(items.collect::<mlua::Result<_>>()?));
-    }
-    if let Some(digits) = text_field(table, "big_number")? {
-        let digits: Vec<u8> = digits.iter().map(|byte| one_line(*byte)).collect();
-        return Ok(Reply::BigNumber(digits.into()));
-    }
-    if let Value::Table(verbatim) = table.raw_get("verbatim_string")?
-        && let Some(text) = text_field(&verbatim, "string")?
-        && let Some(format) = text_field(&verbatim, "format")?
-    {
-        let format = if format.starts_with(b"mkd") { "mkd" } else { "txt" };
-        return Ok(Reply::Verbatim(format, text));
-    }
-    let mut items = Vec::new();
-    for index in 1.. {
-        let item: Value = table.raw_get(index)?;
-        if item.is_nil() {
-            break;
+
+    /// The text of a field, within what the reply may take.
+    fn text(&mut self, table: &Table, name: &str) -> mlua::Result<Option<Bytes>> {
+        let text = text_field(table, name)?;
+        if let Some(text) = &text {
+            self.take(text.len())?;
         }
-        items.push(inner(item)?);
+        Ok(text)
     }
-    Ok(Reply::Array(items))
+
+    fn of_table(&mut self, table: &Table, depth: usize) -> mlua::Result<Reply> {
+        if let Some(text) = self.text(table, "err")? {
+            return Ok(Reply::Error(lossy(&text).into()));
+        }
+        if let Some(text) = self.text(table, "ok")? {
+            return Ok(Reply::Simple(lossy(&text).into()));
+        }
+        if let Some(number) = number_of(&table.raw_get("double")?) {
+            return Ok(Reply::Double(number));
+        }
+        if let Value::Table(map) = table.raw_get("map")? {
+            let pairs = map.pairs::<Value, Value>().map(|pair| {
+                let (key, value) = pair?;
+                Ok((self.reply(&key, depth)?, self.reply(&value, depth)?))
+            });
+            return Ok(Reply::Map(pairs.collect::<mlua::Result<_>>()?));
+        }
+        if let Value::Table(set) = table.raw_get("set")? {
+            let items = set.pairs::<Value, Value>().map(|pair| self.reply(&pair?.0, depth));
+            return Ok(Reply::Set(items.collect::<mlua::Result<_>>()?));
+        }
+        if let Some(digits) = self.text(table, "big_number")? {
+            let digits: Vec<u8> = digits.iter().map(|byte| one_line(*byte)).collect();
+            return Ok(Reply::BigNumber(digits.into()));
+        }
+        if let Value::Table(verbatim) = table.raw_get("verbatim_string")?
+            && let Some(text) = self.text(&verbatim, "string")?
+            && let Some(format) = self.text(&verbatim, "format")?
+        {
+            let format = if format.starts_with(b"mkd") { "mkd" } else { "txt" };
+            return Ok(Reply::Verbatim(format, text));
+        }
+        let mut items = Vec::new();
+        for index in 1.. {
+            let item: Value = table.raw_get(index)?;
+            if item.is_nil() {
+                break;
+            }
+            items.push(self.reply(&item, depth)?);
+        }
+        Ok(Reply::Array(items))
+    }
 }
 
 /// The bytes of a string field; `None` where the field is something else.
@@ -199,3 +245,6 @@ fn one_line(byte: u8) -> u8 {
 pub(super) fn lossy(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
 }
+
+#[cfg(test)]
+mod tests;
