@@ -240,7 +240,7 @@ fn every_level_is_reached() {
         while world.store.engine.step().unwrap() {}
     }
     let stats = world.store.engine.stats();
-    assert!(stats.levels[1].files > 0 && stats.levels[2].files > 0, "{:?}", stats.levels);
+    assert!(stats.levels[5].files > 0 && stats.levels[6].files > 0, "{:?}", stats.levels);
     assert!(stats.flushes > 10 && stats.compactions > 10);
     world.act(&Action::CompactAll);
     world.act(&Action::Compare(3, 40, 0));

@@ -8,6 +8,8 @@ part_cargo() {
     # The load generator of the benchmarks is a package of its own.
     if (cd benches/client && cargo fmt --check && cargo clippy --quiet \
         --target-dir "$ROOT/target/bench-client" -- -D warnings); then pass; else fail "benches/client"; fi
+    # So is the comparison of engines, which takes long to build.
+    if (cd benches/engines && cargo fmt --check); then pass; else fail "benches/engines"; fi
     # tests/differential compares with it; elsewhere it is skipped.
     need redis-server redis-server || leave_out differential "redis-server cannot be had"
     cargo test --no-fail-fast 2>&1 | tee "$log" || fail "cargo test"

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use super::OpenTables;
+
 /// What an entry costs beside the content of its block: key, slot, list links, the `Bytes` and
 /// the header of its allocation.
 const ENTRY_OVERHEAD_BYTES: u64 = 128;
@@ -54,6 +56,7 @@ pub struct CacheStats {
 pub struct BlockCache {
     blocks: Cache<BlockId, Bytes, ByBytes>,
     stripes: [Stripe; STRIPES],
+    open_tables: OpenTables,
 }
 
 impl BlockCache {
@@ -65,7 +68,14 @@ impl BlockCache {
         Self {
             blocks: Cache::with_weighter(blocks_expected, capacity_bytes, ByBytes),
             stripes: std::array::from_fn(|_| Stripe::default()),
+            open_tables: OpenTables::default(),
         }
+    }
+
+    /// The tables whose blocks go through this cache, as far as they are open.
+    #[must_use]
+    pub fn open_tables(&self) -> &OpenTables {
+        &self.open_tables
     }
 
     /// The block, if it is here. Counts a hit or a miss.

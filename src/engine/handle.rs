@@ -97,6 +97,8 @@ impl Engine {
         shared.cache_share.store(options.block_cache_bytes, Ordering::Relaxed);
         shared.cache_lent.store(0, Ordering::Relaxed);
         shared.cache.set_capacity(options.block_cache_bytes);
+        let tables_max = shared.options.open_tables_max;
+        shared.cache.open_tables().set_bounds(tables_max, options.open_tables_bytes);
         shared.tree().rows.set_capacity(options.row_cache_bytes);
         shared.flushed.send_modify(|count| *count += 1);
     }

@@ -49,7 +49,7 @@ pub use read::{Direction, KeyRange, Pair, Read, ReadMode, Scan};
 pub use record::{Found, Record, RecordIter};
 pub use snapshot::Snapshot;
 pub use sstable::{
-    Compression, LevelIter, ScanOptions, Table, TableBuilder, TableIter, TableOptions,
+    Compression, LevelIter, OpenTables, ScanOptions, Table, TableBuilder, TableIter, TableOptions,
     table_file_name,
 };
 pub use stats::{LevelStats, Stats};

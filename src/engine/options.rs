@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 const MIB: u64 = 1 << 20;
+/// Systems let a process open 1,024 files where nothing else is asked for.
+const OPEN_TABLES_MAX: usize = 512;
 
 /// How the engine is shaped. Changing a number between two runs is safe: nothing on disk depends
 /// on it.
@@ -25,11 +27,12 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Bytes (before compression) at which a compaction starts its next output table.
     pub table_bytes: u64,
-    /// Bytes of level 1 above which it is compacted into level 2.
+    /// Most bytes of the level that level 0 is compacted into (the least of those below it). The
+    /// levels below follow the size of the deepest one, see `compaction`.
     pub level1_bytes: u64,
     /// How many times larger each level is than the one above.
     pub fanout: u64,
-    /// Tables in level 0 at which they are compacted into level 1.
+    /// Tables in level 0 at which they are compacted.
     pub l0_trigger: usize,
     /// Bytes of the disk below which writes are refused; what is left is for flush and compaction.
     pub space_reserve_bytes: u64,
@@ -39,6 +42,10 @@ pub struct Options {
     /// Bytes per second that compactions may read while the tree is in shape; grows with the
     /// debt. 0: not limited.
     pub compaction_rate: u64,
+    /// Bytes that open tables may hold outside the block cache.
+    pub open_tables_bytes: u64,
+    /// Tables that may be open, each with its file. What is read beyond that is opened for it.
+    pub open_tables_max: usize,
     /// Scan steps that one resident view may take before it answers
     /// [`super::Error::WouldBlock`].
     pub resident_steps: u32,
@@ -67,6 +74,8 @@ impl Options {
             space_reserve_bytes: (segment_bytes + memtable_bytes).min(256 * MIB),
             background_threads: 2,
             compaction_rate: 64 * MIB,
+            open_tables_bytes: (maxmemory / 16).max(MIB),
+            open_tables_max: OPEN_TABLES_MAX,
             resident_steps: 2000,
         }
     }

@@ -68,6 +68,8 @@ pub struct Stats {
     pub table_lookups: u64,
     /// Bytes that open tables hold outside the block cache.
     pub table_bytes: u64,
+    /// Tables that are open.
+    pub tables_open: u64,
     /// Bytes appended to the write-ahead log.
     pub wal_bytes: u64,
     /// Batches appended to the write-ahead log.
@@ -148,6 +150,7 @@ pub(super) fn collect(shared: &Shared) -> Stats {
         row_cache_bytes: tree.rows.kept_bytes(),
         table_lookups: tree.rows.table_lookups(),
         table_bytes: tree.version.tables().map(|(_, t)| t.table.memory_bytes() as u64).sum(),
+        tables_open: shared.cache.open_tables().count() as u64,
         wal_bytes: get(&counters.wal_bytes),
         wal_batches: get(&counters.wal_batches),
         wal_syncs: get(&counters.wal_syncs),

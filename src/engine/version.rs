@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 
 use super::{Found, KeyRange, ReadMode, Result, Table, TableInfo};
 
-/// Levels of the tree. With fanout 10 and 64 MiB in level 1, level 6 ends at 6 TiB.
+/// Levels of the tree. With fanout 10 and 64 MiB in the first level in use, six levels below level 0
+/// are enough for 6 TiB.
 pub(super) const LEVELS: usize = 7;
 
 /// Ids of tables that no version names any more; their files can be removed.

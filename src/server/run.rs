@@ -92,6 +92,7 @@ pub(crate) fn open_engine(
         kind_at: data::KIND_AT,
         // One of them flushes.
         background_threads: 1 + settings.compaction_threads,
+        open_tables_max: limits::open_tables_max(),
         ..Options::for_budget(&settings.dir, memory_budget(settings))
     };
     let (engine, writer) =

@@ -20,7 +20,7 @@ pub(crate) type Model = BTreeMap<Bytes, Bytes>;
 /// One transaction: keys with their new values.
 pub(crate) type Writes = Vec<(Bytes, Option<Bytes>)>;
 
-/// Options so small that a few hundred writes reach every level.
+/// Options so small that a few hundred writes make several levels.
 pub(crate) fn tiny_options() -> Options {
     Options {
         kind_at: 2,
@@ -33,6 +33,7 @@ pub(crate) fn tiny_options() -> Options {
         fanout: 3,
         l0_trigger: 2,
         background_threads: 0,
+        open_tables_max: 6,
         ..Options::for_budget(Path::new("/db"), 8 << 20)
     }
 }

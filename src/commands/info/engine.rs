@@ -75,6 +75,7 @@ pub(super) fn lsm(picture: &Picture<'_>, out: &mut Fields) {
     let disk_bytes: u64 = stats.levels.iter().map(|level| level.bytes).sum();
     out.all(&[
         ("tables_bytes", disk_bytes),
+        ("open_tables", stats.tables_open),
         ("open_table_bytes", stats.table_bytes),
         ("retired_memtables_bytes", stats.retired_bytes),
         ("memtable_bytes", stats.memtable_bytes),

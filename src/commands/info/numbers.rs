@@ -221,6 +221,7 @@ pub(crate) const NUMBERS: &[Number] = &[
     counter("errorstat_*.count", "errors", "Replies that are errors, by code"),
     gauge("level*.files", "level_files", "Tables of a level"),
     gauge("level*.bytes", "level_bytes", "Bytes of the tables of a level"),
+    gauge("open_tables", "open_tables", "Tables whose file is open"),
     gauge("open_table_bytes", "open_tables_bytes", "Memory of open tables"),
     gauge(
         "retired_memtables_bytes",

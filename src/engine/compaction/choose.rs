@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::super::Options;
 use super::super::version::{Handle, LEVELS, Version, hull};
-use super::{Running, target_bytes};
+use super::Running;
+use super::targets::Targets;
 
 /// Most tables of level 0 that one compaction takes, in multiples of the trigger.
 const L0_TABLES_MAX: usize = 4;
@@ -52,13 +53,15 @@ pub(in super::super) fn choose(
     running: &Running,
     now_ms: u64,
 ) -> Option<Choice> {
+    let targets = Targets::of(version, options);
+    let score = |level| score(version, level, &targets, options, running);
     let mut scores: Vec<(u64, usize)> =
-        (0..LEVELS - 1).map(|level| (score(version, level, options, running), level)).collect();
+        (0..LEVELS - 1).map(|level| (score(level), level)).collect();
     scores.sort_by_key(|&(score, level)| (std::cmp::Reverse(score), level));
     let mut level0_waits = false;
     for (_, level) in scores.into_iter().filter(|&(score, _)| score >= FULL) {
-        // A level 0 that waits for level 1 would wait forever if level 1 went on without it.
-        if level == 1 && level0_waits {
+        // A level 0 that waits for a level would wait forever if that went on without it.
+        if level == targets.below(0) && level0_waits {
             continue;
         }
         let choice = choose_from(version, level, options, running, Reason::Size);
@@ -73,7 +76,13 @@ pub(in super::super) fn choose(
 /// A score of 1, in thousandths.
 const FULL: u64 = 1000;
 
-fn score(version: &Version, level: usize, options: &Options, running: &Running) -> u64 {
+fn score(
+    version: &Version,
+    level: usize,
+    targets: &Targets,
+    options: &Options,
+    running: &Running,
+) -> u64 {
     if level == 0 {
         let tables = version.levels[0].tables.len();
         return tables as u64 * FULL / options.l0_trigger.max(1) as u64;
@@ -81,12 +90,14 @@ fn score(version: &Version, level: usize, options: &Options, running: &Running) 
     let tables = version.levels[level].tables.iter();
     let idle = tables.filter(|handle| running.is_free(handle.id()));
     let bytes: u64 = idle.map(|handle| handle.info().size).sum();
-    let target = target_bytes(level, options).max(1);
+    let target = targets.bytes(level);
     if bytes <= target {
         return 0;
     }
-    let score = u128::from(bytes) * u128::from(FULL) / u128::from(target);
-    u64::try_from(score).unwrap_or(u64::MAX)
+    // A level that shall be empty goes when nothing else is urgent, unless it is large.
+    let full = if target == 0 { options.level1_bytes } else { target };
+    let score = u128::from(bytes) * u128::from(FULL) / u128::from(full.max(1));
+    u64::try_from(score).unwrap_or(u64::MAX).max(FULL)
 }
 
 /// A compaction out of `level`, whether or not it is too large.
@@ -107,7 +118,7 @@ pub(in super::super) fn choose_from(
     }
 }
 
-/// The oldest tables of level 0, with what they meet in level 1.
+/// The oldest tables of level 0, with what they meet in the level that they go to.
 fn level0(
     version: &Version,
     options: &Options,
@@ -120,7 +131,8 @@ fn level0(
     let tables = &version.levels[0].tables;
     let most = L0_TABLES_MAX * options.l0_trigger.max(1);
     let newer = tables.len().saturating_sub(most);
-    with_next_level(version, 0, tables.get(newer..)?, running, reason)
+    let to = Targets::of(version, options).below(0);
+    with_lower_level(version, (0, to), tables.get(newer..)?, running, reason)
 }
 
 /// The table of `level` that moves the fewest bytes of the next level for each of its own.
@@ -134,30 +146,30 @@ fn cheapest(version: &Version, level: usize, running: &Running, reason: Reason) 
     }
     tables.sort_by_key(|(cost, _)| *cost);
     tables.into_iter().find_map(|(_, handle)| {
-        with_next_level(version, level, std::slice::from_ref(handle), running, reason)
+        with_lower_level(version, (level, level + 1), std::slice::from_ref(handle), running, reason)
     })
 }
 
-fn with_next_level(
+fn with_lower_level(
     version: &Version,
-    level: usize,
+    (from, to): (usize, usize),
     tables: &[Arc<Handle>],
     running: &Running,
     reason: Reason,
 ) -> Option<Choice> {
     let (smallest, largest) = hull(tables)?;
-    let met = version.levels[level + 1].overlapping(&smallest, &largest);
+    let met = version.levels[to].overlapping(&smallest, &largest);
     let all = || tables.iter().chain(met);
     if !all().all(|handle| running.is_free(handle.id())) {
         return None;
     }
     let hull = hull(all())?;
-    if running.writes(level + 1, &hull) {
+    if running.writes(to, &hull) {
         return None;
     }
-    let above = tables.iter().map(|handle| (level, handle.clone()));
-    let below = met.iter().map(|handle| (level + 1, handle.clone()));
-    Some(Choice { from: level, to: level + 1, inputs: above.chain(below).collect(), hull, reason })
+    let above = tables.iter().map(|handle| (from, handle.clone()));
+    let below = met.iter().map(|handle| (to, handle.clone()));
+    Some(Choice { from, to, inputs: above.chain(below).collect(), hull, reason })
 }
 
 /// A table that is worth a rewrite for what it no longer needs: downwards where older records of
@@ -203,7 +215,7 @@ fn rewrite(
 ) -> Option<Choice> {
     let info = handle.info();
     if version.may_lie_below(level, &info.smallest, &info.largest) {
-        with_next_level(version, level, std::slice::from_ref(handle), running, reason)
+        with_lower_level(version, (level, level + 1), std::slice::from_ref(handle), running, reason)
     } else {
         in_place(level, handle, running, reason)
     }

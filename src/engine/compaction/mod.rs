@@ -10,6 +10,7 @@
 
 mod choose;
 mod run;
+mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use bytes::Bytes;
 
 pub(super) use choose::{Choice, Reason, choose, choose_from};
 pub(super) use run::run;
+use targets::Targets;
 
 use super::version::{Handle, LEVELS, Version};
 use super::{Error, Options};
@@ -111,28 +113,25 @@ impl Running {
     }
 }
 
-/// Bytes up to which `level` (not 0) is in shape.
-fn target_bytes(level: usize, options: &Options) -> u64 {
-    (1..level).fold(options.level1_bytes, |bytes, _| bytes.saturating_mul(options.fanout))
-}
-
 /// Estimate of the bytes that have to be moved to bring the tree into shape.
 pub(super) fn debt(version: &Version, options: &Options) -> u64 {
+    let targets = Targets::of(version, options);
     let mut debt = 0u64;
-    let mut arriving = 0u64;
+    let mut arriving = [0u64; LEVELS];
     for (number, level) in version.levels.iter().enumerate().take(LEVELS - 1) {
-        let bytes = level.bytes() + arriving;
+        let bytes = level.bytes() + arriving[number];
         let excess = match number {
             0 if level.tables.len() < options.l0_trigger => 0,
             0 => bytes,
-            _ => bytes.saturating_sub(target_bytes(number, options)),
+            _ => bytes.saturating_sub(targets.bytes(number)),
         };
         if excess > 0 {
-            let below = version.levels[number + 1].bytes();
+            let to = targets.below(number);
+            let below = version.levels[to].bytes();
             let touched = below / bytes.max(1);
             debt = debt.saturating_add(excess.saturating_mul(1 + touched.min(options.fanout)));
+            arriving[to] = excess;
         }
-        arriving = excess;
     }
     debt
 }

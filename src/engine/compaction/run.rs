@@ -195,8 +195,10 @@ struct Output<'a> {
 
 impl<'a> Output<'a> {
     fn new(shared: &'a Shared, version: &Version, choice: &Choice) -> Self {
-        let is_last = choice.to >= version.bottom() && choice.to > 1;
-        let compression = if is_last { Compression::Zstd } else { Compression::Lz4 };
+        // What fits one level is written again and again as a whole; that is not worth the time.
+        let is_large = version.levels[choice.to].bytes() > shared.options.level1_bytes;
+        let is_last = choice.to >= version.bottom();
+        let compression = if is_last && is_large { Compression::Zstd } else { Compression::Lz4 };
         let options = TableOptions { compression, ..TableOptions::default() };
         Self { shared, options, builder: None, created: Vec::new(), done: Vec::new() }
     }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::super::version::{Handle, Obsolete, Version};
 use super::super::{BlockCache, Options, Table, TableInfo};
+use super::targets::Targets;
 use super::{Choice, Reason, Running, choose, debt};
 use crate::env::SimFs;
 
@@ -78,7 +79,7 @@ fn level_0_goes_with_all_that_it_meets() {
 #[test]
 fn a_long_level_0_gives_its_oldest() {
     let tables: Vec<String> = (1..=11).map(|id| format!("0: {id} a-b 9")).collect();
-    check(&tables.join("\n"), "merge 0:8 0:7 0:6 0:5 0:4 0:3 0:2 0:1 to 1 (Size)");
+    check(&tables.join("\n"), "merge 0:8 0:7 0:6 0:5 0:4 0:3 0:2 0:1 to 6 (Size)");
 }
 
 #[test]
@@ -96,10 +97,55 @@ fn the_level_that_is_fullest_goes_first() {
     );
 }
 
+/// Sizes of the levels from 1 on (0: shall be empty), and where level 0 goes.
+#[track_caller]
+fn check_targets(text: &str, expected: &str) {
+    let targets = Targets::of(&version(text), &options());
+    let sizes: Vec<String> = (1..7)
+        .map(|level| match targets.bytes(level) {
+            u64::MAX => "max".into(),
+            bytes => bytes.to_string(),
+        })
+        .collect();
+    assert_eq!(format!("{}, 0 to {}", sizes.join(" "), targets.below(0)), expected, "{text}");
+}
+
+#[test]
+fn sizes_follow_the_deepest_level() {
+    check_targets("", "0 0 0 0 0 max, 0 to 6");
+    check_targets("6: 1 a-z 100", "0 0 0 0 0 max, 0 to 6");
+    check_targets("6: 1 a-z 101", "0 0 0 0 100 max, 0 to 5");
+    check_targets("6: 1 a-z 5000", "0 0 0 100 500 max, 0 to 4");
+    check_targets("6: 1 a-z 100000", "0 0 100 1000 10000 max, 0 to 3");
+    check_targets("6: 1 a-z 99999999999999", "100 1000 10000 100000 1000000 max, 0 to 1");
+    // A level that is larger than the deepest one says how large that will be.
+    check_targets("5: 2 a-z 5000 \n 6: 1 a-z 10", "0 0 0 100 500 max, 0 to 4");
+}
+
+#[test]
+fn a_store_of_fixed_sizes_is_measured_from_its_deepest_level() {
+    check_targets("1: 1 a-z 90", "100 1000 10000 100000 1000000 max, 0 to 1");
+    check_targets("1: 1 a-z 90 \n 2: 2 a-z 900", "100 1000 10000 100000 1000000 max, 0 to 1");
+    check_targets(
+        "1: 1 a-z 90 \n 2: 2 a-z 900 \n 3: 3 a-z 3000",
+        "100 300 10000 100000 1000000 max, 0 to 1",
+    );
+    check("2: 1 a-c 900 \n 2: 2 d-e 200", "move 2:1 to 3 (Size)");
+}
+
+#[test]
+fn a_level_that_shall_be_empty_takes_level_0_until_it_is() {
+    check_targets("4: 1 a-z 9 \n 6: 2 a-z 500", "0 0 0 0 100 max, 0 to 4");
+    let empties = "4: 1 a-c 9 \n 5: 3 b-b 9 \n 6: 2 a-z 500";
+    check(empties, "merge 4:1 5:3 to 5 (Size)");
+    let busy = format!("0: 9 a-b 1 \n 0: 8 a-b 1 \n 0: 7 a-b 1 \n {empties}");
+    check(&busy, "merge 0:9 0:8 0:7 4:1 to 4 (Size)");
+}
+
 #[test]
 fn garbage_goes_down_or_away() {
     check("1: 1 a-c 9 t", "merge 1:1 to 1 (Tombstones)");
-    check("1: 1 a-c 9 t \n 3: 2 b-b 9", "merge 1:1 to 2 (Tombstones)");
+    check("1: 1 a-c 9 t \n 2: 2 b-b 900", "merge 1:1 2:2 to 2 (Tombstones)");
     check("2: 1 a-c 9 x", "merge 2:1 to 2 (Expired)");
     let version = version("2: 1 a-c 9 x");
     let mut running = Running::default();
@@ -146,4 +192,8 @@ fn debt_is_what_is_above_the_target() {
     assert_eq!(debt(&version("0: 1 a-b 50 \n 1: 2 a-b 100"), &options()), 0);
     assert_eq!(debt(&version("1: 2 a-b 150"), &options()), 50);
     assert!(debt(&version("1: 2 a-b 150 \n 2: 3 a-b 900"), &options()) > 50);
+    assert_eq!(debt(&version("5: 2 a-b 100 \n 6: 3 a-b 9999"), &options()), 0);
+    // Level 0 counts with what it meets where it goes.
+    let deep = "0: 9 a-b 10 \n 0: 8 a-b 10 \n 6: 3 a-b 60";
+    assert_eq!(debt(&version(deep), &options()), 20 * (1 + 3));
 }

@@ -64,6 +64,7 @@ pub(super) fn open(
     }
 
     let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
+    cache.open_tables().set_bounds(options.open_tables_max, options.open_tables_bytes);
     let obsolete = Arc::new(Obsolete::default());
     let version = open_tables(&fs, &dir, std::mem::take(&mut replay.tables), &cache, &obsolete)?;
     let (seq, root) = (replay.seq, replay.root.clone());

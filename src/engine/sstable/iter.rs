@@ -25,6 +25,8 @@ pub struct TableIter {
     records: Vec<Record>,
     state: State,
     window: Window,
+    /// The open table, while the walk is inside.
+    loaded: Option<Arc<Loaded>>,
 }
 
 #[derive(Debug)]
@@ -97,7 +99,8 @@ impl TableIter {
         options: ScanOptions,
     ) -> Self {
         let (records, window) = (Vec::new(), Window::default());
-        Self { table, range, direction, options, records, state: State::Before, window }
+        let state = State::Before;
+        Self { table, range, direction, options, records, state, window, loaded: None }
     }
 
     /// Reads the next interval into `records`. `false` at the end, which an error is too.
@@ -107,10 +110,10 @@ impl TableIter {
             return Ok(false);
         }
         let table = Arc::clone(&self.table);
-        let loaded = table.loaded(self.options.mode)?;
+        let loaded = self.loaded.take().map_or_else(|| table.loaded(self.options.mode), Ok)?;
         let place = match state {
-            State::Before => Some(self.enter(loaded)?),
-            State::At(place) => self.step(loaded, place)?,
+            State::Before => Some(self.enter(&loaded)?),
+            State::At(place) => self.step(&loaded, place)?,
             State::After => None,
         };
         let Some(place) = place else { return Ok(false) };
@@ -122,6 +125,7 @@ impl TableIter {
             self.records.reverse();
         }
         self.state = State::At(place);
+        self.loaded = Some(loaded);
         Ok(true)
     }
 

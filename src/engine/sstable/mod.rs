@@ -10,12 +10,14 @@ mod compress;
 mod expiry_sample;
 mod format;
 mod iter;
+mod open;
 mod options;
 mod table;
 mod verify;
 
 pub use builder::TableBuilder;
 pub use iter::{LevelIter, TableIter};
+pub use open::OpenTables;
 pub use options::{Compression, ScanOptions, TableOptions};
 pub use table::{Table, table_file_name};
 

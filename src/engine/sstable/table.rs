@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -13,6 +13,7 @@ use super::bloom;
 use super::compress::{KIND_RAW, decompress};
 use super::format::{FOOTER_BYTES, Footer, Handle, Parsed, TRAILER_BYTES, check_block};
 use super::iter::TableIter;
+use super::open::Slot;
 use super::options::ScanOptions;
 use crate::env::{File, Fs};
 
@@ -32,8 +33,8 @@ pub struct Table {
     path: PathBuf,
     info: TableInfo,
     cache: Arc<BlockCache>,
-    /// Set once, by whoever comes first; two may read the same bytes at the same time.
-    loaded: OnceLock<Loaded>,
+    /// Filled by whoever comes first; two may read the same bytes at the same time.
+    slot: Arc<Slot>,
 }
 
 /// What a table needs to find any block.
@@ -58,7 +59,8 @@ pub(super) struct Partition<'a> {
 
 impl Table {
     /// The table that `info` describes, in the file `path`. Touches no disk: the file is opened
-    /// by the first blocking read, or by [`Table::load`].
+    /// by the first blocking read, or by [`Table::load`], and again where it was closed to keep the
+    /// bounds of [`BlockCache::open_tables`].
     #[must_use]
     pub fn open(
         fs: Arc<dyn Fs>,
@@ -66,11 +68,11 @@ impl Table {
         info: TableInfo,
         cache: Arc<BlockCache>,
     ) -> Arc<Self> {
-        Arc::new(Self { fs, path, info, cache, loaded: OnceLock::new() })
+        Arc::new(Self { fs, path, info, cache, slot: Arc::default() })
     }
 
-    /// Opens the file and reads its footer and its top index, if that was not done. A resident
-    /// read of a table that is not loaded answers [`Error::WouldBlock`].
+    /// Opens the file and reads its footer and its top index, if it is not open. A resident read of
+    /// a table that is not open answers [`Error::WouldBlock`].
     pub fn load(&self) -> Result<()> {
         self.loaded(ReadMode::Blocking).map(drop)
     }
@@ -97,7 +99,8 @@ impl Table {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let keys = self.info.smallest.len() + self.info.largest.len();
-        size_of::<Self>() + keys + self.loaded.get().map_or(0, |loaded| loaded.top.len())
+        let open = usize::try_from(self.slot.bytes()).unwrap_or(usize::MAX);
+        size_of::<Self>() + keys + open
     }
 
     /// The version of `key` in this table. Fails with [`Error::WouldBlock`] in resident mode,
@@ -109,7 +112,15 @@ impl Table {
         if key < &self.info.smallest[..] || key > &self.info.largest[..] {
             return Ok(None);
         }
-        let loaded = self.loaded(mode)?;
+        let open = self.slot.get();
+        let opened;
+        let loaded: &Loaded = match &*open {
+            Some(loaded) => loaded,
+            None => {
+                opened = self.open_again(mode)?;
+                &opened
+            }
+        };
         let top = self.parse(loaded.footer.top_index, Block::new(&loaded.top))?;
         let partition = top.restart_floor(key).and_then(|at| match at {
             Some(at) => partition(top.restart_entry(at)?).map(Some),
@@ -145,13 +156,21 @@ impl Table {
         TableIter::new(Arc::clone(self), range, direction, options)
     }
 
-    pub(super) fn loaded(&self, mode: ReadMode) -> Result<&Loaded> {
-        match (self.loaded.get(), mode) {
-            (Some(loaded), _) => Ok(loaded),
-            (None, ReadMode::Resident) => Err(Error::WouldBlock),
-            (None, ReadMode::Blocking) => {
+    /// What a walk holds: it goes on even where the table is closed meanwhile.
+    pub(super) fn loaded(&self, mode: ReadMode) -> Result<Arc<Loaded>> {
+        match &*self.slot.get() {
+            Some(loaded) => Ok(loaded.clone()),
+            None => self.open_again(mode),
+        }
+    }
+
+    #[cold]
+    fn open_again(&self, mode: ReadMode) -> Result<Arc<Loaded>> {
+        match mode {
+            ReadMode::Resident => Err(Error::WouldBlock),
+            ReadMode::Blocking => {
                 let loaded = self.read_top()?;
-                Ok(self.loaded.get_or_init(|| loaded))
+                Ok(self.cache.open_tables().admit(&self.slot, loaded))
             }
         }
     }
@@ -257,6 +276,12 @@ impl Table {
              from a backup or a replica, and check the disk"
         );
         Error::Corruption { path: self.path.clone(), offset, what }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.cache.open_tables().forget(&self.slot);
     }
 }
 

@@ -270,6 +270,50 @@ fn a_cut_grown_or_exchanged_file_is_noticed() {
 }
 
 #[test]
+fn tables_beyond_the_bound_are_closed_and_opened_again() {
+    let (fs, cache, model) = (SimFs::new(1), Arc::new(BlockCache::new(1 << 20)), numbered(200));
+    let open = |id| {
+        let info = build(&fs, id, TINY, &model);
+        Table::open(fs.shared(), path_of(id), info, Arc::clone(&cache))
+    };
+    let tables: Vec<Arc<Table>> = (0..6).map(open).collect();
+    let bounded = cache.open_tables();
+    bounded.set_bounds(3, u64::MAX);
+    let key = model.keys().nth(100).unwrap();
+    let expected = tables[0].get(key, ReadMode::Blocking).unwrap();
+    assert!(expected.is_some());
+    let resident = |at: usize| tables[at].get(key, ReadMode::Resident);
+    // A walk keeps what it reads open for itself.
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let walk_options = ScanOptions::cached(ReadMode::Blocking);
+    let mut walk = tables[0].scan(all, Direction::Forward, walk_options);
+    walk.next().unwrap().unwrap();
+    for table in &tables[1..] {
+        assert_eq!(table.get(key, ReadMode::Blocking).unwrap(), expected);
+        assert!(bounded.count() <= 3);
+    }
+    assert_eq!(bounded.count(), 3);
+    assert!(matches!(resident(0), Err(Error::WouldBlock)), "closed: it would have to be opened");
+    assert_eq!(resident(5).unwrap(), expected);
+    fs.remove(&path_of(0)).unwrap();
+    assert_eq!(walk.count(), 199, "the file is still there for the walk");
+
+    // What is used meanwhile stays, whatever comes and goes.
+    for round in 0..4 {
+        assert_eq!(resident(5).unwrap(), expected, "{round}");
+        tables[1 + round % 4].load().unwrap();
+    }
+    let open_bytes = |at: usize| tables[at].memory_bytes();
+    let is_closed = |at: &usize| matches!(resident(*at), Err(Error::WouldBlock));
+    let closed = (0..6).find(is_closed).unwrap();
+    assert!(open_bytes(5) > open_bytes(closed) + 500);
+    bounded.set_bounds(3, 1);
+    assert_eq!(bounded.count(), 1, "one may always be open");
+    drop(tables);
+    assert_eq!(bounded.count(), 0, "a table that is gone is not open");
+}
+
+#[test]
 fn a_resident_read_does_not_wait() {
     let model = numbered(500);
     let (fs, table) = table_of(TINY, &model);

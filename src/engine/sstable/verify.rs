@@ -21,7 +21,7 @@ impl Table {
     /// keys, the index, that the filters have every key, and the properties. May wait on the
     /// disk for long.
     pub fn verify(&self) -> Result<()> {
-        let loaded = self.loaded(ReadMode::Blocking)?;
+        let loaded = &*self.loaded(ReadMode::Blocking)?;
         let mut seen = Seen {
             offset: 0,
             info: TableInfo { seq_min: SeqNo::MAX, ..TableInfo::default() },
