@@ -38,7 +38,7 @@ fn pressure(shared: &Shared) -> f64 {
     // that the bound is met gently.
     let by_memory = if tree.sealed.len() >= shared.options.sealed_max {
         let limit = shared.memtable_bytes.load(Ordering::Relaxed);
-        share(tree.active.bytes(), limit / 2, limit)
+        share(shared.taken(&tree.active, limit), limit / 2, limit)
     } else {
         0.0
     };

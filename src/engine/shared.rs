@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use super::compaction::Running;
 use super::log_mark::LogMark;
 use super::manifest::{Edit, Manifest};
+use super::memtable::Memtable;
 use super::space::Space;
 use super::stats::Counters;
 use super::tree::{Published, Sealed, Tree};
@@ -29,6 +30,9 @@ use super::views::Views;
 use super::wal::{self, Segments};
 use super::{BlockCache, Error, Filter, Options, Result, SeqNo, Table, TableInfo, table_file_name};
 use crate::env::{Clock, DirectoryLock, Fs};
+
+/// A memtable is also sealed when its batches take so many times its size in the log.
+const LOG_PER_MEMTABLE: u64 = 2;
 
 /// One open store.
 pub(super) struct Shared {
@@ -141,8 +145,17 @@ impl Shared {
             return false;
         }
         let published = self.published.load();
+        let limit = self.memtable_bytes.load(Ordering::Relaxed);
         published.tree.sealed.len() >= self.options.sealed_max
-            && published.tree.active.bytes() >= self.memtable_bytes.load(Ordering::Relaxed)
+            && self.taken(&published.tree.active, limit) >= limit
+    }
+
+    /// What `memtable` takes of `limit`: its bytes, or its share of what its batches may take of the log,
+    /// where root records and what was overwritten take place, too. It bounds the log and its replay.
+    pub(super) fn taken(&self, memtable: &Memtable, limit: u64) -> u64 {
+        // The log is let go of by segments.
+        let log_max = (LOG_PER_MEMTABLE * limit).max(self.options.segment_bytes).max(1);
+        memtable.bytes().max(memtable.log_bytes().saturating_mul(limit) / log_max)
     }
 
     /// Makes `edit` durable and then installs the version with its tables; `more` changes the rest

@@ -13,8 +13,8 @@ use super::{
     Scan, ScanOptions, SeqNo, VisibleIter,
 };
 
-/// Where all records are. Immutable but for the active memtable, which only grows, by records
-/// newer than every view that exists.
+/// Where all records are. Immutable but for the active memtable, which gets records newer than every
+/// view that exists, and loses those that none sees.
 #[derive(Debug, Clone)]
 pub(super) struct Tree {
     pub(super) rows: Arc<Rows>,

@@ -26,6 +26,10 @@ struct Replaced {
     left: usize,
 }
 
+fn is_held((_, view): &(SeqNo, Weak<Published>)) -> bool {
+    view.strong_count() > 0
+}
+
 impl Views {
     /// `view` is not the newest any more. Whoever loaded it before must be counted among its owners by now.
     pub(super) fn note_replaced(&self, view: &Arc<Published>) {
@@ -34,7 +38,6 @@ impl Views {
 
     /// What every view sees that anybody holds or will get, where the newest is at `newest`.
     pub(super) fn oldest(&self, newest: SeqNo) -> SeqNo {
-        let is_held = |(_, view): &(SeqNo, Weak<Published>)| view.strong_count() > 0;
         let mut replaced = self.replaced.lock();
         while replaced.views.front().is_some_and(|view| !is_held(view)) {
             replaced.views.pop_front();
@@ -46,5 +49,15 @@ impl Views {
         // What a reader did before it let go has happened.
         fence(Ordering::Acquire);
         replaced.views.front().map_or(newest, |(seq, _)| *seq)
+    }
+
+    /// The newest view before `seq` that somebody may hold; those to come are newer than every `seq` that
+    /// is published.
+    pub(super) fn newest_before(&self, seq: SeqNo) -> Option<SeqNo> {
+        let replaced = self.replaced.lock();
+        let before = replaced.views.partition_point(|(view, _)| *view < seq);
+        let held = replaced.views.range(..before).rev().find(|view| is_held(view));
+        fence(Ordering::Acquire);
+        held.map(|(view, _)| *view)
     }
 }

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::batch::BatchBuilder;
 use super::memtable::{Entry, Memtable, Needed};
-use super::rows::Rows;
+use super::rows::{Replaced, Rows};
 use super::shared::Shared;
 use super::snapshot::Head;
 use super::space::{self, Cause};
@@ -33,12 +33,8 @@ pub const TXN_BYTES_MAX: usize = 1 << 30;
 /// Longest root record in bytes.
 pub const ROOT_BYTES_MAX: usize = 64 << 10;
 
-/// A memtable is also sealed when its batches take this many times its size in the log, where root
-/// records and what was overwritten take place, too: it bounds the log and its replay.
-const LOG_PER_MEMTABLE: u64 = 1;
-
-/// So many transactions later a version that was overwritten is left to the flush: it is far from the
-/// processor's cache by now, and to fetch it costs more than to flush it.
+/// A version that was overwritten so many transactions later is left to the flush: it is far from the
+/// processor's cache, and to fetch it costs more than to flush it.
 const RELEASED_WITHIN: SeqNo = 1 << 16;
 
 /// How long a batch that found the disk full waits before it is tried again.
@@ -200,8 +196,7 @@ impl Writer {
         state.committed = self.seq;
         state.committed_root = self.root.clone();
         let limit = shared.memtable_bytes.load(Ordering::Relaxed);
-        let is_large =
-            open.memtable.bytes() >= limit || open.memtable.log_bytes() >= LOG_PER_MEMTABLE * limit;
+        let is_large = shared.taken(&open.memtable, limit) >= limit;
         let has_room = shared.tree().sealed.len() < shared.options.sealed_max;
         if (is_large || state.seal_requested) && has_room {
             shared.seal(&mut state);
@@ -239,11 +234,11 @@ impl Writer {
         }
         drop(state);
         self.oldest_view = self.shared.views.oldest(seq);
-        for replaced in rows.publish(seq) {
-            if replaced.first_seq <= self.oldest_view {
-                let entries = replaced.entries.iter();
-                active.release(entries.filter(|(entry, _)| seq - entry.seq() <= RELEASED_WITHIN));
-            }
+        for Replaced { first_seq, entries } in rows.publish(seq) {
+            // A view from before sees the newest version that is not newer than itself.
+            let seen = self.shared.views.newest_before(first_seq).unwrap_or(0);
+            let oldest = seen.max(first_seq.saturating_sub(RELEASED_WITHIN));
+            active.release(entries.iter().filter(|(entry, _)| entry.seq() > oldest));
         }
     }
 

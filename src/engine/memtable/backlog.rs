@@ -76,11 +76,10 @@ impl Backlog {
         let skip = self.shared.len();
         if let Some(spot) = self.free.pop() {
             let (chunk, at) = spot.parts();
-            if let Some(chunk) = self.chunks.get_mut(chunk) {
-                chunk.set_skip(skip);
-                chunk.heads[at] = head_behind(&entry, skip);
-                chunk.entries[at] = entry;
-            }
+            let chunk = &mut self.chunks[chunk];
+            chunk.set_skip(skip);
+            chunk.heads[at] = head_behind(&entry, skip);
+            chunk.entries[at] = entry;
             return spot;
         }
         let spots = self.spots();

@@ -216,7 +216,7 @@ impl Memtable {
 
     /// Whether nothing was inserted.
     pub(super) fn is_empty(&self) -> bool {
-        self.bytes() == 0
+        self.parts.iter().all(Part::is_empty)
     }
 
     /// The first log segment that holds a batch of this memtable, once there is one.
