@@ -40,7 +40,7 @@ pub struct Options {
     /// debt. 0: not limited.
     pub compaction_rate: u64,
     /// Scan steps that one resident view may take before it answers
-    /// [`super::Error::WouldBlock`].
+    /// [`super::Error::WouldBlock`]; a transaction of the writer has some times as many.
     pub resident_steps: u32,
 }
 
