@@ -19,6 +19,8 @@ const ELEMENT: u8 = 1;
 const EXPIRY: u8 = 2;
 const GENERATION: u8 = 3;
 const FIELD_EXPIRY: u8 = 4;
+/// First byte of the record of a generation that is part of another.
+const BELONGS: u8 = 2;
 
 /// Runs the check; its exit status and what it said on both outputs.
 fn check(dir: &Path) -> (i32, String) {
@@ -194,7 +196,8 @@ const PLANTS: &[Plant] = &[
         change: |txn| {
             let all = keys(txn, GENERATION, "");
             let parent = |key: &Bytes| txn.get(key).expect("readable").expect("there");
-            let key = all.iter().find(|key| !parent(key).is_empty()).expect("a group").clone();
+            let belongs = |key: &&Bytes| parent(key).first() == Some(&BELONGS);
+            let key = all.iter().find(belongs).expect("a group").clone();
             let mut value = parent(&key).to_vec();
             let other = all.iter().find(|key| parent(key).is_empty()).expect("no group");
             let at = value.len() - 8;

@@ -120,7 +120,19 @@ const ALWAYS: &[(&str, IsChanged)] = &[
 ];
 
 /// What 8.0 changed since 7.4, each with the reason.
-const SINCE_7_4: &[(&str, IsChanged)] = &[];
+const SINCE_7_4: &[(&str, IsChanged)] = &[
+    ("8.0 takes a negative offset of LIMIT otherwise", |step, _, siltdb| {
+        let places = step.words.iter().position(|word| word.eq_ignore_ascii_case(b"LIMIT"));
+        let offset = places.and_then(|at| step.words.get(at + 1));
+        offset.is_some_and(|offset| offset.starts_with(b"-")) && is_nothing(siltdb)
+    }),
+    ("8.0 reads the bounds of scores more strictly", |_, redis, siltdb| {
+        error(redis) == "ERR min or max is not a float" && error(siltdb).is_empty()
+    }),
+    ("a payload of no field that expires does not tell that any did", |step, redis, siltdb| {
+        is_encoding(step) && bulk(redis) == b"listpack" && bulk(siltdb) == b"listpackex"
+    }),
+];
 
 /// Calls before this one after which the two servers are in the same state behind it.
 ///
@@ -159,6 +171,10 @@ pub(crate) fn is_changed_field(name: &[u8]) -> bool {
 
 fn is_encoding(step: &Step) -> bool {
     name(step) == b"OBJECT"
+}
+
+fn is_nothing(value: &Value) -> bool {
+    matches!(value, Value::Array(items) if items.is_empty()) || *value == Value::Integer(0)
 }
 
 fn has(step: &Step, name: &[u8]) -> bool {

@@ -34,7 +34,8 @@ pub(crate) const RULES: &[Rule] = &[
     rule(1, "SCAN NONE COUNT 10").fixed(),
     rule(1, "SCAN 0 COUNT 0").fixed(),
     rule(5, "OBJECT ENCODING any"),
-    rule(1, "OBJECT REFCOUNT any").shape(),
+    // Redis shares small integers.
+    rule(1, "OBJECT REFCOUNT any").near(i64::MAX),
     rule(1, "OBJECT IDLETIME any").near(30),
     rule(1, "OBJECT FREQ any"),
     rule(1, "OBJECT ENCODING any any"),
