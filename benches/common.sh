@@ -97,8 +97,9 @@ machine() {
         "Linux $(uname -r), $(date +%F)"
 }
 
-# Builds the load generator; sets CLIENT.
+# Builds the load generator, unless CLIENT names one; sets CLIENT.
 build_client() {
+    if [ -n "${CLIENT:-}" ]; then return; fi
     CLIENT=$ROOT/target/bench-client/release/siltdb-bench-client
     cargo build --release --quiet --manifest-path "$ROOT/benches/client/Cargo.toml" \
         --target-dir "$ROOT/target/bench-client" || exit 1

@@ -2,24 +2,27 @@
 # What the size of a collection costs: point commands on ELEMENTS elements beside the same on 1,000,
 # SiltDB beside Redis, both with a log on disk.
 #
-# usage: benches/how-big.sh [TYPE...]        hash set zset list stream; all by default
+# usage: benches/how-big.sh [TYPE...]        hash set zset list stream string; all by default
 #
 # Fills one small and one large collection of each type, then runs redis-benchmark against either (8
-# connections, pipelines of 8) and takes the server's CPU time per request, background work included.
-# Then: EXPIRE and DEL of the large one, and what reading all of it does to a client that sends a GET
-# every millisecond. The server runs on core 0, the load elsewhere. Prints tables in Markdown.
+# connections, pipelines of 8) and takes the server's CPU time per request, background work included,
+# requests per second, and what a request has the server write to files. A string has ten bytes for
+# each element. Then: EXPIRE and DEL of the large one, and what reading all of it does to a client that
+# sends a GET every millisecond. The server runs on core 0, the load elsewhere. Prints tables in
+# Markdown.
 #
 #   ELEMENTS=10000000  N=100000   elements of the large collection, requests of each measurement
 #   FSYNC=everysec                appendfsync
 #   MAXMEMORY=1gb                 of SiltDB; Redis holds everything in memory
 #   SERVERS="siltdb redis"
+#   SETTLE=5                      seconds between filling and measuring: compaction goes on in them
 set -uo pipefail
 . "$(dirname "$0")/common.sh"
 
 ELEMENTS=${ELEMENTS:-10000000} N=${N:-100000} FSYNC=${FSYNC:-everysec} MAXMEMORY=${MAXMEMORY:-1gb}
-SERVERS=${SERVERS:-siltdb redis}
+SERVERS=${SERVERS:-siltdb redis} SETTLE=${SETTLE:-5}
 SMALL=1000
-[ $# -gt 0 ] || set -- hash set zset list stream
+[ $# -gt 0 ] || set -- hash set zset list stream string
 needs redis-benchmark redis-cli awk cargo
 build
 build_client
@@ -34,13 +37,31 @@ commands() {
         "ZRANGEBYSCORE KEY MIDDLE +inf LIMIT 0 1" "ZCARD KEY" ;;
     list) set -- "LINDEX KEY MIDDLE" "LRANGE KEY MIDDLE MIDDLE" "LSET KEY MIDDLE x" "RPUSH KEY x" "LPOP KEY" ;;
     stream) set -- "XRANGE KEY MIDDLE + COUNT 1" "XADD KEY * f x" "XLEN KEY" ;;
+    string) set -- "GETRANGE KEY MIDDLE MIDDLE" "SETRANGE KEY MIDDLE hello" "SETBIT KEY MIDDLE 1" \
+        "GETBIT KEY MIDDLE" "APPEND KEY x" "STRLEN KEY" ;;
     esac
     printf '%s\n' "$@"
 }
 
-# measure KEY SIZE WORDS...: sets US, the server's CPU microseconds per request.
+# fill TYPE KEY COUNT: makes a collection; prints what the load generator says of it.
+fill() {
+    if [ "$1" != string ]; then
+        "$CLIENT" fill "$PORT" --type "$1" --key "$2" --count "$3"
+        return
+    fi
+    local begin
+    begin=$(date +%s%N)
+    head -c $(($3 * 10)) /dev/urandom | cli -x SET "$2" >/dev/null
+    say "per_second=$(($3 * 1000000000 / ($(date +%s%N) - begin)))"
+}
+
+# Bytes that the server has handed to the system to write, replies included.
+written() { awk '$1 == "wchar:" { print $2 }' "/proc/$PID/io"; }
+
+# measure KEY SIZE WORDS...: sets US, the server's CPU microseconds per request, PER_SECOND and BYTES,
+# what the server writes per request.
 measure() {
-    local key=$1 size=$2 before
+    local key=$1 size=$2 before begin wrote
     shift 2
     local words=("$@") i
     for i in "${!words[@]}"; do
@@ -48,10 +69,12 @@ measure() {
         words[i]=${words[i]/#ITEM/element:__rand_int__}
         words[i]=${words[i]/#MIDDLE/$((size / 2))}
     done
-    before=$(cpu_us)
+    before=$(cpu_us) wrote=$(written) begin=$(date +%s%N)
     redis-benchmark -p "$PORT" -q -r "$size" -n "$N" -c 8 -P 8 "${words[@]}" >"$WORK/out" 2>&1
     if grep -qi 'err' "$WORK/out"; then tail -1 "$WORK/out" >&2; fi
     US=$(awk "BEGIN { printf \"%.1f\", ($(cpu_us) - $before) / $N }")
+    PER_SECOND=$(awk "BEGIN { printf \"%.0f\", $N / (($(date +%s%N) - $begin) / 1e9) }")
+    BYTES=$((($(written) - wrote) / N))
 }
 
 # timed WORDS...: milliseconds of one command.
@@ -66,6 +89,7 @@ all_of() {
     case $1 in
     hash) say "HGETALL big" ;; set) say "SMEMBERS big" ;; zset) say "ZRANGE big 0 -1 WITHSCORES" ;;
     list) say "LRANGE big 0 -1" ;; stream) say "XRANGE big - +" ;;
+    string) say "GET big" ;;
     esac
 }
 
@@ -80,20 +104,22 @@ for type in "$@"; do
             start "$REDIS" "$dir" --appendonly yes --appendfsync "$FSYNC" --save ''
         fi
         "$CLIENT" load "$PORT" --keys 1000 --connections 1 >/dev/null
-        "$CLIENT" fill "$PORT" --type "$type" --key small --count "$SMALL" >/dev/null
-        filled=$("$CLIENT" fill "$PORT" --type "$type" --key big --count "$ELEMENTS")
+        fill "$type" small "$SMALL" >/dev/null
+        filled=$(fill "$type" big "$ELEMENTS")
+        sleep "$SETTLE"
         say
         say "**$type, $server**: filled at $(word per_second "$filled") elements/s, resident" \
             "$(memory_kb VmRSS) KB, disk $(disk_mb "$dir") MB"
         say
-        say "| command | us on $SMALL | us on $ELEMENTS | ratio |"
-        say "|---|---|---|---|"
+        say "| command | us on $SMALL | us on $ELEMENTS | ratio | req/s | bytes written |"
+        say "|---|---|---|---|---|---|"
         commands "$type" | while read -r line; do
             read -r -a words <<<"$line"
             measure small "$SMALL" "${words[@]}"
             small=$US
             measure big "$ELEMENTS" "${words[@]}"
-            say "| $line | $small | $US | $(awk "BEGIN { printf \"%.2f\", $US / ($small + 0.001) }") |"
+            say "| $line | $small | $US |" \
+                "$(awk "BEGIN { printf \"%.2f\", $US / ($small + 0.001) }") | $PER_SECOND | $BYTES |"
         done
         alone=$("$CLIENT" pace "$PORT" --seconds 5)
         read -r -a words <<<"$(all_of "$type")"

@@ -19,6 +19,8 @@ const ELEMENT: u8 = 1;
 const EXPIRY: u8 = 2;
 const GENERATION: u8 = 3;
 const FIELD_EXPIRY: u8 = 4;
+/// First byte of the record of a generation that is part of another.
+const BELONGS: u8 = 2;
 
 /// Runs the check; its exit status and what it said on both outputs.
 fn check(dir: &Path) -> (i32, String) {
@@ -97,7 +99,7 @@ fn what_a_server_leaves_is_sound() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "damage is done to files as they are")]
-fn a_flipped_bit_in_a_table_is_named_with_its_place() {
+fn each_flipped_bit_in_a_table_is_named_with_its_place() {
     let server = data();
     let tables = std::fs::read_dir(&server.dir).expect("a directory");
     let table = tables
@@ -105,16 +107,23 @@ fn a_flipped_bit_in_a_table_is_named_with_its_place() {
         .find(|path| path.extension().is_some_and(|extension| extension == "sst"))
         .expect("a table");
     let mut bytes = std::fs::read(&table).expect("readable");
+    let second = bytes.len() / 3;
     bytes[100] ^= 1;
+    bytes[second] ^= 1;
     std::fs::write(&table, bytes).expect("writable");
     let (status, said) = check(&server.dir);
     assert_eq!(status, 1, "{said}");
     let name = table.file_name().expect("a name").to_string_lossy().into_owned();
-    let damage = said.lines().find(|line| line.starts_with("DAMAGED: ")).expect("a damage");
-    assert!(damage.contains(&name) && damage.contains("the checksum of a block"), "{said}");
-    let offset = damage.split("offset ").nth(1).and_then(|rest| rest.split(':').next());
-    let offset: usize = offset.and_then(|offset| offset.parse().ok()).expect("an offset");
-    assert!(offset < 100, "the block starts before the byte: {said}");
+    let damages = said.lines().filter(|line| line.starts_with("DAMAGED: "));
+    let offsets = damages.map(|damage| -> usize {
+        assert!(damage.contains(&name) && damage.contains("the checksum of a block"), "{said}");
+        let offset = damage.split("offset ").nth(1).and_then(|rest| rest.split(':').next());
+        offset.and_then(|offset| offset.parse().ok()).expect("an offset")
+    });
+    let offsets: Vec<usize> = offsets.collect();
+    let [one, two] = offsets[..] else { panic!("each damage is named, and no more: {said}") };
+    assert!(one < 100 && one + 4096 < second, "a block starts before the byte: {said}");
+    assert!(two <= second && two + 4096 > second, "a block starts before the byte: {said}");
 }
 
 /// A change that no command makes.
@@ -181,6 +190,29 @@ const PLANTS: &[Plant] = &[
             "generation 99999 is alive, but was not given out yet",
             "generation 99999 is alive, but no key has it",
         ],
+    },
+    Plant {
+        what: "a group is part of another key",
+        change: |txn| {
+            let all = keys(txn, GENERATION, "");
+            let parent = |key: &Bytes| txn.get(key).expect("readable").expect("there");
+            let belongs = |key: &&Bytes| parent(key).first() == Some(&BELONGS);
+            let key = all.iter().find(belongs).expect("a group").clone();
+            let mut value = parent(&key).to_vec();
+            let other = all.iter().find(|key| parent(key).is_empty()).expect("no group");
+            let at = value.len() - 8;
+            value[at..].copy_from_slice(&other[other.len() - 8..]);
+            txn.put(key, value.into());
+        },
+        said: &["stream\": its generation", "counts as part of"],
+    },
+    Plant {
+        what: "an entry of an index that has no form",
+        change: |txn| {
+            let key = keys(txn, EXPIRY, "string").pop().expect("there is one");
+            txn.put(key.slice(..KIND_AT + 5), Bytes::new());
+        },
+        said: &["the index of expiries is not that of the keys"],
     },
     Plant {
         what: "a key too few",

@@ -162,5 +162,10 @@ fn a_resident_view_ends_when_its_steps_are_used_up() {
     assert!(view.scan(all.clone(), Direction::Forward).next().unwrap().is_err(), "one budget");
     let blocking = view.with_mode(ReadMode::Blocking);
     assert_eq!(blocking.seq(), view.seq());
-    assert_eq!(blocking.scan(all, Direction::Forward).count(), 300);
+    assert_eq!(blocking.scan(all.clone(), Direction::Forward).count(), 300);
+    // A transaction of the writer has many times as many: it would have to be run again there.
+    let txn = writer.begin(ReadMode::Resident).unwrap();
+    let walk = || txn.scan(all.clone(), Direction::Forward).collect::<Result<Vec<_>>>();
+    assert_eq!(walk().unwrap().len(), 300);
+    assert!((0..10).any(|_| matches!(walk(), Err(Error::WouldBlock))), "but they end, too");
 }

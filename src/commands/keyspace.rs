@@ -2,7 +2,7 @@
 
 use super::acl::Category;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
-use crate::data::{Edit, EventClasses, Meta, View};
+use crate::data::{Edit, EventClasses, KEYS_AT_ONCE, Meta, View};
 use crate::protocol::Reply;
 
 /// The family's table.
@@ -115,11 +115,14 @@ const fn flushing(
 
 fn del(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let mut deleted = 0;
-    for key in args.rest() {
-        if let Some(meta) = edit.find(key)? {
-            edit.delete(key, &meta);
-            edit.notify(EventClasses::GENERIC, "del", key);
-            deleted += 1;
+    for keys in args.rest().chunks(KEYS_AT_ONCE) {
+        edit.prefetch(keys.iter().map(|key| &key[..]));
+        for key in keys {
+            if let Some(meta) = edit.find(key)? {
+                edit.delete(key, &meta);
+                edit.notify(EventClasses::GENERIC, "del", key);
+                deleted += 1;
+            }
         }
     }
     Ok(Reply::Integer(deleted))
@@ -127,19 +130,25 @@ fn del(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
 
 fn exists(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let mut found = 0;
-    for key in args.rest() {
-        found += i64::from(view.inspect(key)?.is_some());
+    for keys in args.rest().chunks(KEYS_AT_ONCE) {
+        view.prefetch(keys.iter().map(|key| &key[..]));
+        for key in keys {
+            found += i64::from(view.inspect(key)?.is_some());
+        }
     }
     Ok(Reply::Integer(found))
 }
 
 fn touch(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let mut found = 0;
-    for key in args.rest() {
-        if view.inspect(key)?.is_some() {
-            // Even where the connection said that its reads shall not count.
-            view.touch(key);
-            found += 1;
+    for keys in args.rest().chunks(KEYS_AT_ONCE) {
+        view.prefetch(keys.iter().map(|key| &key[..]));
+        for key in keys {
+            if view.inspect(key)?.is_some() {
+                // Even where the connection said that its reads shall not count.
+                view.touch(key);
+                found += 1;
+            }
         }
     }
     Ok(Reply::Integer(found))

@@ -7,7 +7,9 @@ use super::lcs::lcs;
 use super::{
     Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeyFlags, KeySpec, Run,
 };
-use crate::data::{Edit, EventClasses, Extended, KeyType, Meta, StringForm, View, parse_int};
+use crate::data::{
+    Edit, EventClasses, Extended, KEYS_AT_ONCE, KeyType, Meta, StringForm, View, parse_int,
+};
 use crate::env::Purpose;
 use crate::protocol::{ListKind, Reply};
 
@@ -245,10 +247,13 @@ fn get(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
 
 fn mget(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let mut values = args.answer().list_of(ListKind::Array, args.len() as u64)?;
-    for key in args.rest() {
-        match view.find(key)? {
-            Some(meta) if meta.kind == KeyType::String => values.push_string(view, &meta)?,
-            _ => values.push(Reply::Null)?,
+    for keys in args.rest().chunks(KEYS_AT_ONCE) {
+        view.prefetch(keys.iter().map(|key| &key[..]));
+        for key in keys {
+            match view.find(key)? {
+                Some(meta) if meta.kind == KeyType::String => values.push_string(view, &meta)?,
+                _ => values.push(Reply::Null)?,
+            }
         }
     }
     values.finish()
@@ -409,10 +414,13 @@ fn set_expiring(
 }
 
 fn mset(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
-    for [key, value] in pairs(args, "mset")? {
-        let old = edit.find(key)?;
-        edit.set_string(key, old.as_ref(), value, None);
-        edit.notify(EventClasses::STRING, "set", key);
+    for pairs in pairs(args, "mset")?.chunks(KEYS_AT_ONCE) {
+        edit.prefetch(pairs.iter().map(|[key, _]| &key[..]));
+        for [key, value] in pairs {
+            let old = edit.find(key)?;
+            edit.set_string(key, old.as_ref(), value, None);
+            edit.notify(EventClasses::STRING, "set", key);
+        }
     }
     Ok(Reply::OK)
 }

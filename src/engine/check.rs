@@ -21,8 +21,8 @@ pub struct CheckedTables {
 }
 
 /// Every table is whole, tables of a level do not overlap, and of each key newer records lie above
-/// older ones. Hands the first damage of each table to `damage`; the order of records is looked at
-/// only where all of them can be read.
+/// older ones. Hands each damage to `damage`; the order of records is looked at only where all of them
+/// can be read.
 pub(super) fn check_all(tree: &Tree, damage: &mut dyn FnMut(Error)) -> CheckedTables {
     let mut checked = CheckedTables::default();
     let mut is_sound = true;
@@ -36,7 +36,7 @@ pub(super) fn check_all(tree: &Tree, damage: &mut dyn FnMut(Error)) -> CheckedTa
     for (_, handle) in tree.version.tables() {
         checked.count += 1;
         checked.bytes += handle.info().size;
-        handle.table.verify().unwrap_or_else(&mut report);
+        handle.table.verify_all(&mut report);
     }
     if is_sound {
         check_order(tree).unwrap_or_else(damage);

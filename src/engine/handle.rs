@@ -281,7 +281,7 @@ impl Engine {
         check::check(&self.shared().tree())
     }
 
-    /// As [`Self::check`], but hands the first damage of each table to `damage`.
+    /// As [`Self::check`], but hands each damage to `damage`.
     pub fn check_tables(&self, damage: &mut dyn FnMut(Error)) -> CheckedTables {
         check::check_all(&self.shared().tree(), damage)
     }

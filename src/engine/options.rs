@@ -47,7 +47,7 @@ pub struct Options {
     /// Tables that may be open, each with its file. What is read beyond that is opened for it.
     pub open_tables_max: usize,
     /// Scan steps that one resident view may take before it answers
-    /// [`super::Error::WouldBlock`].
+    /// [`super::Error::WouldBlock`]; a transaction of the writer has some times as many.
     pub resident_steps: u32,
 }
 

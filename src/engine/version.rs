@@ -110,31 +110,39 @@ impl Level {
 
     /// The tables for a walk over `range`; those outside of it are left out.
     pub(super) fn for_walk(&self, range: &KeyRange) -> Option<Arc<[Arc<Table>]>> {
-        let hits = self.tables.iter().filter(|handle| meets(handle.info(), range)).count();
-        if hits == 0 {
+        let (start, end) = (&range.0, &range.1);
+        let is_before = |handle: &Arc<Handle>| !is_after_start(handle.info(), start);
+        let from = self.tables.partition_point(is_before);
+        let to = self.tables.partition_point(|handle| is_before_end(handle.info(), end));
+        if from >= to {
             return None;
         }
-        if hits == self.tables.len() {
+        if to - from == self.tables.len() {
             return Some(self.plain.clone());
         }
-        let first = self.tables.iter().position(|handle| meets(handle.info(), range))?;
-        Some(self.plain[first..first + hits].into())
+        Some(self.plain.get(from..to)?.into())
     }
 }
 
 /// Whether a table may hold a key of `range`.
 pub(super) fn meets(info: &TableInfo, (start, end): &KeyRange) -> bool {
-    let after_start = match start {
+    is_after_start(info, start) && is_before_end(info, end)
+}
+
+fn is_after_start(info: &TableInfo, start: &Bound<Bytes>) -> bool {
+    match start {
         Bound::Unbounded => true,
         Bound::Included(start) => info.largest >= *start,
         Bound::Excluded(start) => info.largest > *start,
-    };
-    let before_end = match end {
+    }
+}
+
+fn is_before_end(info: &TableInfo, end: &Bound<Bytes>) -> bool {
+    match end {
         Bound::Unbounded => true,
         Bound::Included(end) => info.smallest <= *end,
         Bound::Excluded(end) => info.smallest < *end,
-    };
-    after_start && before_end
+    }
 }
 
 /// Whether every key of a table is in `range`.

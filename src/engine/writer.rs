@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use super::batch::BatchBuilder;
 use super::memtable::{Entry, Memtable, Needed};
@@ -45,6 +46,13 @@ const BUFFERS_MAX: usize = 4;
 const BUFFER_BYTES_MAX: usize = 4 << 20;
 /// Of each at most this part of a memtable is kept.
 const BUFFERS_PER_MEMTABLE: u64 = 16;
+
+/// A transaction may take so many times the steps of a reader: what has no steps left has to be run
+/// again, here as well, since warming makes no walk shorter.
+const STEPS_OF_WRITER: u32 = 16;
+
+/// Writes of a transaction of which the rows are asked for together.
+const WRITES_AT_ONCE: usize = 16;
 
 /// The one writer of a store. Owned by one task; synchronous and deterministic.
 ///
@@ -102,7 +110,7 @@ impl Writer {
         if self.shared.is_stopping() {
             return Err(Error::Closed);
         }
-        let steps = self.shared.options.resident_steps;
+        let steps = self.shared.options.resident_steps.saturating_mul(STEPS_OF_WRITER);
         let head = Head::new(self.shared.tree(), self.root.clone(), mode, steps);
         Ok(Txn::over(head, self.seq + 1))
     }
@@ -151,13 +159,20 @@ impl Writer {
             }
         });
         open.builder.add(&changes);
-        for (key, value) in &changes.writes {
-            let entry = Entry::new(key, self.seq, value.as_deref());
-            let needed = Needed { oldest_view: self.oldest_view, batch_seq: open.first_seq };
-            let spot = open.memtable.insert(entry.clone(), needed);
-            // Behind the memtable, so that whoever finds the row finds older versions there.
-            if let Some((entry, spot)) = open.rows.note(entry, spot, open.first_seq) {
-                open.memtable.release([(&entry, spot)]);
+        let needed = Needed { oldest_view: self.oldest_view, batch_seq: open.first_seq };
+        for writes in changes.writes.iter().as_slice().chunks(WRITES_AT_ONCE) {
+            if writes.len() == WRITES_AT_ONCE {
+                let keys: SmallVec<[&[u8]; WRITES_AT_ONCE]> =
+                    writes.iter().map(|(key, _)| &key[..]).collect();
+                open.rows.prefetch(&keys);
+            }
+            for (key, value) in writes {
+                let entry = Entry::new(key, self.seq, value.as_deref());
+                let spot = open.memtable.insert(entry.clone(), needed);
+                // Behind the memtable, so that whoever finds the row finds older versions there.
+                if let Some((entry, spot)) = open.rows.note(entry, spot, open.first_seq) {
+                    open.memtable.release([(&entry, spot)]);
+                }
             }
         }
         if let Some(root) = changes.root {

@@ -64,7 +64,7 @@ fn check_open(settings: &Settings, dir: &Path, out: &mut dyn Write) -> io::Resul
     written?;
     writeln!(out, "{} tables, {} bytes", tables.count, tables.bytes)?;
     if damages > 0 {
-        writeln!(out, "{damages} damaged tables; the keys were not looked at")?;
+        writeln!(out, "{damages} damages in tables; the keys were not looked at")?;
         return Ok(Ok(CheckOutcome::Damaged));
     }
     let mut written = Ok(());

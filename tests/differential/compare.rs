@@ -1,6 +1,6 @@
 //! When two replies are the same.
 
-use super::exceptions::{CHANGED_FIELDS, is_changed};
+use super::exceptions::{is_changed, is_changed_field};
 use super::generator::Step;
 use super::value::Value;
 
@@ -33,6 +33,9 @@ pub(crate) fn same(step: &Step, redis: &Value, siltdb: &Value) -> bool {
 fn close(a: &Value, b: &Value, near: i64) -> bool {
     match (a, b) {
         (Value::Integer(a), Value::Integer(b)) => a.abs_diff(*b) <= near.unsigned_abs(),
+        (Value::Array(a), Value::Array(b)) if near > 0 && a.len() == b.len() => {
+            a.iter().zip(b).all(|(a, b)| close(a, b, near))
+        }
         _ => a == b,
     }
 }
@@ -105,7 +108,7 @@ fn sort(value: &mut Value, of: usize) {
 fn without_changed_fields(value: Value) -> Value {
     let is_changed = |key: &Value| {
         let Value::Bulk(name) = key else { return false };
-        CHANGED_FIELDS.iter().any(|(field, _)| field.as_bytes() == name)
+        is_changed_field(name)
     };
     match value {
         Value::Map(pairs) => Value::Map(

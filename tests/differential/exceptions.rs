@@ -1,26 +1,31 @@
-//! Where Redis 7.4, which SiltDB follows, answers differently from Redis 7.0, which judges.
+//! Where Redis 7.4, which SiltDB follows, answers differently from the Redis that judges.
 
 use super::generator::Step;
+use super::judge::{Judge, judge};
 use super::value::Value;
 
 /// Fields of XINFO that do not count, each with the reason.
-pub(crate) const CHANGED_FIELDS: &[(&str, &str)] = &[
+const FIELDS: &[(&str, &str)] = &[
     ("idle", "a time"),
     ("inactive", "a time; since 7.2"),
     ("seen-time", "a time"),
     ("active-time", "a time; since 7.2"),
-    ("entries-read", "7.4 counts anew from the id where it was set to what cannot be"),
-    ("lag", "7.4 knows it of a group before the first entry"),
     ("radix-tree-keys", "there is no radix tree here"),
     ("radix-tree-nodes", "there is no radix tree here"),
+];
+
+/// Those that do not count beside Redis 7.0.
+const FIELDS_OF_7_0: &[(&str, &str)] = &[
+    ("entries-read", "7.4 counts anew from the id where it was set to what cannot be"),
+    ("lag", "7.4 knows it of a group before the first entry"),
 ];
 
 /// A difference that is right, from the words of the call (the first in upper case), the reply of
 /// Redis 7.0 and that of SiltDB.
 type IsChanged = fn(&Step, &Value, &Value) -> bool;
 
-/// What 7.4 changed, each with the reason.
-pub(crate) const CHANGED: &[(&str, IsChanged)] = &[
+/// What 7.4 changed since 7.0, each with the reason.
+const SINCE_7_0: &[(&str, IsChanged)] = &[
     ("7.2 keeps a small list in a listpack", |step, redis, siltdb| {
         is_encoding(step) && bulk(redis) == b"quicklist" && bulk(siltdb) == b"listpack"
     }),
@@ -29,11 +34,6 @@ pub(crate) const CHANGED: &[(&str, IsChanged)] = &[
     }),
     ("7.2 says of an infinite timeout that it is out of range", |_, redis, siltdb| {
         error(redis) == "ERR timeout is negative" && error(siltdb) == "ERR timeout is out of range"
-    }),
-    ("names in texts of Redis end at a zero byte", |step, redis, siltdb| {
-        let has_zero = step.words.iter().any(|word| word.contains(&0));
-        let start = |text: &str| text.chars().take(12).collect::<String>();
-        has_zero && !error(redis).is_empty() && start(error(redis)) == start(error(siltdb))
     }),
     ("7.2 looks at the range of BITCOUNT and BITPOS before the key", |step, redis, siltdb| {
         let is_bits = matches!(&name(step)[..], b"BITCOUNT" | b"BITPOS");
@@ -55,34 +55,11 @@ pub(crate) const CHANGED: &[(&str, IsChanged)] = &[
             && step.words.len() == 4
             && error(siltdb) == "ERR syntax error"
     }),
-    ("SORT ALPHA compares words by their bytes, beyond a zero byte too", |step, redis, siltdb| {
-        let (Value::Array(a), Value::Array(b)) = (redis, siltdb) else { return false };
-        let has_zero = |value: &Value| bulk(value).contains(&0);
-        let has = |name: &[u8]| step.words.iter().any(|word| word.eq_ignore_ascii_case(name));
-        // With GET the words themselves are not seen.
-        let is_sort = name(step).starts_with(b"SORT") && has(b"ALPHA");
-        is_sort && a.len() == b.len() && (has(b"GET") || a.iter().chain(b).any(has_zero))
-    }),
     ("7.2 counts the arguments of HSET before it chooses an encoding", |step, redis, siltdb| {
         is_encoding(step) && bulk(redis) == b"listpack" && bulk(siltdb) == b"hashtable"
     }),
     ("7.4 reads cursors strictly", |step, _, siltdb| {
         name(step).ends_with(b"SCAN") && error(siltdb) == "ERR invalid cursor"
-    }),
-    ("the keys of a call are found by its specifications alone", |step, _, siltdb| {
-        name(step) == b"COMMAND" && error(siltdb).starts_with("ERR Invalid arguments")
-    }),
-    (
-        "an earlier call that met a number out of range spoils a later SORT of Redis",
-        |step, redis, _| {
-            let text = "ERR One or more scores can't be converted into double";
-            name(step).starts_with(b"SORT") && error(redis) == text
-        },
-    ),
-    ("of places in the same distance any may come first", |step, redis, siltdb| {
-        let (Value::Array(a), Value::Array(b)) = (redis, siltdb) else { return false };
-        let has_count = step.words.iter().any(|word| word.eq_ignore_ascii_case(b"COUNT"));
-        name(step).starts_with(b"GEO") && has_count && a.len() == b.len()
     }),
     ("7.2 refuses the rank of LPOS that has no opposite", |step, _, siltdb| {
         name(step) == b"LPOS" && error(siltdb).starts_with("ERR value is out of range")
@@ -99,6 +76,64 @@ pub(crate) const CHANGED: &[(&str, IsChanged)] = &[
     }),
 ];
 
+/// What differs from every Redis, each with the reason.
+const ALWAYS: &[(&str, IsChanged)] = &[
+    ("names in texts of Redis end at a zero byte", |step, redis, siltdb| {
+        let cut = |name: &str| name.split('\0').next().map(ToOwned::to_owned);
+        let names: Option<Vec<String>> = error(siltdb).split('\'').map(cut).collect();
+        let has_zero = step.words.iter().any(|word| word.contains(&0));
+        has_zero && names.is_some_and(|names| names.join("'") == error(redis))
+    }),
+    ("SORT ALPHA compares words by their bytes, beyond a zero byte too", |step, redis, siltdb| {
+        let (Value::Array(a), Value::Array(b)) = (redis, siltdb) else { return false };
+        let has_zero = |value: &Value| bulk(value).contains(&0);
+        let is_sort = name(step).starts_with(b"SORT") && has(step, b"ALPHA");
+        // With GET the words themselves are not seen, but all of them were sorted.
+        let is_same = || {
+            let sorted = |values: &[Value]| {
+                let mut values = values.to_vec();
+                values.sort();
+                values
+            };
+            has(step, b"LIMIT") || sorted(a) == sorted(b)
+        };
+        let may_hide = has(step, b"GET") && is_same();
+        is_sort && a.len() == b.len() && (may_hide || a.iter().chain(b).any(has_zero))
+    }),
+    ("the keys of a call are found by its specifications alone", |step, _, siltdb| {
+        name(step) == b"COMMAND" && error(siltdb).starts_with("ERR Invalid arguments")
+    }),
+    (
+        "an earlier call that met a number out of range spoils a later SORT of Redis",
+        |step, redis, _| {
+            let text = "ERR One or more scores can't be converted into double";
+            name(step).starts_with(b"SORT") && error(redis) == text
+        },
+    ),
+    ("of places in the same distance any may come first", |step, redis, siltdb| {
+        let (Value::Array(a), Value::Array(b)) = (redis, siltdb) else { return false };
+        name(step).starts_with(b"GEO") && has(step, b"COUNT") && only_ties_differ(a, b)
+    }),
+    ("SORT has Redis keep a sorted set otherwise, here it changes none", |step, redis, siltdb| {
+        is_encoding(step) && bulk(redis) == b"skiplist" && bulk(siltdb) == b"listpack"
+    }),
+];
+
+/// What 8.0 changed since 7.4, each with the reason.
+const SINCE_7_4: &[(&str, IsChanged)] = &[
+    ("8.0 takes a negative offset of LIMIT otherwise", |step, _, siltdb| {
+        let places = step.words.iter().position(|word| word.eq_ignore_ascii_case(b"LIMIT"));
+        let offset = places.and_then(|at| step.words.get(at + 1));
+        offset.is_some_and(|offset| offset.starts_with(b"-")) && is_nothing(siltdb)
+    }),
+    ("8.0 reads the bounds of scores more strictly", |_, redis, siltdb| {
+        error(redis) == "ERR min or max is not a float" && error(siltdb).is_empty()
+    }),
+    ("a payload of no field that expires does not tell that any did", |step, redis, siltdb| {
+        is_encoding(step) && bulk(redis) == b"listpack" && bulk(siltdb) == b"listpackex"
+    }),
+];
+
 /// Calls before this one after which the two servers are in the same state behind it.
 ///
 /// Since 7.2 XREADGROUP, XCLAIM and XAUTOCLAIM make the consumer that they name even where there is
@@ -108,6 +143,9 @@ pub(crate) fn prelude(step: &Step) -> Vec<Step> {
     let make = |stream, group, consumer| {
         Step::exact(&[b"XGROUP", b"CREATECONSUMER", stream, group, consumer]).like(step)
     };
+    if judge() == Judge::Eight {
+        return Vec::new();
+    }
     match &name(step)[..] {
         b"XCLAIM" | b"XAUTOCLAIM" => vec![make(word(1), word(2), word(3))],
         b"XREADGROUP" => {
@@ -121,11 +159,44 @@ pub(crate) fn prelude(step: &Step) -> Vec<Step> {
 
 /// Whether a difference is one that Redis 7.4 makes as well.
 pub(crate) fn is_changed(step: &Step, redis: &Value, siltdb: &Value) -> bool {
-    CHANGED.iter().any(|(_, is_changed)| is_changed(step, redis, siltdb))
+    let of_judge = if judge() == Judge::Seven { SINCE_7_0 } else { SINCE_7_4 };
+    ALWAYS.iter().chain(of_judge).any(|(_, is_changed)| is_changed(step, redis, siltdb))
+}
+
+/// Whether a field of XINFO does not count.
+pub(crate) fn is_changed_field(name: &[u8]) -> bool {
+    let of_judge = if judge() == Judge::Seven { FIELDS_OF_7_0 } else { &[] };
+    FIELDS.iter().chain(of_judge).any(|(field, _)| field.as_bytes() == name)
 }
 
 fn is_encoding(step: &Step) -> bool {
     name(step) == b"OBJECT"
+}
+
+fn is_nothing(value: &Value) -> bool {
+    matches!(value, Value::Array(items) if items.is_empty()) || *value == Value::Integer(0)
+}
+
+fn has(step: &Step, name: &[u8]) -> bool {
+    step.words.iter().any(|word| word.eq_ignore_ascii_case(name))
+}
+
+/// Whether two lists of places with their distances differ in nothing but which of those in the
+/// same distance there are, where the list was cut, and in what order.
+fn only_ties_differ(a: &[Value], b: &[Value]) -> bool {
+    let distance = |place: &Value| match place {
+        Value::Array(parts) => parts.get(1).cloned(),
+        _ => None,
+    };
+    let before_cut = |places: &[Value]| {
+        let last = places.last().and_then(distance);
+        let mut kept = places.to_vec();
+        kept.retain(|place| distance(place) != last);
+        kept.sort();
+        kept
+    };
+    let distances = |places: &[Value]| places.iter().map(distance).collect::<Option<Vec<_>>>();
+    distances(a).is_some() && distances(a) == distances(b) && before_cut(a) == before_cut(b)
 }
 
 fn name(step: &Step) -> Vec<u8> {

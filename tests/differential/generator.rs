@@ -1,6 +1,7 @@
 //! Makes calls from the rules of the families.
 
-use super::families::FAMILIES;
+use super::families::{FAMILIES, SINCE_7_4};
+use super::judge::{Judge, judge};
 use super::pattern::{Node, parse};
 use super::rule::{Check, Rule};
 use super::vocabulary::{ODD_WORDS, Vocabulary};
@@ -35,9 +36,23 @@ impl Step {
         Self { resp3: other.resp3, ..self }
     }
 
+    /// Its words, borrowed.
+    pub(crate) fn words_of(&self) -> Vec<&[u8]> {
+        self.words.iter().map(Vec::as_slice).collect()
+    }
+
+    /// Whether each server takes over the value of the other: no command of either.
+    pub(crate) fn is_exchange(&self) -> bool {
+        self.words[0] == b"EXCHANGE"
+    }
+
     /// Whether the replies of others may not be under way with its own.
     pub(crate) fn stands_alone(&self) -> bool {
-        self.pause || self.check.alone || self.check.deletes || self.check.cursor.is_some()
+        self.pause
+            || self.is_exchange()
+            || self.check.alone
+            || self.check.deletes
+            || self.check.cursor.is_some()
     }
 }
 
@@ -69,8 +84,10 @@ pub(crate) struct Generator {
 impl Generator {
     pub(crate) fn new(seed: u64) -> Self {
         let parsed = |rule: &Rule| Parsed { rule: *rule, nodes: parse(rule.pattern) };
+        let newer = if judge() == Judge::Eight { SINCE_7_4 } else { &[] };
         let families = FAMILIES
             .iter()
+            .chain(newer)
             .map(|(weight, rules)| (*weight, rules.iter().map(parsed).collect()))
             .collect();
         Self { vocabulary: Vocabulary::new(seed), families }
@@ -111,7 +128,7 @@ fn chosen<'a, T>(random: &mut fastrand::Rng, from: &'a [T], weight: impl Fn(&T) 
 fn expand(vocabulary: &mut Vocabulary, nodes: &[Node], words: &mut Vec<Vec<u8>>) {
     for node in nodes {
         match node {
-            Node::Word(word) if vocabulary.once_in(8) => {
+            Node::Word(word) if word != "EXCHANGE" && vocabulary.once_in(8) => {
                 words.push(word.to_ascii_lowercase().into());
             }
             Node::Word(word) => words.push(word.clone().into()),

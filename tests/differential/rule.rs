@@ -5,7 +5,7 @@
 pub(crate) struct Check {
     /// Redis promises no order: parts of so many elements are sorted first.
     pub(crate) sorted: Option<usize>,
-    /// Numbers are compared by value: Redis 7.0 prints other digits than 7.4.
+    /// Numbers are compared by value: Redis 7.0 and 8.0 print other digits than 7.4.
     pub(crate) floats: bool,
     /// The answer is random: types and numbers of elements only.
     pub(crate) shape: bool,

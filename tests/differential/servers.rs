@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::generator::Step;
+use super::judge::{Judge, judge, program};
 use super::support::{Server, encode, eventually, free_port};
 use super::value::{Value, Wire};
 
@@ -26,15 +27,15 @@ const THRESHOLDS: &[&str] = &[
     "6",
 ];
 /// Settings that Redis 7.0 does not have.
-const OWN: &[&str] =
-    &["--set-max-listpack-entries", "8", "--appendfsync", "no", "--enable-debug-command", "yes"];
+const SINCE_7_2: &[&str] = &["--set-max-listpack-entries", "8", "--set-max-listpack-value", "20"];
+const OWN: &[&str] = &["--appendfsync", "no", "--enable-debug-command", "yes"];
 
 /// How long it takes until what ends within milliseconds has ended.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Calls that an iteration may take.
 const ITERATION_MAX: usize = 10_000;
 
-/// Debian's redis-server, without persistence.
+/// A redis-server without persistence.
 struct Redis {
     child: Child,
     port: u16,
@@ -45,10 +46,12 @@ impl Redis {
     fn start() -> io::Result<Self> {
         let dir = tempfile::tempdir()?;
         let port = free_port();
-        let child = Command::new("redis-server")
+        let newer = if judge() == Judge::Eight { SINCE_7_2 } else { &[] };
+        let child = Command::new(program())
             .args(["--port", &port.to_string(), "--save", "", "--dir"])
             .arg(dir.path())
             .args(THRESHOLDS)
+            .args(newer)
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -63,18 +66,6 @@ impl Drop for Redis {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
-    }
-}
-
-/// Whether there is a redis-server to compare with, and why not.
-pub(crate) fn redis_version() -> Result<String, String> {
-    let output = Command::new("redis-server").arg("--version").output();
-    let output = output.map_err(|error| format!("redis-server cannot be run: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if text.contains("v=7.0.") {
-        Ok(text.trim().to_owned())
-    } else {
-        Err(format!("redis-server is not of version 7.0: {}", text.trim()))
     }
 }
 
@@ -127,7 +118,7 @@ pub(crate) struct Servers {
 impl Servers {
     pub(crate) fn start() -> Self {
         let redis = Redis::start().expect("redis-server starts");
-        let siltdb = Server::start(&[THRESHOLDS, OWN].concat());
+        let siltdb = Server::start(&[THRESHOLDS, SINCE_7_2, OWN].concat());
         let open = |port| Side::open(port).expect("the server listens");
         let sides = [open(redis.port), open(siltdb.port)];
         Self { sides, redis, siltdb }
@@ -148,6 +139,9 @@ impl Servers {
                 self.sides.each_mut().map(|side| side.iterate(first, cursor_at).expect("replies"));
             return vec![(redis, siltdb)];
         }
+        if let ([b"EXCHANGE", key], 1) = (&first.words_of()[..], steps.len()) {
+            return vec![self.exchange(first.resp3, key)];
+        }
         let mut bytes = Vec::new();
         for step in steps {
             let words: Vec<&[u8]> = step.words.iter().map(Vec::as_slice).collect();
@@ -167,6 +161,26 @@ impl Servers {
             std::thread::park_timeout(PAUSE);
         }
         redis.into_iter().zip(siltdb).collect()
+    }
+
+    /// Has each server take over what the other one makes of its value of `key`, expiry included.
+    fn exchange(&mut self, resp3: bool, key: &[u8]) -> (Value, Value) {
+        let [redis, siltdb] = self.sides.each_mut().map(|side| {
+            let wire = side.wire(resp3);
+            let mut call = |name: &[u8]| wire.call(&[name, key]).expect("a reply");
+            (call(b"DUMP"), call(b"PEXPIRETIME"))
+        });
+        let [of_redis, of_siltdb] = &mut self.sides;
+        let restored = |side: &mut Side, other: &(Value, Value)| match other {
+            (Value::Bulk(payload), Value::Integer(at_ms)) => {
+                let at_ms = (*at_ms).max(0).to_string();
+                let words: [&[u8]; 6] =
+                    [b"RESTORE", key, at_ms.as_bytes(), payload, b"REPLACE", b"ABSTTL"];
+                side.wire(resp3).call(&words).expect("a reply")
+            }
+            (nothing, _) => nothing.clone(),
+        };
+        (restored(of_redis, &siltdb), restored(of_siltdb, &redis))
     }
 
     /// Empties both servers; all connections are at database 0 then.

@@ -46,6 +46,8 @@ fn replay(servers: &mut Servers, steps: &[Step]) -> Option<(Value, Value)> {
     let mut from = 0;
     for at in 0..before.len() {
         let ends = before[at].pause
+            || before[at].is_exchange()
+            || before.get(at + 1).is_none_or(Step::is_exchange)
             || before.get(at + 1).is_none_or(|next| next.resp3 != before[at].resp3);
         if ends {
             let calls: Vec<Step> =

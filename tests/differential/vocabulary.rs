@@ -252,6 +252,17 @@ impl Vocabulary {
         words
     }
 
+    /// A number of fields and the fields.
+    fn fields(&mut self) -> Vec<Vec<u8>> {
+        let count = self.random.usize(1..4);
+        let mut words: Vec<Vec<u8>> = vec![count.to_string().into()];
+        words.extend((0..count).map(|_| self.element()));
+        if self.once_in(20) {
+            words[0] = self.number(-1, 4, 3);
+        }
+        words
+    }
+
     fn streams(&mut self) -> Vec<Vec<u8>> {
         let count = self.random.usize(1..3);
         let mut words: Vec<Vec<u8>> = (0..count).map(|_| self.key("stream")).collect();
@@ -279,6 +290,7 @@ impl Vocabulary {
         match name {
             "streams" => self.streams(),
             "group_streams" => self.group_streams(),
+            "fields" => self.fields(),
             "weights" => {
                 let count = if self.once_in(10) { self.random.usize(..4) } else { self.keys };
                 (0..count).map(|_| self.float()).collect()
@@ -326,6 +338,8 @@ impl Vocabulary {
             "consumer" => self.pick(&["alice", "bob", "carol", ""]),
             "seconds" => self.time(1, 0),
             "ms" => self.time(1000, 0),
+            // A field that ends within milliseconds is counted by Redis until it is deleted.
+            "field_ms" => [self.number(-1, 50, 8), b"000".to_vec()].concat(),
             "at_seconds" => self.time(1, Self::now_ms()),
             "at_ms" => self.time(1000, Self::now_ms()),
             "timeout" => {

@@ -139,7 +139,9 @@ fn start(dir: &Path, args: &[String]) -> (Child, u16) {
 fn spawn(dir: &Path, args: &[String], port: u16) -> Child {
     let log = dir.with_file_name(LOG);
     let log = OpenOptions::new().create(true).append(true).open(log).expect("a log");
-    Command::new(env!("CARGO_BIN_EXE_siltdb"))
+    // Another build of the server, where the environment names one.
+    let program = std::env::var_os("SILTDB_SERVER");
+    Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_siltdb").into()))
         .args(["--port", &port.to_string(), "--dir"])
         .arg(dir)
         .args(args)

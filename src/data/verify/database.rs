@@ -19,7 +19,8 @@ pub(super) struct Walk<'a, 'd> {
     pub(super) read: &'a dyn Read,
     pub(super) root: RootRef<'a>,
     pub(super) database: Database,
-    pub(super) damage: &'a mut OnDamage<'d>,
+    damage: &'a mut OnDamage<'d>,
+    reported: u64,
 }
 
 /// What the metadata records say that there is elsewhere.
@@ -31,7 +32,16 @@ pub(super) struct Promised {
     pub(super) generations: Ledger,
 }
 
-impl Walk<'_, '_> {
+impl<'a, 'd> Walk<'a, 'd> {
+    pub(super) fn new(
+        read: &'a dyn Read,
+        root: RootRef<'a>,
+        database: Database,
+        damage: &'a mut OnDamage<'d>,
+    ) -> Self {
+        Self { read, root, database, damage, reported: 0 }
+    }
+
     /// Looks through the metadata records, then through what they promise.
     pub(super) fn run(&mut self) -> Result<DatabaseTotals> {
         let (mut promised, mut totals) = (Promised::default(), [Totals::default(); TYPES.len()]);
@@ -71,7 +81,23 @@ impl Walk<'_, '_> {
     }
 
     pub(super) fn report(&mut self, key: Option<&Bytes>, what: impl Into<String>) {
+        self.reported += 1;
         (self.damage)(Damage { db: Some(self.database.db), key: key.cloned(), what: what.into() });
+    }
+
+    /// Has `name` name what is wrong, where it is known that something is; where it finds nothing,
+    /// at least that is told.
+    pub(super) fn name_with(
+        &mut self,
+        wrong: &str,
+        name: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let reported = self.reported;
+        name(self)?;
+        if self.reported == reported {
+            self.report(None, wrong);
+        }
+        Ok(())
     }
 
     fn check_key(&mut self, user_key: &Bytes, meta: &Meta) {

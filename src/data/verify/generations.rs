@@ -35,18 +35,29 @@ impl Walk<'_, '_> {
         if found == promised.generations {
             return Ok(());
         }
-        self.name_dead_generations()?;
-        self.name_orphans()
+        self.name_with("the generations that are alive are not those of the keys", |walk| {
+            walk.name_wrong_generations()?;
+            walk.name_orphans()
+        })
     }
 
-    fn name_dead_generations(&mut self) -> Result<()> {
+    /// Names what is dead though a key has it, or would go with another key.
+    fn name_wrong_generations(&mut self) -> Result<()> {
         for found in metas(self.read, self.keyspace()) {
             let (user_key, _, Ok(meta)) = found? else { continue };
-            for generation in generations_of(self.read, self.keyspace(), &meta)? {
-                if self.read.get(&key::generation(self.keyspace(), generation))?.is_none() {
-                    let what = format!("its generation {generation} counts as dead");
-                    self.report(Some(&user_key), what);
-                }
+            let of_key = generations_of(self.read, self.keyspace(), &meta)?;
+            for (at, generation) in of_key.into_iter().enumerate() {
+                let wanted = if at == 0 { 0 } else { meta.generation().unwrap_or(0) };
+                let record = self.read.get(&key::generation(self.keyspace(), generation))?;
+                let parent = record.map(|value| key::parent_of_generation(&value).unwrap_or(0));
+                let what = match parent {
+                    None => format!("its generation {generation} counts as dead"),
+                    Some(parent) if parent != wanted => format!(
+                        "its generation {generation} counts as part of {parent}, not of {wanted}"
+                    ),
+                    Some(_) => continue,
+                };
+                self.report(Some(&user_key), what);
             }
         }
         Ok(())

@@ -41,8 +41,11 @@ impl Walk<'_, '_> {
         for (index, of_keys) in pairs {
             let range = (index.range)(self.keyspace(), 0, u64::MAX);
             if ledger_of(self.read, range)? != of_keys {
-                self.name_missing_entries(index)?;
-                self.name_stray_entries(index)?;
+                let wrong = format!("the {} is not that of the keys", index.name);
+                self.name_with(&wrong, |walk| {
+                    walk.name_missing_entries(index)?;
+                    walk.name_stray_entries(index)
+                })?;
             }
         }
         Ok(())

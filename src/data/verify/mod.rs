@@ -113,7 +113,7 @@ pub fn verify(read: &dyn Read, damage: &mut OnDamage<'_>) -> Result<Verified> {
         match owner(root, keyspace) {
             Some(database) => {
                 listed.retain(|other| other.db != database.db);
-                let mut walk = Walk { read, root, database, damage: &mut *damage };
+                let mut walk = Walk::new(read, root, database, damage);
                 let totals = walk.run()?;
                 verified.databases.extend((!totals.types.is_empty()).then_some(totals));
                 walk.count_garbage(&mut verified.garbage)?;
@@ -124,7 +124,7 @@ pub fn verify(read: &dyn Read, damage: &mut OnDamage<'_>) -> Result<Verified> {
         from = Bytes::copy_from_slice(&next.to_be_bytes());
     }
     for database in listed {
-        Walk { read, root, database, damage: &mut *damage }.run()?;
+        Walk::new(read, root, database, damage).run()?;
     }
     verified.databases.sort_by_key(|database| database.db);
     Ok(verified)

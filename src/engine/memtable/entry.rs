@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
 
 use super::super::{Found, Record, SeqNo};
@@ -92,9 +92,14 @@ impl Entry {
         Found { seq: self.seq(), value: self.value().map(|value| self.hand_out(value)) }
     }
 
-    pub(in crate::engine) fn record(&self) -> Record {
-        let Found { seq, value } = self.found();
-        Record { key: Bytes::copy_from_slice(self.key()), seq, value }
+    /// The record, which shares the memory of the entry: a walk hands out many, and keeps few.
+    pub(in crate::engine) fn into_record(self) -> Record {
+        let (seq, is_tombstone, key_end) = (self.seq(), self.is_tombstone(), self.key_end());
+        let mut key = Bytes::from_owner(self.bytes);
+        let value = (!is_tombstone).then(|| key.slice(key_end..));
+        key.truncate(key_end);
+        key.advance(KEY_LEN_BYTES);
+        Record { key, seq, value }
     }
 
     fn hand_out(&self, value: &[u8]) -> Bytes {

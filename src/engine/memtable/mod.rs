@@ -298,7 +298,7 @@ impl Iterator for MemtableIter<'_> {
     type Item = Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next().map(|entry| Ok(entry.record()))
+        self.0.next().map(|entry| Ok(entry.into_record()))
     }
 }
 

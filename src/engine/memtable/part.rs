@@ -18,7 +18,7 @@ use crate::engine::{Direction, Error, KeyRange, ReadMode, Result, SeqNo};
 pub(super) const RESIDENT_BACKLOG_MAX: usize = 256;
 
 /// Keys of the first page of a walk, and of the longest: many walks are short.
-const PAGE_KEYS: std::ops::RangeInclusive<usize> = 16..=256;
+const PAGE_KEYS: std::ops::RangeInclusive<usize> = 4..=256;
 
 /// Entries in no order yet, and those that were put in order.
 #[derive(Debug, Default)]

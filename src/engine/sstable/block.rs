@@ -265,6 +265,23 @@ impl<'a> Block<'a> {
         })
     }
 
+    /// The entries of interval `index`, in order.
+    pub(super) fn interval_entries(
+        &self,
+        index: usize,
+    ) -> Parsed<impl Iterator<Item = Parsed<Entry<'a>>>> {
+        let block = *self;
+        let (mut offset, end) = (self.restart(index)?, self.interval_end(index)?);
+        Ok(std::iter::from_fn(move || {
+            if offset >= end {
+                return None;
+            }
+            let entry = block.entry(offset);
+            offset = entry.as_ref().map_or(usize::MAX, |entry| entry.end);
+            Some(entry)
+        }))
+    }
+
     /// Appends the records of interval `index` to `records`, in order. The values are slices of
     /// `content`, which is what this block was made of; the keys share one buffer.
     pub(super) fn read_interval(

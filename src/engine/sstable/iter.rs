@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::{Direction, KeyRange, ReadMode, Record, Result};
-use super::block::Block;
+use super::block::{Block, RESTART_INTERVAL};
 use super::format::{Handle, Parsed};
 use super::options::ScanOptions;
 use super::table::{Loaded, Table, data_handle, partition};
@@ -43,12 +43,85 @@ enum State {
 #[derive(Debug)]
 struct Place {
     partition: usize,
-    /// The data blocks of the partition.
-    blocks: Vec<Handle>,
-    block: usize,
+    blocks: Blocks,
     data: Bytes,
     data_handle: Handle,
     interval: usize,
+}
+
+/// A place in an index partition. One interval of it is decoded at a time: a short walk is through
+/// within one.
+#[derive(Debug)]
+struct Blocks {
+    index: Bytes,
+    index_handle: Handle,
+    interval: usize,
+    /// The data blocks of the interval.
+    handles: Vec<Handle>,
+    /// One of these.
+    block: usize,
+}
+
+impl Blocks {
+    /// The place where an index partition is entered.
+    fn enter(index: Bytes, index_handle: Handle, entrance: Entrance<'_>) -> Parsed<Self> {
+        let block = Block::new(&index)?;
+        let interval = entrance.of(&block)?;
+        let floor_end = match entrance {
+            Entrance::Floor(key) => block.floor(key)?.map(|entry| entry.end),
+            Entrance::First | Entrance::Last => None,
+        };
+        let handles = Vec::with_capacity(RESTART_INTERVAL);
+        let mut this = Self { index, index_handle, interval, handles, block: 0 };
+        let floor = this.decode(floor_end)?;
+        let last = this.handles.len() - 1;
+        this.block = if matches!(entrance, Entrance::Last) { last } else { floor };
+        Ok(this)
+    }
+
+    /// Reads the data blocks of the interval, at least one. The number of the one that ends at
+    /// `floor_end` in the index, else 0.
+    fn decode(&mut self, floor_end: Option<usize>) -> Parsed<usize> {
+        self.handles.clear();
+        let mut floor = 0;
+        for entry in Block::new(&self.index)?.interval_entries(self.interval)? {
+            let entry = entry?;
+            if floor_end == Some(entry.end) {
+                floor = self.handles.len();
+            }
+            self.handles.push(data_handle(entry)?);
+        }
+        if self.handles.is_empty() { Err("an index has no entries") } else { Ok(floor) }
+    }
+
+    fn handle(&self) -> Handle {
+        self.handles[self.block]
+    }
+
+    /// Goes to the next data block in the direction of the walk; `false` at the end of the partition.
+    fn step(&mut self, direction: Direction) -> Parsed<bool> {
+        if let Some(block) = next_of(self.block, self.handles.len(), direction) {
+            self.block = block;
+            return Ok(true);
+        }
+        let count = Block::new(&self.index)?.restart_count();
+        let Some(interval) = next_of(self.interval, count, direction) else { return Ok(false) };
+        self.interval = interval;
+        self.decode(None)?;
+        self.block = match direction {
+            Direction::Forward => 0,
+            Direction::Reverse => self.handles.len() - 1,
+        };
+        Ok(true)
+    }
+}
+
+/// What comes behind number `at` of `count` in the direction of the walk.
+fn next_of(at: usize, count: usize, direction: Direction) -> Option<usize> {
+    match direction {
+        Direction::Forward => Some(at + 1).filter(|&next| next < count),
+        Direction::Reverse => at.checked_sub(1),
+    }
 }
 
 /// Where to enter a block.
@@ -66,27 +139,6 @@ impl Entrance<'_> {
             Self::First => Ok(0),
             Self::Last => Ok(block.restart_count() - 1),
             Self::Floor(key) => Ok(block.restart_floor(key)?.unwrap_or(0)),
-        }
-    }
-
-    /// The data blocks of an index partition, and the one to enter.
-    fn of_index(self, index: &Block<'_>) -> Parsed<(Vec<Handle>, usize)> {
-        let floor_end = match self {
-            Self::Floor(key) => index.floor(key)?.map(|entry| entry.end),
-            Self::First | Self::Last => None,
-        };
-        let (mut blocks, mut floor) = (Vec::with_capacity(index.restart_count() * 8), 0);
-        for entry in index.entries() {
-            let entry = entry?;
-            if floor_end == Some(entry.end) {
-                floor = blocks.len();
-            }
-            blocks.push(data_handle(entry)?);
-        }
-        match (self, blocks.len().checked_sub(1)) {
-            (_, None) => Err("an index has no entries"),
-            (Self::Last, Some(last)) => Ok((blocks, last)),
-            (Self::First | Self::Floor(_), Some(_)) => Ok((blocks, floor)),
         }
     }
 }
@@ -156,36 +208,33 @@ impl TableIter {
         // It stands behind its data blocks: what is beside it is of no use, and would take the
         // place of what is.
         let index = self.block(loaded, index_handle, 0)?;
-        let entered = Block::new(&index).and_then(|index| entrance.of_index(&index));
-        let (blocks, block) = self.table.parse(index_handle, entered)?;
-        self.enter_block(loaded, number, (blocks, block), entrance)
+        let entered = Blocks::enter(index, index_handle, entrance);
+        let blocks = self.table.parse(index_handle, entered)?;
+        self.enter_block(loaded, number, blocks, entrance)
     }
 
     fn enter_block(
         &mut self,
         loaded: &Loaded,
         partition: usize,
-        (blocks, block): (Vec<Handle>, usize),
+        blocks: Blocks,
         entrance: Entrance<'_>,
     ) -> Result<Place> {
-        let data_handle = blocks[block];
+        let data_handle = blocks.handle();
         let data = self.block(loaded, data_handle, self.options.readahead_bytes)?;
         let interval = Block::new(&data).and_then(|data| entrance.of(&data));
         let interval = self.table.parse(data_handle, interval)?;
-        Ok(Place { partition, blocks, block, data, data_handle, interval })
+        Ok(Place { partition, blocks, data, data_handle, interval })
     }
 
     /// The place behind `place` in the direction of the walk.
     fn step(&mut self, loaded: &Loaded, mut place: Place) -> Result<Option<Place>> {
         let direction = self.direction;
-        let step = |at: usize, count: usize| match direction {
-            Direction::Forward => Some(at + 1).filter(|&next| next < count),
-            Direction::Reverse => at.checked_sub(1),
-        };
         let count = |handle: Handle, content: &[u8]| {
             self.table.parse(handle, Block::new(content).map(|block| block.restart_count()))
         };
-        if let Some(interval) = step(place.interval, count(place.data_handle, &place.data)?) {
+        let intervals = count(place.data_handle, &place.data)?;
+        if let Some(interval) = next_of(place.interval, intervals, direction) {
             place.interval = interval;
             return Ok(Some(place));
         }
@@ -193,11 +242,12 @@ impl TableIter {
             Direction::Forward => Entrance::First,
             Direction::Reverse => Entrance::Last,
         };
-        if let Some(block) = step(place.block, place.blocks.len()) {
-            let blocks = (place.blocks, block);
-            return self.enter_block(loaded, place.partition, blocks, entrance).map(Some);
+        let stepped = place.blocks.step(direction);
+        if self.table.parse(place.blocks.index_handle, stepped)? {
+            return self.enter_block(loaded, place.partition, place.blocks, entrance).map(Some);
         }
-        match step(place.partition, count(loaded.footer.top_index, &loaded.top)?) {
+        let partitions = count(loaded.footer.top_index, &loaded.top)?;
+        match next_of(place.partition, partitions, direction) {
             Some(partition) => self.enter_partition(loaded, partition, entrance).map(Some),
             None => Ok(None),
         }

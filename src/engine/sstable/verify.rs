@@ -1,6 +1,6 @@
 //! Walks every byte of a table.
 
-use super::super::{ReadMode, Record, Result, TableInfo};
+use super::super::{Error, ReadMode, Record, Result, TableInfo};
 use super::block::Block;
 use super::bloom;
 use super::format::{FOOTER_BYTES, Handle, SEQ_BITS, decode_properties};
@@ -8,34 +8,65 @@ use super::table::{Loaded, Partition, Table, data_handle, partition};
 use crate::engine::SeqNo;
 
 /// What the walk has seen so far.
-struct Seen {
+struct Seen<'a> {
     /// Where the next block has to begin: the blocks of a table leave no gap.
     offset: u64,
     info: TableInfo,
     hashes: Vec<u64>,
     records: Vec<Record>,
+    damage: &'a mut dyn FnMut(Error),
+    is_damaged: bool,
 }
 
 impl Table {
-    /// Reads every block of the file, past the cache, and checks checksums, the order of the
-    /// keys, the index, that the filters have every key, and the properties. May wait on the
-    /// disk for long.
+    /// As [`Self::verify_all`]; answers the first damage.
     pub fn verify(&self) -> Result<()> {
+        let mut first = Ok(());
+        self.verify_all(&mut |error| {
+            if first.is_ok() {
+                first = Err(error);
+            }
+        });
+        first
+    }
+
+    /// Reads every block of the file, past the cache, and checks checksums, the order of the
+    /// keys, the index, that the filters have every key, and the properties. Hands each damage to
+    /// `damage`; what it hides is told by none. May wait on the disk for long.
+    pub fn verify_all(&self, damage: &mut dyn FnMut(Error)) {
+        if let Err(error) = self.verify_blocks(damage) {
+            damage(error);
+        }
+    }
+
+    fn verify_blocks(&self, damage: &mut dyn FnMut(Error)) -> Result<()> {
         let loaded = &*self.loaded(ReadMode::Blocking)?;
         let mut seen = Seen {
             offset: 0,
             info: TableInfo { seq_min: SeqNo::MAX, ..TableInfo::default() },
             hashes: Vec::new(),
             records: Vec::new(),
+            damage,
+            is_damaged: false,
         };
         let footer = loaded.footer;
         let top = self.parse(footer.top_index, Block::new(&loaded.top))?;
         for at in 0..top.restart_count() {
             let entry = top.restart_entry(at).and_then(partition);
-            self.verify_partition(loaded, self.parse(footer.top_index, entry)?, &mut seen)?;
+            let partition = self.parse(footer.top_index, entry)?;
+            let verified = self.verify_partition(loaded, partition, &mut seen);
+            seen.note(verified);
+            // The index stands behind all else of its partition.
+            seen.offset = partition.index.end();
         }
-        self.verify_place(footer.top_index, &mut seen)?;
-        self.verify_place(footer.properties, &mut seen)?;
+        self.verify_ends(loaded, &mut seen)
+    }
+
+    /// The blocks behind those of records, and what they say of the records.
+    fn verify_ends(&self, loaded: &Loaded, seen: &mut Seen<'_>) -> Result<()> {
+        let footer = loaded.footer;
+        self.verify_place(footer.top_index, seen)?;
+        self.verify_place(footer.properties, seen)?;
         if seen.offset + FOOTER_BYTES as u64 != self.info().size {
             return Err(self.corruption(seen.offset, "there are bytes that belong to no block"));
         }
@@ -45,9 +76,13 @@ impl Table {
             let what = "the properties are not those that the manifest has";
             return Err(self.corruption(footer.properties.offset, what));
         }
+        if seen.is_damaged {
+            return Ok(());
+        }
         // What only the layer above can tell, and what is no sum over records.
         let TableInfo { id, size, expiring, expiry_median_ms, .. } = properties;
-        let sums = TableInfo { id, size, expiring, expiry_median_ms, ..seen.info };
+        let sums =
+            TableInfo { id, size, expiring, expiry_median_ms, ..std::mem::take(&mut seen.info) };
         if sums != properties {
             let what = "the properties are not those of the records";
             return Err(self.corruption(footer.properties.offset, what));
@@ -59,7 +94,7 @@ impl Table {
         &self,
         loaded: &Loaded,
         partition: Partition<'_>,
-        seen: &mut Seen,
+        seen: &mut Seen<'_>,
     ) -> Result<()> {
         let content = self.read(loaded, partition.index, ReadMode::Blocking)?;
         let index = self.parse(partition.index, Block::new(&content))?;
@@ -74,7 +109,8 @@ impl Table {
                 let what = "the top index and an index disagree";
                 return Err(self.corruption(partition.index.offset, what));
             }
-            self.verify_data(loaded, &low, handle, seen)?;
+            let verified = self.verify_data(loaded, &low, handle, seen);
+            seen.note(verified);
         }
         if partition.filter.len > 0 {
             self.verify_place(partition.filter, seen)?;
@@ -96,7 +132,7 @@ impl Table {
         loaded: &Loaded,
         low: &[u8],
         handle: Handle,
-        seen: &mut Seen,
+        seen: &mut Seen<'_>,
     ) -> Result<()> {
         self.verify_place(handle, seen)?;
         let content = self.read(loaded, handle, ReadMode::Blocking)?;
@@ -119,16 +155,23 @@ impl Table {
         Ok(())
     }
 
-    fn verify_place(&self, handle: Handle, seen: &mut Seen) -> Result<()> {
-        if handle.offset != seen.offset {
-            return Err(self.corruption(seen.offset, "there are bytes that belong to no block"));
+    fn verify_place(&self, handle: Handle, seen: &mut Seen<'_>) -> Result<()> {
+        let offset = std::mem::replace(&mut seen.offset, handle.end());
+        if handle.offset != offset {
+            return Err(self.corruption(offset, "there are bytes that belong to no block"));
         }
-        seen.offset = handle.end();
         Ok(())
     }
 }
 
-impl Seen {
+impl Seen<'_> {
+    fn note(&mut self, verified: Result<()>) {
+        if let Err(error) = verified {
+            self.is_damaged = true;
+            (self.damage)(error);
+        }
+    }
+
     fn count(&mut self, record: Record) {
         let info = &mut self.info;
         let value_len = record.value.as_ref().map_or(0, bytes::Bytes::len);

@@ -1,5 +1,6 @@
 //! The writes of a transaction: one per key.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeBounds;
 use std::sync::OnceLock;
@@ -36,15 +37,22 @@ impl Writes {
     /// Sets the new value of `key`.
     pub fn set(&mut self, key: Bytes, value: Option<Bytes>) {
         let value_len = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
-        if let Some((_, before)) = self.place(&key).and_then(|at| self.list.get_mut(at)) {
+        let place = match &mut self.index {
+            Some(index) => match index.entry(key.clone()) {
+                Entry::Occupied(known) => Some(*known.get()),
+                Entry::Vacant(new) => {
+                    new.insert(self.list.len());
+                    None
+                }
+            },
+            None => self.place(&key),
+        };
+        if let Some((_, before)) = place.and_then(|at| self.list.get_mut(at)) {
             self.bytes = self.bytes + value_len(&value) - value_len(before);
             *before = value;
             return;
         }
         self.bytes += key.len() + value_len(&value) + WRITE_BYTES;
-        if let Some(index) = &mut self.index {
-            index.insert(key.clone(), self.list.len());
-        }
         if let Some(order) = self.order.get_mut() {
             order.insert(key.clone(), self.list.len());
         }

@@ -10,8 +10,8 @@ pub(crate) const RULES: &[Rule] = &[
     rule(
         3,
         "GEOSEARCH geo {(FROMMEMBER element|FROMLONLAT longitude latitude) \
-         (BYRADIUS radius unit|BYBOX radius radius unit) (ASC|DESC) [COUNT count] [WITHCOORD] \
-         [WITHDIST] [WITHHASH]}",
+         (BYRADIUS radius unit|BYBOX radius radius unit) (ASC|DESC) [COUNT count WITHDIST] \
+         [WITHCOORD] [WITHDIST] [WITHHASH]}",
     )
     .floats(),
     rule(
@@ -22,7 +22,7 @@ pub(crate) const RULES: &[Rule] = &[
     rule(
         2,
         "GEORADIUS geo longitude latitude radius unit {[WITHCOORD] [WITHDIST] [WITHHASH] \
-         [COUNT count] (ASC|DESC)}",
+         [COUNT count WITHDIST] (ASC|DESC)}",
     )
     .floats(),
     rule(1, "GEORADIUS geo longitude latitude radius unit {[STORE geo|STOREDIST geo] [ASC|DESC]}")

@@ -34,6 +34,17 @@ pub(crate) const RULES: &[Rule] = &[
     rule(1, "SCAN NONE COUNT 10").fixed(),
     rule(1, "SCAN 0 COUNT 0").fixed(),
     rule(5, "OBJECT ENCODING any"),
+    // Redis shares small integers.
+    rule(1, "OBJECT REFCOUNT any").near(i64::MAX),
+    rule(1, "OBJECT IDLETIME any").near(30),
+    rule(1, "OBJECT FREQ any"),
+    rule(1, "OBJECT ENCODING any any"),
+    rule(1, "MEMORY USAGE any [SAMPLES]").near(i64::MAX),
+    rule(1, "MEMORY USAGE any SAMPLES count").near(i64::MAX),
+    rule(4, "EXCHANGE any").fixed(),
+    rule(1, "RESTORE any ms value {[REPLACE] [ABSTTL] [IDLETIME count] [FREQ count]}").fixed(),
+    rule(1, "RENAME any any any"),
+    rule(1, "EXPIRE any seconds (NX|XX|GT|LT) (NX|XX|GT|LT)"),
     rule(3, "SORT list {[LIMIT index count] [GET get] [GET get] [ASC|DESC] [ALPHA]}"),
     // Equal weights have no order that Redis promises where they are words.
     rule(1, "SORT (set|zset|list) {(BY by) [LIMIT index count] [GET get] [ASC|DESC] ALPHA}")

@@ -19,6 +19,7 @@ pub(crate) const RULES: &[Rule] = &[
     rule(3, "LPOS list value {[RANK index] [COUNT count] [MAXLEN count]}"),
     rule(2, "RPOPLPUSH list list"),
     rule(3, "LMOVE list list (LEFT|RIGHT) (LEFT|RIGHT)"),
+    rule(1, "LMPOP #any (LEFT|RIGHT) [COUNT count]"),
     rule(2, "LMPOP #list (LEFT|RIGHT) [COUNT count]"),
     rule(1, "BLPOP list+ timeout").fixed(),
     rule(1, "BRPOP list+ timeout").fixed(),

@@ -26,3 +26,6 @@ pub(crate) const FAMILIES: &[(u32, &[Rule])] = &[
     (16, keys::RULES),
     (1, server::RULES),
 ];
+
+/// Families of commands that Redis has since 7.4.
+pub(crate) const SINCE_7_4: &[(u32, &[Rule])] = &[(14, hashes::EXPIRY)];

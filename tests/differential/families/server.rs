@@ -8,7 +8,8 @@ pub(crate) const RULES: &[Rule] = &[
     rule(1, "NOSUCHCOMMAND value+"),
     rule(1, "OBJECT NOSUCH any"),
     rule(1, "XINFO NOSUCH any"),
-    rule(1, "WAIT 0 1"),
+    // Other numbers could wait for ever.
+    rule(1, "WAIT 0 1").fixed(),
     rule(1, "COMMAND GETKEYS (ZUNIONSTORE zset #zset|SORT list STORE list|XREAD STREAMS streams)")
         .fixed(),
     rule(1, "COMMAND GETKEYS (MSET (str value)+|LMPOP #list LEFT)").fixed(),

@@ -19,6 +19,8 @@ pub(crate) const RULES: &[Rule] = &[
     rule(2, "SINTERSTORE set set+"),
     rule(2, "SUNIONSTORE set set+"),
     rule(2, "SDIFFSTORE set set+"),
+    rule(1, "SINTERCARD #any [LIMIT count]"),
+    rule(1, "SINTERCARD any any [LIMIT count]"),
     rule(2, "SINTERCARD #set [LIMIT count]"),
     rule(2, "SSCAN set 0 {[MATCH pattern] [COUNT count]}").iterated(2).sorted(1),
 ];

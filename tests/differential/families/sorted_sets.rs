@@ -36,6 +36,7 @@ pub(crate) const RULES: &[Rule] = &[
     rule(1, "ZREMRANGEBYLEX same lex lex").fixed(),
     rule(2, "ZPOPMIN zset [count]").floats(),
     rule(2, "ZPOPMAX zset [count]").floats(),
+    rule(1, "ZMPOP #any (MIN|MAX) [COUNT count]").floats(),
     rule(2, "ZMPOP #zset (MIN|MAX) [COUNT count]").floats(),
     rule(1, "BZMPOP timeout #zset (MIN|MAX) [COUNT positive]").floats().fixed(),
     rule(1, "BZPOPMIN zset+ timeout").floats().fixed(),

@@ -29,6 +29,7 @@ pub(crate) const RULES: &[Rule] = &[
     rule(3, "DECRBY num int"),
     rule(4, "INCRBYFLOAT num float"),
     rule(1, "INCRBYFLOAT str float"),
+    rule(1, "LCS any any {[LEN] [IDX] [MINMATCHLEN int]}"),
     rule(2, "LCS str str {[LEN] [IDX] [MINMATCHLEN count] [WITHMATCHLEN]}"),
 ];
 
