@@ -27,9 +27,11 @@ pub fn set_permissions(path: &Path, mode: u32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::os::unix::net::UnixListener;
 
     use super::*;
+    use crate::env::open_for_append;
 
     #[test]
     fn what_holds_something_is_not_removed() {
@@ -39,10 +41,10 @@ mod tests {
         remove_socket(&path).unwrap();
         drop(UnixListener::bind(&path).unwrap());
         remove_socket(&path).unwrap();
-        std::fs::write(&path, "").unwrap();
+        drop(open_for_append(&path).unwrap());
         remove_socket(&path).unwrap();
         assert!(!path.exists());
-        std::fs::write(&path, "data").unwrap();
+        open_for_append(&path).unwrap().write_all(b"data").unwrap();
         assert!(remove_socket(&path).is_err() && path.exists());
         assert!(remove_socket(&dir).is_err());
         std::fs::remove_dir_all(&dir).unwrap();
