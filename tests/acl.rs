@@ -102,6 +102,7 @@ fn queued_calls_are_checked_again_when_they_run() {
     assert!(ann.call(&["EXEC"]).starts_with("-EXECABORT"));
     let log = admin.call(&["ACL", "LOG", "1"]);
     assert!(log.contains("reason, command, context, multi, object, get, username, ann"), "{log}");
+    assert!(log.contains(" cmd=get "), "{log}");
 }
 
 #[test]

@@ -391,12 +391,33 @@ fn who_reads_for_a_group_is_told_when_it_goes() {
         (&["FLUSHALL"], no_group),
         (&["RENAME", "s", "t"], no_group),
         (&["SET", "s", "v"], wrong_type),
+        (&["RENAME", "l", "s"], wrong_type),
+        (&["SWAPDB", "0", "1"], wrong_type),
     ] {
-        other.call(&["DEL", "s"]);
+        for call in [&["SELECT", "1"][..], &["RPUSH", "s", "v"], &["SELECT", "0"], &["DEL", "s"]] {
+            other.call(call);
+        }
+        other.call(&["RPUSH", "l", "v"]);
         other.call(&["XGROUP", "CREATE", "s", "g", "$", "MKSTREAM"]);
         let mut client = blocked(&server, &read, 1);
         other.call(call);
         assert_eq!(client.reply(), expected, "{call:?}");
+    }
+}
+
+#[test]
+fn who_reads_a_stream_waits_on_when_it_goes() {
+    let server = Server::start(&[]);
+    let mut other = server.connect();
+    for call in [&["DEL", "s"][..], &["SET", "s", "v"], &["RENAME", "l", "s"]] {
+        other.call(&["DEL", "s"]);
+        other.call(&["XADD", "s", "1-1", "a", "1"]);
+        other.call(&["RPUSH", "l", "v"]);
+        let mut client = blocked(&server, &["XREAD", "BLOCK", "0", "STREAMS", "s", "$"], 1);
+        other.call(call);
+        other.call(&["DEL", "s"]);
+        other.call(&["XADD", "s", "2-1", "b", "2"]);
+        assert_eq!(client.reply(), "[[s, [[2-1, [b, 2]]]]]", "{call:?}");
     }
 }
 

@@ -53,6 +53,22 @@ fn a_reading_script_holds_up_nobody() {
 }
 
 #[test]
+fn a_script_reads_streams_without_waiting() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let mut eval = |call: &str| client.call(&["EVAL", &format!("return redis.call({call})"), "0"]);
+    eval("'XGROUP', 'CREATE', 's', 'g', '$', 'MKSTREAM'");
+    let read = "'XREAD', 'BLOCK', '0', 'STREAMS', 's', '0'";
+    let for_group = "'XREADGROUP', 'GROUP', 'g', 'c', 'BLOCK', '0', 'STREAMS', 's', '>'";
+    assert_eq!(eval(read), "(nil)");
+    assert_eq!(eval(for_group), "(nil)");
+    eval("'XADD', 's', '1-1', 'a', '1'");
+    for call in [read, for_group] {
+        assert_eq!(eval(call), "[[s, [[1-1, [a, 1]]]]]", "{call}");
+    }
+}
+
+#[test]
 fn a_busy_server_answers_what_ends_it() {
     let server = Server::start(&[]);
     let (mut client, mut other) = endless(&server, &["EVAL", "while true do end", "0"]);

@@ -279,6 +279,11 @@ fn what_is_queued_is_told_and_bounded() {
     let replies = String::from_utf8_lossy(&client.rest()).into_owned();
     assert!(replies.matches("+QUEUED").count() < 20, "nothing bounds the queue");
     assert_eq!(call(&mut other, "EXISTS k"), ":0");
+    // One request of that length is too much, whether it comes in parts or at once.
+    let mut large = server.connect();
+    large.send(&encode(&[b"SET", b"k", "x".repeat(1 << 20).as_bytes()]));
+    assert!(large.rest().is_empty());
+    assert_eq!(call(&mut other, "EXISTS k"), ":0");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 # Part clients: sample programs on redis-py, node-redis and ioredis, each in RESP2 and RESP3, and once
-# over TLS; jobs of BullMQ, Celery, rq and huey, Django's cache, sessions of Flask; what an exporter for
-# Prometheus makes of INFO, and the metrics of the server itself.
+# over TLS; jobs of BullMQ, Celery, rq and huey, Django's cache, sessions of Flask; redis-py's own tests;
+# what an exporter for Prometheus makes of INFO, and the metrics of the server itself.
 #
 # The libraries come from their registries into $CACHE, by name. A sample prints `N passed, N failed`.
 
@@ -100,6 +100,39 @@ clients_metrics() {
         "${files[@]}"
 }
 
+# redis-py's own tests, from its source distribution: what redis-tests/redis-py.txt names, in RESP2
+# and RESP3. Tests of clusters, modules and TLS need servers of their own.
+clients_redis_py() {
+    local env="$CACHE/redis-py" list="$ROOT/redis-tests/redis-py.txt" out="$WORK/redis-py" line protocol
+    [ -x "$CACHE/python/bin/python" ] || return
+    if ! [ -f "$env/.ready" ]; then
+        rm -rf "$env"
+        mkdir -p "$env"
+        { "$CACHE/python/bin/python" -m venv "$env/venv" &&
+            "$env/venv/bin/pip" install --quiet pytest pytest-asyncio pytest-timeout packaging &&
+            "$env/venv/bin/pip" download --quiet --no-deps --no-binary :all: -d "$env" redis &&
+            mkdir "$env/source" &&
+            tar -xf "$env"/redis-*.tar.gz -C "$env/source" --strip-components=1 &&
+            touch "$env/.ready"; } >"$WORK/pip.log" 2>&1 ||
+            { leave_out "clients (redis-py's tests)" "$(tail -1 "$WORK/pip.log")"; return; }
+    fi
+    for protocol in 2 3; do
+        # shellcheck disable=SC2046
+        (cd "$env/source" && timeout 300 "$env/venv/bin/python" -m pytest -q -p no:cacheprovider \
+            --timeout 60 --redis-url "redis://localhost:$PORT/0" --protocol "$protocol" \
+            -m "not onlycluster and not redismod and not ssl" \
+            $(sed -n 's/^tests/--deselect=&/p; s/^run //p' "$list")) >"$out.$protocol" 2>&1 </dev/null
+        line=$(grep -E '(passed|failed).* in [0-9.]+s' "$out.$protocol" | tail -1)
+        if [ -z "$line" ]; then
+            fail "redis-py's tests did not come to their end: $(tail -1 "$out.$protocol")"
+            continue
+        fi
+        pass "$(sed -nE 's/(.* )?([0-9]+) passed.*/\2/p' <<<"$line")"
+        while read -r line; do fail "redis-py's tests, RESP$protocol: $line"; done \
+            < <(sed -nE 's/^(FAILED|ERROR) //p' "$out.$protocol")
+    done
+}
+
 clients_node() {
     local env="$CACHE/node"
     need node nodejs npm && need npm npm ||
@@ -129,6 +162,7 @@ part_clients() {
         --tls-cert-file "$TLS_FILES/server.pem" --tls-key-file "$TLS_FILES/server.key" \
         --tls-auth-clients no --metrics-port "$METRICS_PORT" || { part_end clients; return; }
     clients_python
+    clients_redis_py
     clients_node
     stop_server || fail "the server ends with status $?"
     part_end clients

@@ -38,14 +38,13 @@ impl Edit<'_> {
     /// told.
     pub(super) fn note_change(&mut self, key: &[u8], old: Option<&Meta>, new: Option<&Meta>) {
         let Some(ready) = &mut self.ready else { return };
-        let kinds = [new, old].map(|meta| meta.map(|meta| meta.kind));
-        let kind = match kinds {
-            [Some(kind), _] if kind.is_awaited() => kind,
-            [_, Some(KeyType::Stream)] => KeyType::Stream,
-            _ => return,
-        };
+        let [new, old] = [new, old].map(|meta| meta.map(|meta| meta.kind));
+        let come = new.filter(|kind| kind.is_awaited());
+        let gone = old.filter(|kind| *kind == KeyType::Stream && come != old);
         let db = self.context.db;
-        ready.push(Ready { db, key: Some(Bytes::copy_from_slice(key)), kind: Some(kind) });
+        for kind in come.into_iter().chain(gone) {
+            ready.push(Ready { db, key: Some(Bytes::copy_from_slice(key)), kind: Some(kind) });
+        }
     }
 
     /// Notes that `key` has gone, whatever it was.

@@ -36,7 +36,7 @@ pub struct SlowLog {
 }
 
 impl SlowLog {
-    /// Adds a command and drops the oldest beyond `len_max`.
+    /// Adds a command and drops the oldest beyond `len_max`. Where none may be kept, no id is used.
     pub fn push(
         &self,
         len_max: usize,
@@ -46,6 +46,9 @@ impl SlowLog {
         addr: &str,
         name: &[u8],
     ) {
+        if len_max == 0 {
+            return self.reset();
+        }
         let entry = SlowLogEntry {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             unix_s,
@@ -129,5 +132,9 @@ mod tests {
         log.reset();
         log.push(3, 1, 0, &[], "", b"");
         assert_eq!((log.len(), log.latest(1)[0].id), (1, 5));
+        log.push(0, 1, 0, &[], "", b"");
+        assert!(log.is_empty());
+        log.push(3, 1, 0, &[], "", b"");
+        assert_eq!(log.latest(1)[0].id, 6);
     }
 }

@@ -116,7 +116,7 @@ pub(crate) fn listen_tcp(settings: &Settings, transport: Transport) -> io::Resul
                 tracing::warn!(address, %error, "address is not available, left out");
             }
             Err(error) => {
-                let text = format!("cannot listen on {address}:{port}: {error}");
+                let text = format!("Failed listening on port {port} ({address}): {error}");
                 return Err(io::Error::new(error.kind(), text));
             }
         }

@@ -28,6 +28,8 @@ use crate::protocol::{self, Limits, Reply, Request, RequestDecoder};
 const PIPELINE_MAX: usize = 1024;
 /// More room for a request is told to the account before it is taken.
 const ROOM_LARGE: usize = 64 << 10;
+/// The least that `client-query-buffer-limit` can be, in bytes.
+const QUERY_LIMIT_MIN: usize = 1 << 20;
 
 /// Keeps a client in the registry while it lives, however its task ends.
 pub(crate) struct Registered {
@@ -218,6 +220,10 @@ async fn turn(
     };
     account_received(dispatcher, received, &input);
     if is_hello(dispatcher, &input) {
+        return Ok(Flow::End);
+    }
+    // A request that has just become whole counts as well.
+    if input.len() > QUERY_LIMIT_MIN && exceeds_query_limit(dispatcher, input.len()) {
         return Ok(Flow::End);
     }
     let client = Arc::clone(&dispatcher.session.client);

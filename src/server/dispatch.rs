@@ -238,6 +238,9 @@ impl Dispatcher {
     fn refuse(&mut self, refusal: Refusal, request: &Request, output: &mut Output) {
         let Refusal { error, command, denied } = refusal;
         account::rejected(&self.state, command);
+        if let Some(command) = command {
+            self.session.client.last_command.store(command.id, Ordering::Relaxed);
+        }
         self.end_caching(command);
         if let Some((denied, command)) = denied.zip(command) {
             account::denied(&self.state, &self.session, denied, command, &request.args);

@@ -39,9 +39,15 @@ const CONTROL_MAX: usize = 16;
 /// # Errors
 /// Where the data directory cannot be opened, or an address cannot be listened on.
 pub fn run(parsed: Parsed) -> io::Result<()> {
+    let level = logging::start(&parsed.config.load())?;
+    open_and_serve(parsed, level).inspect_err(|error| tracing::error!("{error}"))
+}
+
+fn open_and_serve(parsed: Parsed, level: Level) -> io::Result<()> {
     let Parsed { config, notices, .. } = parsed;
     let settings = config.load_full();
-    let level = logging::start(&settings)?;
+    let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
+    tracing::info!("SiltDB {version} is starting, PID: {pid}");
     for notice in notices {
         tracing::warn!("{notice}");
     }
@@ -172,8 +178,8 @@ async fn serve(
     tokio::spawn(pushes::give_turns(Arc::clone(&state)));
     let cursor_file = cursors::load(&state);
     tokio::spawn(cursors::run(Arc::clone(&state), Arc::clone(&cursor_file)));
-    banner(&settings);
     listeners.start(sockets);
+    banner(&settings);
 
     let request = tokio::select! {
         request = shutdown::requested(&state) => request,
@@ -200,22 +206,22 @@ async fn serve(
     match failure {
         Some(why) => Err(io::Error::other(format!("writes have failed: {why}"))),
         None => {
-            tracing::info!("everything acknowledged is on disk, bye");
+            tracing::info!("everything acknowledged is on disk, ready to exit, bye bye");
             Ok(())
         }
     }
 }
 
+/// Says that clients are served now, in the words that scripts for Redis wait for.
 fn banner(settings: &Settings) {
     tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        pid = std::process::id(),
         port = settings.port,
         tls_port = settings.tls.port,
         unixsocket = settings.unixsocket,
         dir = settings.dir,
         appendfsync = ?settings.appendfsync,
         memory_budget = memory_budget(settings),
-        "SiltDB is ready to accept connections"
+        "Server initialized"
     );
+    tracing::info!("Ready to accept connections");
 }

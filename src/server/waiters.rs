@@ -166,7 +166,13 @@ impl WriterTask {
             match key {
                 Some(key) => {
                     let place = (db, key);
-                    let kind = kind.unwrap_or_else(|| self.kind_at(&place));
+                    let Some(kind) = kind else {
+                        for kind in self.kinds_at(&place) {
+                            let key = Some(place.1.clone());
+                            ready.push_front(Ready { db, key, kind: Some(kind) });
+                        }
+                        continue;
+                    };
                     if self.serve_line(&place, kind, &mut ready) == Served::Laden {
                         ready.push_front(Ready { db, key: Some(place.1), kind: Some(kind) });
                         self.deferred = ready;
@@ -214,15 +220,16 @@ impl WriterTask {
         self.state.awaited_keys.store(self.waiters.lines.len(), Ordering::Relaxed);
     }
 
-    /// What has come at a place; where that is nothing that can be waited for, those who read a
-    /// stream are told that it has gone.
-    fn kind_at(&self, (db, key): &Place) -> KeyType {
+    /// What has come at a place. Where that is no stream, those who read one are told that it has
+    /// gone.
+    fn kinds_at(&self, (db, key): &Place) -> impl Iterator<Item = KeyType> + use<> {
         let find = || {
             let txn = self.writer.begin(ReadMode::Blocking)?;
             Edit::new(txn, self.state.context(*db, false))?.find(key)
         };
         let kind = find().ok().flatten().map(|meta| meta.kind);
-        kind.filter(|kind| kind.is_awaited()).unwrap_or(KeyType::Stream)
+        let other = kind.filter(|kind| kind.is_awaited() && *kind != KeyType::Stream);
+        [KeyType::Stream].into_iter().chain(other)
     }
 
     fn serve_line(&mut self, place: &Place, kind: KeyType, ready: &mut VecDeque<Ready>) -> Served {

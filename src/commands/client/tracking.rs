@@ -142,7 +142,10 @@ fn no_overlap(prefixes: &[Bytes], existing: &BTreeSet<Bytes>) -> Result<(), Erro
         ))
     };
     for (at, prefix) in prefixes.iter().enumerate() {
-        if let Some(other) = existing.iter().find(|other| overlaps(prefix, other)) {
+        // These do not overlap each other, so only its neighbours in their order can overlap it.
+        let before = existing.range::<Bytes, _>(..=prefix).next_back();
+        let mut neighbours = before.into_iter().chain(existing.range::<Bytes, _>(prefix..).next());
+        if let Some(other) = neighbours.find(|other| overlaps(prefix, other)) {
             return refuse(prefix, "an existing", other);
         }
         if let Some(other) = prefixes.iter().skip(at + 1).find(|other| overlaps(prefix, other)) {

@@ -148,6 +148,8 @@ pub struct Client {
     pub queued_bytes: AtomicUsize,
     /// Bytes of messages that wait to be pushed.
     pub pushed_bytes: AtomicUsize,
+    /// Bytes of the prefixes that it tracks.
+    pub tracked_bytes: AtomicUsize,
     /// Bytes of its subscriptions.
     pub subscribed_bytes: AtomicUsize,
     /// What it has told the account that it holds, in bytes.
@@ -200,6 +202,7 @@ impl Client {
             output_bytes: AtomicUsize::new(0),
             queued_calls: AtomicUsize::new(0),
             watched_keys: AtomicUsize::new(0),
+            tracked_bytes: AtomicUsize::new(0),
             queued_bytes: AtomicUsize::new(0),
             pushed_bytes: AtomicUsize::new(0),
             subscribed_bytes: AtomicUsize::new(0),
@@ -371,13 +374,14 @@ impl Client {
         self.output_bytes.load(Ordering::Relaxed) + self.pushed_bytes.load(Ordering::Relaxed)
     }
 
-    /// Bytes that it holds: its state, what it has sent, queued, watches and has subscribed to, and
-    /// what waits for its socket. The words of the running command are part of what it has sent.
+    /// Bytes that it holds: its state, what it has sent, queued, watches and has subscribed to, the
+    /// prefixes that it tracks, and what waits for its socket. The words of the running command are part of what it has sent.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let load = |bytes: &AtomicUsize| bytes.load(Ordering::Relaxed);
         let sent = load(&self.query_capacity).max(load(&self.argv_bytes));
-        let kept = load(&self.queued_bytes) + load(&self.subscribed_bytes);
+        let kept =
+            load(&self.queued_bytes) + load(&self.subscribed_bytes) + load(&self.tracked_bytes);
         size_of::<Self>() + sent + kept + self.waiting_bytes()
     }
 

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::runs::OneRun;
-use crate::commands::gates;
-use crate::commands::table::Command;
-use crate::commands::{Calls, Flags};
+use crate::commands::{Calls, gates};
 use crate::protocol::{Reply, Version};
 use crate::script::{Failed, Host, Stop};
 
@@ -25,11 +23,6 @@ impl Host for Server<'_, '_> {
             Ok(command) => command,
             Err(error) => return counted(error.to_string()),
         };
-        if asks_to_wait(command, &words) {
-            let name = command.full_name;
-            let text = format!("ERR {name} command is not allowed with BLOCK option from scripts");
-            return Ok(Err(Failed { text, counted: false }));
-        }
         self.calls.session().version = version;
         let result = self.calls.call(command, &words);
         if self.calls.is_stopped() {
@@ -49,26 +42,4 @@ impl Host for Server<'_, '_> {
         let command = gates::known(words).ok()?;
         Some(self.calls.may_call(command, words))
     }
-}
-
-/// Whether a call that reads streams says that it waits.
-fn asks_to_wait(command: &Command, words: &[Bytes]) -> bool {
-    if !command.flags.has(Flags::BLOCKING) {
-        return false;
-    }
-    let mut words = words.iter().skip(1);
-    while let Some(word) = words.next() {
-        let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
-        if is("BLOCK") {
-            return true;
-        }
-        let skipped = match () {
-            () if is("GROUP") => 2,
-            () if is("COUNT") => 1,
-            () if is("NOACK") => 0,
-            () => return false,
-        };
-        words.by_ref().take(skipped).for_each(drop);
-    }
-    false
 }

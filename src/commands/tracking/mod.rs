@@ -68,6 +68,8 @@ use prefixes::Prefixes;
 use table::Table;
 pub(crate) use trail::{Noted, Trail};
 
+/// What a prefix takes besides its bytes, about: its places with the client and with all prefixes.
+const PREFIX_BYTES: usize = 160;
 /// Keys that are evicted at a time where there are too many; more in each round behind another.
 const EVICTED: usize = 100;
 
@@ -165,6 +167,8 @@ impl Tracking {
         client.set(ClientFlag::TRACKING, true);
         client.set(ClientFlag::TRACKING_BROKEN, false);
         client.set(ClientFlag::TRACKING_BCAST, options.bcast);
+        let bytes = options.prefixes.iter().map(|prefix| prefix.len() + PREFIX_BYTES).sum();
+        client.tracked_bytes.store(bytes, Ordering::Relaxed);
         let mut phase = self.phase.lock();
         if phase.trackers == 0 {
             phase.generation += 1;
@@ -200,6 +204,7 @@ impl Tracking {
             client.set(flag, false);
         }
         client.redirect.store(-1, Ordering::Relaxed);
+        client.tracked_bytes.store(0, Ordering::Relaxed);
         phase.trackers -= 1;
         if phase.trackers == 0 {
             phase.settled = false;

@@ -78,6 +78,19 @@ async fn who_has_read_is_told_once_behind_its_reply() {
 }
 
 #[tokio::test]
+async fn prefixes_are_part_of_what_a_client_holds() {
+    let mut server = server();
+    let tracking = tracker(&mut server, "client tracking on bcast prefix a:").await;
+    let client = &tracking.client;
+    let (one, prefixes) = (client.held_bytes(), client.tracked_bytes.load(Ordering::Relaxed));
+    assert!(prefixes > 2 && one > prefixes);
+    let mut many = tracker(&mut server, "client tracking on bcast prefix a: prefix b:").await;
+    assert_eq!(many.client.held_bytes(), one + prefixes);
+    many.stop_tracking(&server.state);
+    assert_eq!(many.client.held_bytes(), one - prefixes);
+}
+
+#[tokio::test]
 async fn a_prefix_is_told_once_in_a_batch() {
     let mut server = server();
     let mut all = tracker(&mut server, "client tracking on bcast").await;

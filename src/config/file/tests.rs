@@ -58,6 +58,8 @@ fn later_lines_win() {
     let (settings, _) = load(&[("redis.conf", "port 1\nport 2\nsave 1 1\nsave \"\"")]).expect("ok");
     assert_eq!(settings.port, 2);
     assert!(settings.save.is_empty());
+    let (settings, _) = load(&[("redis.conf", "save 1 1\nsave \n")]).expect("valid");
+    assert!(settings.save.is_empty());
 }
 
 #[test]

@@ -49,9 +49,9 @@ const CURRENT: &str = "CURRENT";
 const CURRENT_TEMPORARY: &str = "CURRENT.tmp";
 const PREFIX: &str = "MANIFEST-";
 
-/// What the directory may hold and still count as new: what is there before the manifest is, and
-/// what a file system puts into its root.
-const NEUTRAL_NAMES: &[&str] = &["LOCK", CURRENT_TEMPORARY, "lost+found"];
+/// How names end of files that hold the data of another server; a store that began beside them
+/// would look as if that data were lost.
+const FOREIGN_DATA: &[&str] = &[".rdb", ".aof", ".manifest", "appendonlydir"];
 
 /// A manifest is replaced when it exceeds this many times its snapshot ...
 const GROWTH_MAX: u64 = 4;
@@ -230,28 +230,27 @@ fn name_in(fs: &dyn Fs, dir: &Path, temporary: &Path, number: u64) -> Result<()>
 }
 
 fn check_is_new(dir: &Path, names: &[String]) -> Result<()> {
-    // One that stopped before it made CURRENT has made the first manifest at most.
-    let first = manifest_name(1);
-    let is_foreign = |name: &&String| **name != first && !NEUTRAL_NAMES.contains(&name.as_str());
-    let Some(foreign) = names.iter().find(is_foreign) else { return Ok(()) };
-    let numbers = names.iter().filter_map(|name| parse_name(name));
+    let newest = names.iter().filter_map(|name| parse_name(name)).max();
     let is_ours = |name: &String| name.ends_with(".sst") || name.ends_with(".wal");
-    let what = if let Some(newest) = numbers.max() {
-        format!(
+    let is_foreign = |name: &&String| FOREIGN_DATA.iter().any(|end| name.ends_with(end));
+    // One that stopped before it made CURRENT has made the first manifest at most.
+    let what = match (newest, names.iter().any(is_ours)) {
+        (Some(number), ours) if ours || number > 1 => format!(
             "the file {CURRENT} is missing; restore it from a backup, or make it anew: it holds \
              the name of the newest manifest, {}, and a newline",
-            manifest_name(newest)
-        )
-    } else if names.iter().any(is_ours) {
-        format!(
+            manifest_name(number)
+        ),
+        (None, true) => format!(
             "the files {CURRENT} and {PREFIX}* are missing; without them the others are of no \
              use: restore the data directory from a backup"
-        )
-    } else {
-        format!(
-            "this is not a SiltDB data directory: it has no {CURRENT}, but it is not empty \
-             ({foreign}); choose an empty directory"
-        )
+        ),
+        _ => match names.iter().find(is_foreign) {
+            Some(foreign) => format!(
+                "this is not a SiltDB data directory: it has no {CURRENT}, but the data of \
+                 another server ({foreign}); choose another directory"
+            ),
+            None => return Ok(()),
+        },
     };
     Err(Error::Directory { path: dir.to_owned(), what })
 }

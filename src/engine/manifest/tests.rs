@@ -122,13 +122,27 @@ fn an_edit_that_contradicts_the_state_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_directory_that_is_not_ours_is_refused() {
+fn the_data_of_another_server_is_refused() {
+    for name in ["dump.rdb", "appendonly.aof", "appendonlydir"] {
+        let fs = disk(0);
+        fs.create(&path(name)).unwrap();
+        let error = open(&fs).unwrap_err();
+        assert!(matches!(error, Error::Directory { .. }));
+        assert!(error.to_string().contains("not a SiltDB data directory"), "{error}");
+        assert_eq!(fs.list(Path::new(DIR)).unwrap(), [name]);
+    }
+}
+
+#[test]
+fn files_that_are_no_data_stay_beside_the_store() {
     let fs = disk(0);
-    fs.create(&path("dump.rdb")).unwrap();
-    let error = open(&fs).unwrap_err();
-    assert!(matches!(error, Error::Directory { .. }));
-    assert!(error.to_string().contains("not a SiltDB data directory"), "{error}");
-    assert_eq!(fs.list(Path::new(DIR)).unwrap(), ["dump.rdb"]);
+    for name in ["redis.conf", "stderr"] {
+        fs.create(&path(name)).unwrap();
+    }
+    assert_eq!(open(&fs).unwrap().1, state_after(0));
+    assert_eq!(open(&fs).unwrap().1, state_after(0));
+    let names = fs.list(Path::new(DIR)).unwrap();
+    assert_eq!(names, ["CURRENT", "MANIFEST-000001", "redis.conf", "stderr"]);
 }
 
 #[test]
