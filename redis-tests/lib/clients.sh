@@ -1,6 +1,6 @@
-# Part clients: sample programs on redis-py, node-redis and ioredis, each in RESP2 and RESP3, and once
-# over TLS; jobs of BullMQ, Celery, rq and huey, Django's cache, sessions of Flask; what an exporter for
-# Prometheus makes of INFO, and the metrics of the server itself.
+# Part clients: sample programs on redis-py, node-redis, ioredis, and redis and fred of Rust, each in
+# RESP2 and RESP3, and once over TLS; jobs of BullMQ, Celery, rq and huey, Django's cache, sessions of
+# Flask; what an exporter for Prometheus makes of INFO, and the metrics of the server itself.
 #
 # The libraries come from their registries into $CACHE, by name. A sample prints `N passed, N failed`.
 
@@ -100,6 +100,25 @@ clients_metrics() {
         "${files[@]}"
 }
 
+# Builds the samples of Rust in $CACHE, and runs them.
+clients_rust() {
+    local target="$CACHE/rust" log="$WORK/rust.log" program library protocol
+    local manifest=$ROOT/redis-tests/samples/rust/Cargo.toml
+    program=$target/debug/siltdb-client-samples
+    { command -v cargo >/dev/null && need cc build-essential; } ||
+        { leave_out "clients (Rust)" "cargo and a C compiler cannot be had"; return; }
+    cargo fetch --quiet --locked --manifest-path "$manifest" >"$log" 2>&1 </dev/null ||
+        { leave_out "clients (Rust)" "$(tail -1 "$log")"; return; }
+    cargo build --quiet --locked --manifest-path "$manifest" --target-dir "$target" \
+        >"$log" 2>&1 </dev/null || { fail "the samples of Rust: $(grep -m 1 '^error' "$log")"; return; }
+    for library in redis-sync redis-async fred; do
+        for protocol in 2 3; do
+            clients_run "$library RESP$protocol" "$program" "$library" "$PORT" "$protocol"
+        done
+        TLS_CA=$TLS_FILES/ca.pem clients_run "$library TLS" "$program" "$library" "$TLS_PORT" 3
+    done
+}
+
 clients_node() {
     local env="$CACHE/node"
     need node nodejs npm && need npm npm ||
@@ -130,6 +149,7 @@ part_clients() {
         --tls-auth-clients no --metrics-port "$METRICS_PORT" || { part_end clients; return; }
     clients_python
     clients_node
+    clients_rust
     stop_server || fail "the server ends with status $?"
     part_end clients
 }
