@@ -1,9 +1,10 @@
 //! Through the asynchronous connections of `redis`.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures::StreamExt;
-use redis::aio::{ConnectionManagerConfig, MultiplexedConnection};
+use redis::aio::{ConnectionManagerConfig, MultiplexedConnection, transaction_async};
 use redis::caching::CacheConfig;
 use redis::{
     AsyncCommands, AsyncConnectionConfig, Client, PushKind, RedisResult, Script, from_redis_value,
@@ -21,6 +22,7 @@ pub async fn run(server: &Server, checks: &mut Checks) -> RedisResult<()> {
     let who: RedisResult<String> = redis::cmd("ACL").arg("WHOAMI").query_async(&mut r).await;
     checks.is("who it is", who, USER.0.to_owned());
     basics(checks, &mut r).await?;
+    watched(checks, &client).await?;
     many_at_once(checks, &r).await;
     scans(checks, &mut r).await?;
     subscriptions(checks, &client, &mut r).await?;
@@ -51,6 +53,23 @@ async fn basics(checks: &mut Checks, r: &mut MultiplexedConnection) -> RedisResu
         checks.is("a script", script.key("by").arg(5).invoke_async(r).await, total);
     }
     checks.fails("wrong type", r.sadd::<_, _, i64>("s", 1).await, "WRONGTYPE");
+    Ok(())
+}
+
+/// A transaction that is tried again because somebody else was first.
+async fn watched(checks: &mut Checks, client: &Client) -> RedisResult<()> {
+    let connection = client.get_multiplexed_async_connection().await?;
+    let other = client.get_multiplexed_async_connection().await?;
+    let tries = AtomicU32::new(0);
+    let doubled = transaction_async(connection, &["n"], async |mut r, mut pipe| {
+        let old: i64 = r.get("n").await?;
+        if tries.fetch_add(1, Ordering::Relaxed) == 0 {
+            let _more: i64 = other.clone().incr("n", 1).await?;
+        }
+        pipe.set("n", old * 2).ignore().get("n").query_async(&mut r).await
+    });
+    checks.is("watched", doubled.await, (6,));
+    checks.is("it was tried again", Ok::<_, ()>(tries.into_inner()), 2);
     Ok(())
 }
 
@@ -93,6 +112,13 @@ async fn subscriptions(
     let next = tokio::time::timeout(PATIENCE, pubsub.on_message().next()).await;
     let text = next.ok().flatten().map(|message| message.get_payload::<String>());
     checks.is("a message", text.transpose(), Some("text".to_owned()));
+    pubsub.psubscribe("new*").await?;
+    checks.is("publish twice", r.publish("news", "text").await, 2);
+    let both = tokio::time::timeout(PATIENCE, async {
+        let messages = pubsub.on_message().take(2).collect::<Vec<_>>().await;
+        messages.iter().filter_map(|message| message.get_pattern().ok()).collect::<Vec<_>>()
+    });
+    checks.is("one by a pattern", both.await, vec![None, Some("new*".to_owned())]);
     let mut monitor = client.get_async_monitor().await?;
     let _set: () = r.set("seen", 1).await?;
     let mut lines = monitor.on_message::<String>();
