@@ -10,6 +10,9 @@ part_cargo() {
         --target-dir "$ROOT/target/bench-client" -- -D warnings); then pass; else fail "benches/client"; fi
     # So is the comparison of engines, which takes long to build.
     if (cd benches/engines && cargo fmt --check); then pass; else fail "benches/engines"; fi
+    # And the samples of the part clients that are written in Rust.
+    if (cd redis-tests/samples/rust && cargo fmt --check && cargo clippy --quiet --locked \
+        --target-dir "$CACHE/rust" -- -D warnings); then pass; else fail "redis-tests/samples/rust"; fi
     # tests/differential compares with it; elsewhere it is skipped.
     need redis-server redis-server || leave_out differential "redis-server cannot be had"
     cargo test --no-fail-fast 2>&1 | tee "$log" || fail "cargo test"

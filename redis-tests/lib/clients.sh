@@ -1,6 +1,7 @@
-# Part clients: sample programs on redis-py, node-redis and ioredis, each in RESP2 and RESP3, and once
-# over TLS; jobs of BullMQ, Celery, rq and huey, Django's cache, sessions of Flask; redis-py's own tests;
-# what an exporter for Prometheus makes of INFO, and the metrics of the server itself.
+# Part clients: sample programs on redis-py, node-redis, ioredis, and redis and fred of Rust, each in
+# RESP2 and RESP3, and once over TLS; jobs of BullMQ, Celery, rq and huey, Django's cache, sessions of
+# Flask; redis-py's own tests; what an exporter for Prometheus makes of INFO, and the metrics of the
+# server itself.
 #
 # The libraries come from their registries into $CACHE, by name. A sample prints `N passed, N failed`.
 
@@ -76,7 +77,7 @@ exporter_scrape() {
 # The metrics of the server, and those of an exporter beside what it makes of redis-server.
 clients_metrics() {
     local python=$1/bin/python files=() theirs port
-    if exporter_program && need redis-server redis-server && need curl curl; then
+    if need redis-server redis-server && need curl curl && exporter_program; then
         theirs=$(free_port)
         mkdir -p "$WORK/theirs"
         redis-server --port "$theirs" --dir "$WORK/theirs" --appendonly yes >/dev/null 2>&1 </dev/null &
@@ -110,7 +111,7 @@ clients_redis_py() {
         mkdir -p "$env"
         { "$CACHE/python/bin/python" -m venv "$env/venv" &&
             "$env/venv/bin/pip" install --quiet pytest pytest-asyncio pytest-timeout packaging &&
-            "$env/venv/bin/pip" download --quiet --no-deps --no-binary :all: -d "$env" redis &&
+            "$env/venv/bin/pip" download --quiet --no-deps --no-binary redis -d "$env" redis &&
             mkdir "$env/source" &&
             tar -xf "$env"/redis-*.tar.gz -C "$env/source" --strip-components=1 &&
             touch "$env/.ready"; } >"$WORK/pip.log" 2>&1 ||
@@ -130,6 +131,25 @@ clients_redis_py() {
         pass "$(sed -nE 's/(.* )?([0-9]+) passed.*/\2/p' <<<"$line")"
         while read -r line; do fail "redis-py's tests, RESP$protocol: $line"; done \
             < <(sed -nE 's/^(FAILED|ERROR) //p' "$out.$protocol")
+    done
+}
+
+# Builds the samples of Rust in $CACHE, and runs them.
+clients_rust() {
+    local target="$CACHE/rust" log="$WORK/rust.log" program library protocol
+    local manifest=$ROOT/redis-tests/samples/rust/Cargo.toml
+    program=$target/debug/siltdb-client-samples
+    { command -v cargo >/dev/null && need cc build-essential; } ||
+        { leave_out "clients (Rust)" "cargo and a C compiler cannot be had"; return; }
+    cargo fetch --quiet --locked --manifest-path "$manifest" >"$log" 2>&1 </dev/null ||
+        { leave_out "clients (Rust)" "$(tail -1 "$log")"; return; }
+    cargo build --quiet --locked --manifest-path "$manifest" --target-dir "$target" \
+        >"$log" 2>&1 </dev/null || { fail "the samples of Rust: $(grep -m 1 '^error' "$log")"; return; }
+    for library in redis-sync redis-async fred; do
+        for protocol in 2 3; do
+            clients_run "$library RESP$protocol" "$program" "$library" "$PORT" "$protocol"
+        done
+        TLS_CA=$TLS_FILES/ca.pem clients_run "$library TLS" "$program" "$library" "$TLS_PORT" 3
     done
 }
 
@@ -164,6 +184,7 @@ part_clients() {
     clients_python
     clients_redis_py
     clients_node
+    clients_rust
     stop_server || fail "the server ends with status $?"
     part_end clients
 }
