@@ -123,7 +123,7 @@ pub(super) fn debt(version: &Version, options: &Options) -> u64 {
         let excess = match number {
             0 if level.tables.len() < options.l0_trigger => 0,
             0 => bytes,
-            _ => bytes.saturating_sub(targets.bytes(number)),
+            _ => bytes.saturating_sub(targets.tolerated(number)),
         };
         if excess > 0 {
             let to = targets.below(number);

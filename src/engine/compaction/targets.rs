@@ -18,6 +18,9 @@ use super::super::version::{LEVELS, Version};
 pub(in super::super) struct Targets {
     /// Bytes up to which a level is in shape; 0 for one that shall be empty. Level 0 has none.
     bytes: [u64; LEVELS],
+    /// Bytes up to which a level does not slow writes down. A store made with fixed sizes, or whose deepest
+    /// level has just overflowed, takes its new shape beside the writes.
+    tolerated: [u64; LEVELS],
     /// The level that level 0 is compacted into.
     level0_to: usize,
 }
@@ -40,7 +43,17 @@ impl Targets {
         }
         // What is above the base, and not yet gone, is newer than the base.
         let level0_to = in_use(1).map_or(base, |at| base.min(at + 1));
-        Self { bytes, level0_to }
+        let has_last = deepest + 1 == LEVELS;
+        let tolerated = std::array::from_fn(|level| match bytes[level] {
+            target if has_last || level == 0 => target,
+            target => target.max(fixed(level, options)),
+        });
+        Self { bytes, tolerated, level0_to }
+    }
+
+    /// As [`Self::bytes`], before writes are slowed down.
+    pub(super) fn tolerated(&self, level: usize) -> u64 {
+        self.tolerated.get(level).copied().unwrap_or(u64::MAX)
     }
 
     /// Bytes up to which `level` (not 0) is in shape; 0 where it shall be empty.

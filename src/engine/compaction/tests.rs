@@ -193,6 +193,10 @@ fn debt_is_what_is_above_the_target() {
     assert_eq!(debt(&version("1: 2 a-b 150"), &options()), 50);
     assert!(debt(&version("1: 2 a-b 150 \n 2: 3 a-b 900"), &options()) > 50);
     assert_eq!(debt(&version("5: 2 a-b 100 \n 6: 3 a-b 9999"), &options()), 0);
+    // A store with fixed sizes, in their shape, takes its new one without holding up writes.
+    let fixed = "1: 4 a-b 100 \n 2: 3 a-b 1000 \n 3: 2 a-b 10000 \n 4: 1 a-b 20000";
+    assert_eq!(debt(&version(fixed), &options()), 0);
+    assert!(choose(&version(fixed), &options(), &Running::default(), 0).is_some());
     // Level 0 counts with what it meets where it goes.
     let deep = "0: 9 a-b 10 \n 0: 8 a-b 10 \n 6: 3 a-b 60";
     assert_eq!(debt(&version(deep), &options()), 20 * (1 + 3));

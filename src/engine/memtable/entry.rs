@@ -94,6 +94,11 @@ impl Entry {
 
     /// The record, which shares the memory of the entry: a walk hands out many, and keeps few.
     pub(in crate::engine) fn into_record(self) -> Record {
+        if self.len() > COPIED_BYTES_MAX {
+            // Who keeps the key keeps no large value with it.
+            let Found { seq, value } = self.found();
+            return Record { key: Bytes::copy_from_slice(self.key()), seq, value };
+        }
         let (seq, is_tombstone, key_end) = (self.seq(), self.is_tombstone(), self.key_end());
         let mut key = Bytes::from_owner(self.bytes);
         let value = (!is_tombstone).then(|| key.slice(key_end..));

@@ -56,6 +56,8 @@ impl Table {
             let partition = self.parse(footer.top_index, entry)?;
             let verified = self.verify_partition(loaded, partition, &mut seen);
             seen.note(verified);
+            // Where it was left early they are of this partition, not of the next one.
+            seen.hashes.clear();
             // The index stands behind all else of its partition.
             seen.offset = partition.index.end();
         }
