@@ -16,9 +16,6 @@ This table lists every command of Redis 7.4 outside of Sentinel mode. It is writ
 `SILTDB_BLESS=1 cargo test --test compatibility`, and the test fails where the two do not agree.
 
 A command that is not supported answers as an unknown command or subcommand does, so clients that probe for it go on without it.
-Among what clients ask for when they connect, these are missing: CLIENT TRACKING, CACHING, TRACKINGINFO and GETREDIR
-(client-side caching).
-
 Everywhere:
 
 - Data lives on disk: values are not held in memory, so what Redis says about memory of a key is here its size on disk.

@@ -306,6 +306,28 @@ fn a_pause_of_writes_holds_back_transactions_that_write() {
 }
 
 #[test]
+fn a_transaction_is_not_held_back_by_a_pause_of_its_own() {
+    let server = Server::start(&[]);
+    let (mut client, mut admin) = (server.connect(), server.connect());
+    send(&mut client, &["MULTI", "SET a 1", "CLIENT PAUSE 100000 WRITE", "SET b 2", "EXEC"]);
+    for expected in ["+OK", "+QUEUED", "+QUEUED", "+QUEUED", "[+OK, +OK, +OK]"] {
+        assert_eq!(client.reply(), expected);
+    }
+    // It has begun: a further write waits, what was answered before does not.
+    send(&mut client, &["PING", "SET c 3"]);
+    assert_eq!(client.reply(), "+PONG");
+    eventually("the write waits", || {
+        call(&mut admin, "INFO clients").contains("blocked_clients:1\r\n")
+    });
+    assert_eq!(call(&mut admin, "CLIENT UNPAUSE"), "+OK");
+    assert_eq!(client.reply(), "+OK");
+    send(&mut client, &["MULTI", "CLIENT PAUSE 100000 ALL", "SET b 3", "CLIENT UNPAUSE", "EXEC"]);
+    for expected in ["+OK", "+QUEUED", "+QUEUED", "+QUEUED", "[+OK, +OK, +OK]"] {
+        assert_eq!(client.reply(), expected);
+    }
+}
+
+#[test]
 fn calls_inside_are_counted_and_logged_by_themselves() {
     let server = Server::start(&["--slowlog-log-slower-than", "0"]);
     let mut client = server.connect();

@@ -7,11 +7,11 @@ import os
 import sys
 import warnings
 
-warnings.simplefilter("error")
-
 import flask
 import flask_session
 import redis
+
+warnings.simplefilter("error")
 
 PORT = int(sys.argv[1])
 passed = failed = 0

@@ -50,6 +50,11 @@ pub trait Program: Send {
         self.may_write()
     }
 
+    /// Whether part of it has run: then no pause holds the rest back, least of all its own.
+    fn has_begun(&self) -> bool {
+        false
+    }
+
     /// Whether it takes so long that others must not wait for it, where it only reads.
     fn is_heavy(&self) -> bool {
         false

@@ -276,6 +276,7 @@ fn exec(
         keeps_session,
         watched,
         settled: 0,
+        has_begun: false,
         ended: false,
     }))
 }
@@ -302,6 +303,8 @@ struct Transaction {
     replies: Vec<Reply>,
     /// So many calls have run for good.
     settled: usize,
+    /// Whether part of it has run.
+    has_begun: bool,
     /// Whether there is nothing more to run: a watched key has changed, or all has run.
     ended: bool,
 }
@@ -361,6 +364,10 @@ impl Program for Transaction {
         self.is_held
     }
 
+    fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     fn is_heavy(&self) -> bool {
         let words: usize = self.calls.iter().map(|call| call.words.len()).sum();
         self.flags.has(Flags::HEAVY)
@@ -377,6 +384,7 @@ impl Program for Transaction {
         if self.ended || !command.is_made_outside() {
             return None;
         }
+        self.has_begun = true;
         self.settled = self.replies.len();
         Some((command, words.to_vec()))
     }

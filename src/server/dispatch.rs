@@ -159,6 +159,10 @@ impl Dispatcher {
             output.flush(&self.state).await.map_err(|full| self.dropped(full))?;
         }
         if !command.flags.has(Flags::ADMIN) {
+            if self.is_paused(may_write(command)) {
+                // What was answered so far does not wait with it.
+                output.flush(&self.state).await.map_err(|full| self.dropped(full))?;
+            }
             self.await_pause(may_write(command)).await;
         }
         if self.session.is_behind(&self.state.users) {
@@ -270,10 +274,16 @@ impl Dispatcher {
         self.reply(output, Ok(Reply::Simple("QUEUED".into())), true);
     }
 
+    /// Whether `CLIENT PAUSE` holds back what is to run.
+    fn is_paused(&self, may_write: bool) -> bool {
+        let pause = &self.state.pause;
+        pause.is_set() && pause.holds(&*self.state.clock, may_write)
+    }
+
     /// Waits while `CLIENT PAUSE` holds back what is to run.
     pub(super) async fn await_pause(&mut self, may_write: bool) {
-        let (pause, clock) = (&self.state.pause, &*self.state.clock);
-        if pause.is_set() && pause.holds(clock, may_write) {
+        if self.is_paused(may_write) {
+            let (pause, clock) = (&self.state.pause, &*self.state.clock);
             self.last_ended_ns = None;
             self.session.client.paused_for(pause.wait(clock, may_write)).await;
         }

@@ -85,9 +85,9 @@ impl Running {
         Box::new(Self { program, session, cause, pace, chain, elapsed_ns: 0, end: None })
     }
 
-    /// Whether `CLIENT PAUSE WRITE` holds it back.
-    pub(super) fn is_held_by_pause(&self) -> bool {
-        self.program.is_held_by_pause()
+    /// Whether a pause may hold it back, and whether one of writes does.
+    pub(super) fn held_by_pause(&self) -> Option<bool> {
+        (!self.program.has_begun()).then(|| self.program.is_held_by_pause())
     }
 
     /// Lets nothing behind it run, since it has to be sent again.
@@ -296,7 +296,9 @@ impl Dispatcher {
         loop {
             if !is_sent {
                 running.chain = None;
-                self.await_pause(running.program.is_held_by_pause()).await;
+                if let Some(may_write) = running.held_by_pause() {
+                    self.await_pause(may_write).await;
+                }
                 let (answer, answered) = oneshot::channel();
                 self.writer.send(Message::Program(running, answer)).await.ok()?;
                 running = answered.await.ok()?;

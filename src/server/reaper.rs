@@ -1,14 +1,20 @@
 //! What has expired, on the side of the writer.
 
+use super::account;
 use super::message::Expired;
-use super::writer::{WriterTask, transact};
+use super::writer::WriterTask;
+use crate::commands::ServerState;
 use crate::commands::tracking::Cause;
-use crate::data::{ReadOutcome, expire_cycle};
-use crate::engine::{self, ReadMode};
+use crate::data::{Edit, ReadOutcome, expire_cycle};
+use crate::engine::{self, ReadMode, Writer};
 
 impl WriterTask {
     /// Deletes at most so many keys that have expired.
     pub(super) fn expire(&mut self, limit: usize) -> Expired {
+        if !self.state.expires_actively() {
+            // Nothing goes during a pause.
+            return Expired::All;
+        }
         let marks = &mut self.marks;
         let mode = ReadMode::Resident;
         let notes = !self.waiters.is_empty();
@@ -38,6 +44,9 @@ impl WriterTask {
     /// Deletes what a read has met; what would have to be read from the disk first is left to
     /// active expiry.
     pub(super) fn reap(&mut self, db: u16, outcome: &ReadOutcome) {
+        if self.holds(true) {
+            return;
+        }
         let mode = ReadMode::Resident;
         let notes = !self.waiters.is_empty();
         let reaped = transact(&mut self.writer, &self.state, (db, mode), |edit| {
@@ -55,4 +64,23 @@ impl WriterTask {
             Err(error) => tracing::debug!(%error, "expired keys could not be deleted"),
         }
     }
+}
+
+/// Runs `change` as a transaction of the server's own, and commits it.
+pub(super) fn transact<T>(
+    writer: &mut Writer,
+    state: &ServerState,
+    (db, mode): (u16, ReadMode),
+    change: impl FnOnce(&mut Edit<'_>) -> engine::Result<T>,
+) -> engine::Result<T> {
+    let txn = writer.begin(mode)?;
+    let mut edit = Edit::new(txn, state.context(db, false))?;
+    let answer = change(&mut edit)?;
+    let (changes, outcome) = edit.finish()?;
+    if !changes.is_empty() {
+        Writer::check_limits(&changes)?;
+        writer.commit(changes);
+    }
+    account::edit(state, &outcome);
+    Ok(answer)
 }

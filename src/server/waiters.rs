@@ -132,7 +132,12 @@ impl WriterTask {
         done: oneshot::Sender<Done>,
     ) {
         let started_ns = self.state.clock.monotonic_ns();
-        match self.attempt(&asked, None, mode) {
+        let tried = match self.is_still_allowed(&asked) {
+            Err(denied) if asked.ticket.serve() => Tried::Done(Err(denied), Vec::new()),
+            Err(_) => Tried::Withdrawn,
+            Ok(()) => self.attempt(&asked, None, mode),
+        };
+        match tried {
             Tried::Done(result, ready) => {
                 self.serve(ready);
                 self.done(result, started_ns, done);

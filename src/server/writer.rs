@@ -26,6 +26,7 @@ use super::log_thread::{Completion, Kind, LogThreads, Operation};
 use super::message::{Message, Waiting};
 use super::prefetch::prefetch;
 use super::program::{Long, long_ended};
+use super::reaper::transact;
 use super::waiters::Waiters;
 use crate::commands::tracking::Cause;
 use crate::commands::{Answer, Change, Control, Done, Error, Prepared, Run, ServerState};
@@ -274,7 +275,9 @@ impl WriterTask {
                 self.run_blocking(asked, mode, waits, done);
             }
             Message::Program(running, answer) if running.is_held_up() => drop(answer.send(running)),
-            Message::Program(running, answer) if self.holds(running.is_held_by_pause()) => {
+            Message::Program(running, answer)
+                if running.held_by_pause().is_some_and(|may_write| self.holds(may_write)) =>
+            {
                 running.hold_up_others();
                 drop(answer.send(running));
             }
@@ -291,7 +294,7 @@ impl WriterTask {
     }
 
     /// Whether `CLIENT PAUSE` holds back what may write, or may not.
-    fn holds(&self, may_write: bool) -> bool {
+    pub(super) fn holds(&self, may_write: bool) -> bool {
         let pause = &self.state.pause;
         pause.is_set() && pause.holds(&*self.state.clock, may_write)
     }
@@ -363,25 +366,6 @@ impl WriterTask {
             started_ns = ended_ns;
         }
     }
-}
-
-/// Runs `change` as a transaction of the server's own, and commits it.
-pub(super) fn transact<T>(
-    writer: &mut Writer,
-    state: &ServerState,
-    (db, mode): (u16, ReadMode),
-    change: impl FnOnce(&mut Edit<'_>) -> engine::Result<T>,
-) -> engine::Result<T> {
-    let txn = writer.begin(mode)?;
-    let mut edit = Edit::new(txn, state.context(db, false))?;
-    let answer = change(&mut edit)?;
-    let (changes, outcome) = edit.finish()?;
-    if !changes.is_empty() {
-        Writer::check_limits(&changes)?;
-        writer.commit(changes);
-    }
-    account::edit(state, &outcome);
-    Ok(answer)
 }
 
 /// Ready when the engine takes writes again.
@@ -582,11 +566,16 @@ impl WriterTask {
 
     /// Waits until everything that was run is published.
     async fn settle(&mut self) {
-        self.start_batch();
-        while self.under_way.is_some() {
-            let Some(done) = self.completions.recv().await else { return };
-            self.complete(done);
+        loop {
             self.start_batch();
+            while self.under_way.is_some() {
+                let Some(done) = self.completions.recv().await else { return };
+                self.complete(done);
+                self.start_batch();
+            }
+            if !self.serve_deferred() {
+                return;
+            }
         }
     }
 
