@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::account;
+use super::buffers;
 use super::dispatch::{Dispatcher, WARMINGS_MAX, may_write};
 use super::group::{Call, Done};
 use super::message::Message;
@@ -119,7 +120,7 @@ impl Dispatcher {
             let outbox = self.session.outbox();
             let stream = output.stream();
             let release = || {
-                *idle_input = BytesMut::new();
+                buffers::put(std::mem::take(idle_input));
                 output.release();
             };
             let done = attempt(&self.state, &self.writer, &asked, mode, release);

@@ -1,52 +1,45 @@
-//! Read and reply buffers, pooled per thread, so that only connections that are talking hold any.
+//! Read and reply buffers, pooled per thread, so that only connections that have bytes to hold have any.
+//!
+//! What was read stands in the buffer that it was read into until the last of its requests is done. A
+//! connection that waits gives back the rest of its buffer, and the next one reads into that: what
+//! thousands of small requests hold while they wait is their own size.
 
 use std::cell::RefCell;
 
 use bytes::BytesMut;
 
-/// Bytes that one read may bring.
-const INPUT_BYTES: usize = 16 << 10;
-/// Replies of an ordinary pipeline fit.
-const OUTPUT_BYTES: usize = 16 << 10;
+/// Bytes that one read may bring. Replies of an ordinary pipeline fit.
+const BYTES: usize = 16 << 10;
+/// A rest of a buffer with less room is not read into.
+pub(crate) const ROOM_MIN: usize = 8 << 10;
 /// Buffers that have grown beyond this are not kept.
-const KEPT_BYTES_MAX: usize = 64 << 10;
-/// Pairs kept per thread.
-const KEPT_MAX: usize = 64;
-
-/// A read buffer and a reply buffer, both empty.
-#[derive(Debug)]
-pub(crate) struct Buffers {
-    /// Takes what is read.
-    pub(crate) input: BytesMut,
-    /// Takes encoded replies.
-    pub(crate) output: BytesMut,
-}
+pub(crate) const KEPT_BYTES_MAX: usize = 64 << 10;
+/// Buffers kept per thread.
+const KEPT_MAX: usize = 128;
 
 thread_local! {
-    static POOL: RefCell<Vec<Buffers>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Takes a pair with room.
-pub(crate) fn take() -> Buffers {
-    let mut buffers = POOL
-        .with(|pool| pool.borrow_mut().pop())
-        .unwrap_or_else(|| Buffers { input: BytesMut::new(), output: BytesMut::new() });
-    buffers.input.reserve(INPUT_BYTES);
-    buffers.output.reserve(OUTPUT_BYTES);
-    buffers
-}
-
-/// Gives a pair back; both buffers must be empty.
-pub(crate) fn put(buffers: Buffers) {
-    debug_assert!(buffers.input.is_empty() && buffers.output.is_empty(), "given back while in use");
-    let kept =
-        buffers.input.capacity() <= KEPT_BYTES_MAX && buffers.output.capacity() <= KEPT_BYTES_MAX;
-    if kept {
-        POOL.with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if pool.len() < KEPT_MAX {
-                pool.push(buffers);
-            }
-        });
+/// Takes an empty buffer with [`ROOM_MIN`] at least.
+pub(crate) fn take() -> BytesMut {
+    let mut buffer = POOL.with(|pool| pool.borrow_mut().pop()).unwrap_or_default();
+    if buffer.capacity() < ROOM_MIN {
+        buffer.reserve(BYTES);
     }
+    buffer
+}
+
+/// Gives a buffer back, which must be empty.
+pub(crate) fn put(buffer: BytesMut) {
+    debug_assert!(buffer.is_empty(), "given back while in use");
+    if buffer.capacity() == 0 || buffer.capacity() > KEPT_BYTES_MAX {
+        return;
+    }
+    POOL.with(|pool| {
+        let mut pool = pool.borrow_mut();
+        if pool.len() < KEPT_MAX {
+            pool.push(buffer);
+        }
+    });
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::oneshot;
 
+use super::buffers;
 use super::dispatch::Dispatcher;
 use super::group::{Call, Group};
 use super::output::Output;
@@ -156,6 +157,7 @@ impl Dispatcher {
             return Ok(());
         }
         self.last_ended_ns = None;
+        buffers::put(std::mem::take(&mut self.idle_input));
         let items = std::mem::take(&mut self.under_way.items);
         self.under_way.bytes = 0;
         for item in items {

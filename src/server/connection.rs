@@ -15,7 +15,7 @@ use bytes::BytesMut;
 use tokio::task::AbortHandle;
 use tokio_util::codec::Decoder;
 
-use super::buffers::{self, Buffers};
+use super::buffers;
 use super::dispatch::Dispatcher;
 use super::output::Output;
 use super::stream::{ReadHalf, WriteHalf};
@@ -200,10 +200,9 @@ async fn turn(
     dispatcher: &mut Dispatcher,
     unfinished: Option<Box<Unfinished>>,
 ) -> io::Result<Flow> {
-    let Buffers { input: empty, output } = buffers::take();
     let Unfinished { mut decoder, mut input } = match unfinished {
         Some(unfinished) => *unfinished,
-        None => Unfinished { decoder: RequestDecoder::default(), input: empty },
+        None => Unfinished { decoder: RequestDecoder::default(), input: buffers::take() },
     };
     let room = decoder.room_wanted(input.len());
     if room > ROOM_LARGE {
@@ -212,7 +211,9 @@ async fn turn(
             return Ok(Flow::End);
         }
     }
-    input.reserve(room);
+    if input.capacity() - input.len() < room.min(buffers::ROOM_MIN) {
+        input.reserve(room);
+    }
     let received = match read.read_now(&mut input).await? {
         Some(0) => return Ok(Flow::End),
         Some(count) => count,
@@ -227,8 +228,12 @@ async fn turn(
         return Ok(Flow::End);
     }
     let client = Arc::clone(&dispatcher.session.client);
-    let mut output = Output::new(Arc::clone(write), client, output, output_limit(dispatcher));
+    let mut output = Output::new(Arc::clone(write), client, output_limit(dispatcher));
     let outcome = answer(dispatcher, &mut decoder, &mut input, &mut output).await?;
+    if input.is_empty() {
+        account_held(dispatcher, 0, 0);
+        buffers::put(std::mem::take(&mut input));
+    }
     wave::gather().await;
     output.flush(&dispatcher.state).await.map_err(|full| dispatcher.dropped(full))?;
     let (output, sent) = output.into_parts();
@@ -241,14 +246,12 @@ async fn turn(
     if exceeds_query_limit(dispatcher, decoder.held_bytes(input.len())) {
         return Ok(Flow::End);
     }
+    buffers::put(output);
     if input.is_empty() {
-        account_held(dispatcher, 0, 0);
-        buffers::put(Buffers { input, output });
         return Ok(Flow::Idle);
     }
     let held = decoder.held_bytes(input.len());
     account_held(dispatcher, held, held.max(input.capacity()));
-    buffers::put(Buffers { input: BytesMut::new(), output });
     Ok(Flow::Unfinished(Box::new(Unfinished { decoder, input })))
 }
 
@@ -358,7 +361,9 @@ fn account_received(dispatcher: &Dispatcher, received: usize, input: &BytesMut) 
     let client = &dispatcher.session.client;
     client.last_interaction_ms.store(dispatcher.state.clock.unix_ms(), Ordering::Relaxed);
     client.net_in_bytes.fetch_add(received as u64, Ordering::Relaxed);
-    account_held(dispatcher, input.len(), input.capacity());
+    // A buffer of the pool is shared with those that come next.
+    let is_pooled = input.capacity() <= buffers::KEPT_BYTES_MAX;
+    account_held(dispatcher, input.len(), if is_pooled { input.len() } else { input.capacity() });
     dispatcher.state.metrics.net_in_bytes.add(received as u64);
     dispatcher.state.metrics.socket_reads.add((received > 0).into());
 }

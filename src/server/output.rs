@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 use tokio_util::codec::Encoder;
 
+use super::buffers;
 use super::stream::WriteHalf;
 use crate::commands::{Client, ServerState};
 use crate::config::OutputLimit;
@@ -77,15 +78,18 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Nothing gathered yet, in `buffer`, which is empty; `client` is told what waits for the socket,
-    /// `limit` says how much may.
-    pub(crate) fn new(
-        stream: Arc<WriteHalf>,
-        client: Arc<Client>,
-        buffer: BytesMut,
-        limit: OutputLimit,
-    ) -> Self {
-        Self { stream, client, pieces: VecDeque::new(), buffer, sent: 0, limit }
+    /// Nothing gathered yet; `client` is told what waits for the socket, `limit` says how much may.
+    pub(crate) fn new(stream: Arc<WriteHalf>, client: Arc<Client>, limit: OutputLimit) -> Self {
+        let (pieces, buffer) = (VecDeque::new(), BytesMut::new());
+        Self { stream, client, pieces, buffer, sent: 0, limit }
+    }
+
+    /// What replies are gathered in, taken with the first.
+    fn buffer(&mut self) -> &mut BytesMut {
+        if self.buffer.capacity() == 0 {
+            self.buffer = buffers::take();
+        }
+        &mut self.buffer
     }
 
     /// Adds a reply.
@@ -96,7 +100,7 @@ impl Output {
             }
             return self.pieces.extend(pieces);
         }
-        let result = ReplyEncoder::new(version).encode(reply, &mut self.buffer);
+        let result = ReplyEncoder::new(version).encode(reply, self.buffer());
         if let Err(error) = result {
             tracing::error!(%error, "a reply could not be encoded");
         }
@@ -104,7 +108,7 @@ impl Output {
 
     /// Adds a reply, or what is pushed, that is encoded.
     pub(crate) fn push_encoded(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        self.buffer().extend_from_slice(bytes);
     }
 
     /// The socket to which it is sent.
@@ -241,7 +245,7 @@ impl Output {
 
     /// Gives the buffer up, which is empty; the next reply makes a new one.
     pub(crate) fn release(&mut self) {
-        self.buffer = BytesMut::new();
+        buffers::put(std::mem::take(&mut self.buffer));
     }
 
     /// The empty buffer, to be used again, and how many bytes were sent.

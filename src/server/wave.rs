@@ -8,6 +8,8 @@
 
 use std::cell::Cell;
 
+/// Turns that wait to write at most: each holds its replies.
+const WAITING_MAX: u32 = 64;
 /// A connection alone looks every so many turns whether it still is.
 const PROBED_EVERY: u32 = 32;
 
@@ -29,6 +31,9 @@ thread_local! {
 /// Waits until the other connections that are ready have run as well, where there are any.
 pub(crate) async fn gather() {
     let mut wave = WAVE.get();
+    if wave.waiting >= WAITING_MAX {
+        return;
+    }
     let probes = wave.alone >= PROBED_EVERY;
     if wave.before < 2 && wave.waiting == 0 && !probes {
         wave.alone += 1;
