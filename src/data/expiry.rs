@@ -12,6 +12,7 @@
 //! what expires, and have marks of their own. A hash of which the key has expired is left to the keys.
 
 use std::collections::HashMap;
+use std::ops::Bound;
 
 use bytes::Bytes;
 
@@ -29,7 +30,24 @@ const MARK_LAG_MS: u64 = 1000;
 #[derive(Debug, Clone, Default)]
 pub struct ExpiryMarks {
     by_keyspace: HashMap<u32, u64>,
+    positions: HashMap<u32, Position>,
     fields_by_keyspace: HashMap<u32, u64>,
+}
+
+/// The index record of a keyspace that was deleted last. What lies between the mark and it was found
+/// gone; from time to time that is looked at again, for what transactions put there that took their
+/// time a little before.
+#[derive(Debug, Clone)]
+struct Position {
+    after: Bytes,
+    /// When everything behind the mark was looked at.
+    looked_ms: u64,
+}
+
+impl Position {
+    fn holds(&self, now_ms: u64) -> bool {
+        (self.looked_ms..self.looked_ms + MARK_LAG_MS).contains(&now_ms)
+    }
 }
 
 fn start_ms(marks: &HashMap<u32, u64>, keyspace: u32, now_ms: u64) -> u64 {
@@ -85,6 +103,7 @@ pub fn expire_cycle(
         if let Some(mark_ms) = mark_ms {
             marks.by_keyspace.insert(database.keyspace, mark_ms);
         }
+        marks.note_position(database.keyspace, now_ms, keys.last());
         expired += keys.len() as u64;
         for key in keys {
             edit.delete_expired(&key);
@@ -97,7 +116,21 @@ pub fn expire_cycle(
             marks.retain(|keyspace, _| live.contains(keyspace));
         }
     }
+    marks.positions.retain(|_, position| position.holds(now_ms));
     Ok(ExpiryCycle { expired, expired_fields, more: left == 0 })
+}
+
+impl ExpiryMarks {
+    /// A cycle has walked `keyspace` up to `last`, the last record that it deletes, or has found none.
+    fn note_position(&mut self, keyspace: u32, now_ms: u64, last: Option<&Due>) {
+        let before = self.positions.get(&keyspace);
+        let looked_ms = before.filter(|position| position.holds(now_ms)).map(|it| it.looked_ms);
+        let after = last.map(|due| due.engine_key.clone());
+        if let Some(after) = after.or_else(|| before.map(|position| position.after.clone())) {
+            let position = Position { after, looked_ms: looked_ms.unwrap_or(now_ms) };
+            self.positions.insert(keyspace, position);
+        }
+    }
 }
 
 /// Up to where the expired fields of a keyspace are gone.
@@ -176,7 +209,14 @@ fn due(
     limit: usize,
 ) -> Result<Vec<Due>> {
     let from_ms = start_ms(&marks.by_keyspace, keyspace, now_ms);
-    let range = key::expiry_range(keyspace, from_ms, now_ms);
+    let mut range = key::expiry_range(keyspace, from_ms, now_ms);
+    let position = marks.positions.get(&keyspace).filter(|position| position.holds(now_ms));
+    if let Some(Position { after, .. }) = position
+        && let Bound::Included(start) | Bound::Excluded(start) = &range.0
+        && start < after
+    {
+        range.0 = Bound::Excluded(after.clone());
+    }
     read.scan(range, Direction::Forward)
         .filter_map(|pair| {
             pair.map(|(engine_key, value)| {

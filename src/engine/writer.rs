@@ -106,11 +106,19 @@ impl Writer {
     /// [`Error::NoSpace`] while the disk is full, and with [`Error::Closed`] after
     /// [`super::Engine::close`].
     pub fn begin(&self, mode: ReadMode) -> Result<Txn<'_>> {
+        self.begin_with(mode, self.shared.options.resident_steps.saturating_mul(STEPS_OF_WRITER))
+    }
+
+    /// As [`Self::begin`], for walks that may be of any length; they wait for no block either.
+    pub fn begin_long(&self) -> Result<Txn<'_>> {
+        self.begin_with(ReadMode::Resident, u32::MAX)
+    }
+
+    fn begin_with(&self, mode: ReadMode, steps: u32) -> Result<Txn<'_>> {
         self.shared.check_writable()?;
         if self.shared.is_stopping() {
             return Err(Error::Closed);
         }
-        let steps = self.shared.options.resident_steps.saturating_mul(STEPS_OF_WRITER);
         let head = Head::new(self.shared.tree(), self.root.clone(), mode, steps);
         Ok(Txn::over(head, self.seq + 1))
     }

@@ -16,9 +16,9 @@ impl WriterTask {
             return Expired::All;
         }
         let marks = &mut self.marks;
-        let mode = ReadMode::Resident;
         let notes = !self.waiters.is_empty();
-        let cycle = transact(&mut self.writer, &self.state, (0, mode), |edit| {
+        // However many have gone before those that go now.
+        let cycle = transact(&mut self.writer, &self.state, (0, None), |edit| {
             if notes {
                 edit.note_ready();
             }
@@ -49,7 +49,7 @@ impl WriterTask {
         }
         let mode = ReadMode::Resident;
         let notes = !self.waiters.is_empty();
-        let reaped = transact(&mut self.writer, &self.state, (db, mode), |edit| {
+        let reaped = transact(&mut self.writer, &self.state, (db, Some(mode)), |edit| {
             if notes {
                 edit.note_ready();
             }
@@ -66,14 +66,18 @@ impl WriterTask {
     }
 }
 
-/// Runs `change` as a transaction of the server's own, and commits it.
+/// Runs `change` as a transaction of the server's own, and commits it; without a mode its walks may be
+/// of any length.
 pub(super) fn transact<T>(
     writer: &mut Writer,
     state: &ServerState,
-    (db, mode): (u16, ReadMode),
+    (db, mode): (u16, Option<ReadMode>),
     change: impl FnOnce(&mut Edit<'_>) -> engine::Result<T>,
 ) -> engine::Result<T> {
-    let txn = writer.begin(mode)?;
+    let txn = match mode {
+        Some(mode) => writer.begin(mode)?,
+        None => writer.begin_long()?,
+    };
     let mut edit = Edit::new(txn, state.context(db, false))?;
     let answer = change(&mut edit)?;
     let (changes, outcome) = edit.finish()?;

@@ -526,7 +526,7 @@ impl WriterTask {
                 drop(to.send(Ok(())));
             }
             Control::Change(Change { db, mode, run }, to) => {
-                let changed = transact(&mut self.writer, &self.state, (db, mode), |edit| {
+                let changed = transact(&mut self.writer, &self.state, (db, Some(mode)), |edit| {
                     run(edit)?;
                     Ok(edit.take_modified())
                 });
