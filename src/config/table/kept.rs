@@ -28,7 +28,7 @@ const SIGNAL: &str = "a signal always syncs the log and waits for replies";
 const TEST: &str = "it serves Redis's own tests";
 const HANDSHAKES: &str = "a handshake holds up no other connection";
 const OUTGOING: &str = "the server connects to nobody";
-const TYPES: &str = "the type is not supported yet";
+const TYPES: &str = "the elements of a large list are records, which tables compress";
 
 const PROTECTION: Shape = Choice(&["no", "yes", "local"]);
 const SHUTDOWN: Shape = Choices(&["default", "save", "nosave", "now", "force"]);
