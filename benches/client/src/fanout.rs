@@ -9,6 +9,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::Options;
 use super::connection::Connection;
+use super::latencies::at_ms;
 
 const CHANNEL: &[u8] = b"fanout";
 const PAYLOAD: &[u8] = &[b'x'; 64];
@@ -36,10 +37,7 @@ pub fn run(port: u16, options: &Options) -> Result<(), String> {
     })
     .map_err(|error| error.to_string())?;
     took.sort_unstable();
-    let at = |part: f64| {
-        let index = (took.len() as f64 * part) as usize;
-        took.get(index).or(took.last()).map_or(0.0, |took| took.as_secs_f64() * 1000.0)
-    };
+    let at = |part| at_ms(&took, part);
     println!(
         "subscribers={count} published={messages} complete={} complete_p50_ms={:.1} \
          complete_max_ms={:.1}",

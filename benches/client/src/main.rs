@@ -25,6 +25,7 @@
 mod connection;
 mod fanout;
 mod fill;
+mod latencies;
 mod pace;
 mod queue;
 mod repeat;

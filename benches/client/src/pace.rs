@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
+use super::latencies::at_ms;
 use super::{Options, mix};
 
 /// Sends GETs of random keys at an even rate, one at a time on each connection, and prints how long
@@ -30,11 +31,7 @@ pub fn run(port: u16, options: &Options) -> Result<(), String> {
         latencies.extend(measured.map_err(|error| error.to_string())?);
     }
     latencies.sort_unstable();
-    let at = |part: f64| {
-        let index = (latencies.len() as f64 * part) as usize;
-        let found = latencies.get(index).or(latencies.last());
-        found.map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
-    };
+    let at = |part| at_ms(&latencies, part);
     println!(
         "requests={} p50_ms={:.3} p99_ms={:.3} p999_ms={:.3} max_ms={:.3}",
         latencies.len(),

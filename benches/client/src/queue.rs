@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
+use super::latencies::at_ms;
 use super::{Options, mix};
 
 /// Time between two pipelines.
@@ -74,11 +75,7 @@ impl Queue {
 
 fn report(key: &str, end: Duration, steps: u64, latencies: &mut Vec<Duration>) {
     latencies.sort_unstable();
-    let at = |part: f64| {
-        let index = (latencies.len() as f64 * part) as usize;
-        let found = latencies.get(index).or(latencies.last());
-        found.map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
-    };
+    let at = |part| at_ms(latencies, part);
     println!(
         "queue={key} end_s={} steps={steps} p50_ms={:.3} p99_ms={:.3} max_ms={:.3}",
         end.as_secs(),
