@@ -42,8 +42,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .complexity("Depends on the queued commands.")
         .summary("Runs the queued commands as one transaction.")
         .differs(
-            "After a crash all of a transaction is there, or nothing. ACL LOAD, ACL SAVE, CONFIG SET, \
-             CONFIG REWRITE, DEBUG, BGSAVE, BGREWRITEAOF and PFSELFTEST are no part of it: it ends before \
+            "After a crash all of a transaction is there, or nothing. ACL LOAD, ACL SAVE, CLIENT PAUSE, \
+             CONFIG SET, CONFIG REWRITE, DEBUG, BGSAVE, BGREWRITEAOF and PFSELFTEST are no part of it: it ends before \
              them, and a new one begins behind. A transaction may change as much as one command may hold. \
              All replies are in \
              the protocol version that holds at the end.",
