@@ -12,18 +12,11 @@ import tempfile
 import time
 import warnings
 
+from checks import check, finish
+
 warnings.simplefilter("error")
 PORT = int(sys.argv[1])
-passed = failed = 0
 
-
-def check(name, got, want=True):
-    global passed, failed
-    if got == want:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED {name}: got {str(got)[:200]}, want {str(want)[:200]}")
 
 
 def url(db):
@@ -206,8 +199,7 @@ def main():
             part()
         except Exception as error:  # pylint: disable=broad-except
             check(f"{getattr(part, '__name__', 'part')} runs to its end", repr(error))
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return finish()
 
 
 if __name__ == "__main__":

@@ -10,18 +10,10 @@ import re
 import sys
 import urllib.request
 
+from checks import check, finish
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-passed = failed = 0
 
-
-def check(name, got, want=True):
-    global passed, failed
-    if got == want:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED {name}: got {got!r}, want {want!r}")
 
 
 def own(port):
@@ -63,5 +55,4 @@ def exporter(ours, theirs):
 own(int(sys.argv[1]))
 if len(sys.argv) > 2:
     exporter(sys.argv[2], sys.argv[3])
-print(f"{passed} passed, {failed} failed")
-sys.exit(1 if failed else 0)
+sys.exit(finish())

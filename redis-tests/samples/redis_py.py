@@ -8,21 +8,13 @@ import sys
 import time
 
 import redis
+from checks import check, finish
 
 PORT, PROTOCOL = int(sys.argv[1]), int(sys.argv[2])
 SERVER = {"port": PORT}
 if "TLS_CA" in os.environ:
     SERVER |= {"ssl": True, "ssl_ca_certs": os.environ["TLS_CA"]}
-passed = failed = 0
 
-
-def check(name, got, want=True):
-    global passed, failed
-    if got == want:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED {name}: got {got!r}, want {want!r}")
 
 
 def check_error(name, kind, text, call):
@@ -421,8 +413,7 @@ def main():
             part(client)
         except Exception as error:  # one part that breaks must not hide the others
             check(f"{part.__name__} runs to its end", repr(error))
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return finish()
 
 
 if __name__ == "__main__":

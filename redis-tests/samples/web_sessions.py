@@ -10,20 +10,12 @@ import warnings
 import flask
 import flask_session
 import redis
+from checks import check, finish
 
 warnings.simplefilter("error")
 
 PORT = int(sys.argv[1])
-passed = failed = 0
 
-
-def check(name, got, want=True):
-    global passed, failed
-    if got == want:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED {name}: got {got!r}, want {want!r}")
 
 
 def application(server):
@@ -74,5 +66,4 @@ def main():
 
 
 main()
-print(f"{passed} passed, {failed} failed")
-sys.exit(1 if failed else 0)
+sys.exit(finish())
