@@ -3,6 +3,7 @@
 //! `Xxh3Default` prepares half a kilobyte of state to hash twenty bytes; this keeps eight bytes.
 
 use std::hash::{BuildHasher, Hasher};
+use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -12,7 +13,16 @@ pub struct BuildKeyHasher {
     seed: u64,
 }
 
+/// The seed of all hashes that entries of memory carry.
+static SHARED: LazyLock<BuildKeyHasher> = LazyLock::new(BuildKeyHasher::random);
+
 impl BuildKeyHasher {
+    /// The one of this process, for hashes that are kept beside their keys; with a random seed.
+    #[must_use]
+    pub fn shared() -> Self {
+        *SHARED
+    }
+
     /// With a seed that nobody can guess: for keys that clients choose, who could otherwise send
     /// a great many of one hash.
     #[must_use]
@@ -41,6 +51,11 @@ impl Hasher for KeyHasher {
     /// The length before a slice: a seed is all that it is good for.
     fn write_usize(&mut self, length: usize) {
         self.0 ^= length as u64;
+    }
+
+    /// A hash that is known already, by a hasher of the same seed.
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 
     fn finish(&self) -> u64 {
@@ -83,12 +98,27 @@ impl Hasher for SpreadHasher {
         self.0.write_usize(length);
     }
 
-    fn finish(&self) -> u64 {
-        let hash = self.0.finish();
-        let shift = SHARD_BITS_END - SPREAD_BITS;
-        let mask = ((1 << SPREAD_BITS) - 1) << shift;
-        (hash & !mask) | spread((hash & mask) >> shift) << shift
+    fn write_u64(&mut self, hash: u64) {
+        self.0.write_u64(hash);
     }
+
+    fn finish(&self) -> u64 {
+        spread_hash(self.0.finish())
+    }
+}
+
+impl BuildSpreadHasher {
+    /// The hash of a key of which the plain one is known.
+    #[must_use]
+    pub fn of_hash(self, hash: u64) -> u64 {
+        spread_hash(hash)
+    }
+}
+
+fn spread_hash(hash: u64) -> u64 {
+    let shift = SHARD_BITS_END - SPREAD_BITS;
+    let mask = ((1 << SPREAD_BITS) - 1) << shift;
+    (hash & !mask) | spread((hash & mask) >> shift) << shift
 }
 
 /// About log2(1 + `even`), both as fractions of 65,536: what is evenly distributed becomes twice as
@@ -126,6 +156,7 @@ mod tests {
         let build = BuildKeyHasher { seed: 7 };
         for key in [&b"a"[..], b"key:1", b"key:2"] {
             let (plain, spread) = (build.hash_one(key), BuildSpreadHasher(build).hash_one(key));
+            assert_eq!(BuildSpreadHasher(build).of_hash(plain), spread);
             assert_eq!((plain ^ spread) & !(0xffff << 41), 0);
         }
     }

@@ -14,6 +14,7 @@
 //! leaves only when a flush of its version was counted.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use dashmap::DashMap;
@@ -43,8 +44,17 @@ struct Row {
     is_only: bool,
     /// Trims since it was used.
     age: AtomicU8,
+    /// Bytes of key and value, where they are fewer than fit.
+    len: u16,
     /// Where the memtable has the version, if that is in one.
     spot: Spot,
+}
+
+impl Row {
+    fn new(entry: &Entry, is_only: bool, spot: Spot) -> Self {
+        let len = u16::try_from(entry.len()).unwrap_or(u16::MAX);
+        Self { is_only, age: AtomicU8::new(0), len, spot }
+    }
 }
 
 /// Versions that a batch has replaced.
@@ -89,7 +99,7 @@ impl std::fmt::Debug for Rows {
 impl Rows {
     /// No rows; those whose version is in tables may take `kept_bytes_max`.
     pub(super) fn new(kept_bytes_max: u64) -> Self {
-        let hasher = BuildSpreadHasher(BuildKeyHasher::random());
+        let hasher = BuildSpreadHasher(BuildKeyHasher::shared());
         Self {
             rows: DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher, SHARDS),
             replaced: Mutex::default(),
@@ -122,17 +132,20 @@ impl Rows {
     /// apart. Here they overlap: all locks first, then all places, then all versions. Passes over
     /// what another thread has locked.
     pub(super) fn prefetch(&self, keys: &[&[u8]]) {
+        let hasher = *self.rows.hasher();
         for keys in keys.chunks(PREFETCHED_AT_ONCE) {
             let mut places = SmallVec::<[_; PREFETCHED_AT_ONCE]>::new();
             for key in keys {
-                let hash = self.rows.hash_usize(key);
-                let shard = &self.rows.shards()[self.rows.determine_shard(hash)];
-                places.extend(shard.try_read().map(|shard| (shard, hash as u64, key.len())));
+                let known = hasher.0.hash_one(key);
+                let hash = hasher.of_hash(known);
+                let number = self.rows.determine_shard(usize::try_from(hash).unwrap_or_default());
+                let shard = self.rows.shards()[number].try_read();
+                places.extend(shard.map(|shard| (shard, hash, known)));
             }
             let mut versions = SmallVec::<[&Entry; PREFETCHED_AT_ONCE]>::new();
-            for (shard, hash, len) in &places {
-                // The key itself is behind the next wait: what is as long will nearly always be it.
-                let place = shard.get(*hash, |(entry, _)| entry.len() >= *len);
+            for (shard, hash, known) in &places {
+                // The key itself is behind the next wait: what has its hash will be it.
+                let place = shard.get(*hash, |(entry, _)| entry.hash() == *known);
                 versions.extend(place.map(|(entry, _)| entry));
             }
             for version in versions {
@@ -155,7 +168,7 @@ impl Rows {
     /// a batch becomes visible as a whole. Hands out what the same batch has written before, which
     /// nobody will see. Only the writer (or recovery) calls this.
     pub(super) fn note(&self, entry: Entry, spot: Spot, first_seq: SeqNo) -> Option<(Entry, Spot)> {
-        let mut row = Row { is_only: true, age: AtomicU8::new(0), spot };
+        let mut row = Row::new(&entry, true, spot);
         match self.rows.entry(entry) {
             Slot::Vacant(slot) => {
                 slot.insert(row);
@@ -225,7 +238,7 @@ impl Rows {
         if let Slot::Vacant(slot) = self.rows.entry(entry)
             && self.flushes() == flushes
         {
-            let row = Row { is_only: false, age: AtomicU8::new(0), spot: Spot::NOWHERE };
+            let row = Row::new(slot.key(), false, Spot::NOWHERE);
             drop(slot.insert(row));
             self.kept_bytes.fetch_add(bytes as u64 + ROW_OVERHEAD_BYTES, Ordering::Relaxed);
         }
@@ -257,11 +270,11 @@ impl Rows {
                 return true;
             }
             let age = usize::from(*row.age.get_mut());
-            let stays =
-                !entry.is_tombstone() && entry.len() <= KEPT_ROW_BYTES_MAX && limit.lets_stay(age);
+            let len = usize::from(row.len);
+            let stays = !entry.is_tombstone() && len <= KEPT_ROW_BYTES_MAX && limit.lets_stay(age);
             if stays {
                 let older = (age + 1).min(AGES - 1);
-                kept[older] += entry.len() as u64 + ROW_OVERHEAD_BYTES;
+                kept[older] += len as u64 + ROW_OVERHEAD_BYTES;
                 *row.age.get_mut() = u8::try_from(older).unwrap_or(u8::MAX);
                 row.is_only = false;
             }

@@ -2,13 +2,13 @@
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
+use triomphe::ThinArc;
 
-use super::super::{Found, Record, SeqNo};
+use super::super::{BuildKeyHasher, Found, Record, SeqNo};
 
 /// Values up to this size are handed out as copies; larger ones share the memory of the entry.
 const COPIED_BYTES_MAX: usize = 4 << 10;
@@ -21,13 +21,24 @@ const KEY_LEN_BYTES: usize = 4;
 /// One version of a key: key and value in one piece of memory with its reference count. A clone
 /// shares it. 24 bytes, so that a row of the hash map lies in one line of the processor's cache.
 ///
-/// In a map it stands for its key: there two versions of one key are equal.
+/// In a map it stands for its key: there two versions of one key are equal. It brings the hash of
+/// its key, by [`BuildKeyHasher::shared`], so that a map which grows looks at no key.
 #[derive(Clone)]
 pub(in crate::engine) struct Entry {
-    /// Length of the key (u32, little-endian), key, value.
-    bytes: Arc<[u8]>,
+    memory: Memory,
+    hash: u64,
     /// Sequence number, and in the lowest bit whether it sets the key; else it is a tombstone.
     stamp: u64,
+}
+
+/// Length of the key (u32, little-endian), key, value.
+#[derive(Clone)]
+struct Memory(ThinArc<(), u8>);
+
+impl AsRef<[u8]> for Memory {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.slice
+    }
 }
 
 impl Entry {
@@ -42,46 +53,59 @@ impl Entry {
         bytes.extend_from_slice(&key_len.to_le_bytes());
         bytes.extend_from_slice(key);
         bytes.extend_from_slice(value.unwrap_or_default());
-        Self { bytes: bytes.as_slice().into(), stamp: seq << 1 | u64::from(value.is_some()) }
+        Self {
+            memory: Memory(ThinArc::from_header_and_slice((), &bytes)),
+            hash: BuildKeyHasher::shared().hash_one(key),
+            stamp: seq << 1 | u64::from(value.is_some()),
+        }
     }
 
     pub(in crate::engine) fn seq(&self) -> SeqNo {
         self.stamp >> 1
     }
 
+    fn bytes(&self) -> &[u8] {
+        self.memory.as_ref()
+    }
+
+    /// The hash of its key, by [`BuildKeyHasher::shared`].
+    pub(in crate::engine) fn hash(&self) -> u64 {
+        self.hash
+    }
+
     /// Where the key ends and the value begins.
     fn key_end(&self) -> usize {
-        let len = self.bytes.first_chunk().map_or(0, |len| u32::from_le_bytes(*len));
+        let len = self.bytes().first_chunk().map_or(0, |len| u32::from_le_bytes(*len));
         KEY_LEN_BYTES + len as usize
     }
 
     pub(in crate::engine) fn key(&self) -> &[u8] {
-        self.bytes.get(KEY_LEN_BYTES..self.key_end()).unwrap_or_default()
+        self.bytes().get(KEY_LEN_BYTES..self.key_end()).unwrap_or_default()
     }
 
     /// The value; `None` is a tombstone.
     pub(in crate::engine) fn value(&self) -> Option<&[u8]> {
-        (!self.is_tombstone()).then(|| self.bytes.get(self.key_end()..).unwrap_or_default())
+        (!self.is_tombstone()).then(|| self.bytes().get(self.key_end()..).unwrap_or_default())
     }
 
     /// Bytes of key and value.
     pub(in crate::engine) fn len(&self) -> usize {
-        self.bytes.len() - KEY_LEN_BYTES
+        self.bytes().len() - KEY_LEN_BYTES
     }
 
     /// Asks for the memory of key and value; small values lie in the line of the key or the next.
     pub(in crate::engine) fn prefetch(&self) {
-        std::hint::black_box((self.bytes.first().copied(), self.bytes.last().copied()));
+        std::hint::black_box((self.bytes().first().copied(), self.bytes().last().copied()));
     }
 
     /// Stands where there is no version.
     pub(super) fn hole() -> Self {
-        Self { bytes: Arc::new([]), stamp: 0 }
+        Self { memory: Memory(ThinArc::from_header_and_slice((), &[])), hash: 0, stamp: 0 }
     }
 
     /// Whether both share one memory.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.bytes, &other.bytes)
+        self.memory.0.ptr() == other.memory.0.ptr()
     }
 
     pub(in crate::engine) fn is_tombstone(&self) -> bool {
@@ -100,7 +124,7 @@ impl Entry {
             return Record { key: Bytes::copy_from_slice(self.key()), seq, value };
         }
         let (seq, is_tombstone, key_end) = (self.seq(), self.is_tombstone(), self.key_end());
-        let mut key = Bytes::from_owner(self.bytes);
+        let mut key = Bytes::from_owner(self.memory);
         let value = (!is_tombstone).then(|| key.slice(key_end..));
         key.truncate(key_end);
         key.advance(KEY_LEN_BYTES);
@@ -111,7 +135,7 @@ impl Entry {
         if value.len() <= COPIED_BYTES_MAX {
             return Bytes::copy_from_slice(value);
         }
-        Bytes::from_owner(self.bytes.clone()).slice(self.key_end()..)
+        Bytes::from_owner(self.memory.clone()).slice(self.key_end()..)
     }
 
     pub(super) fn place(&self) -> Place<'_> {
@@ -133,7 +157,7 @@ impl Borrow<[u8]> for Entry {
 
 impl Hash for Entry {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
+        state.write_u64(self.hash);
     }
 }
 
