@@ -136,9 +136,15 @@ impl ServerState {
     /// access times.
     #[must_use]
     pub fn context(&self, db: u16, touch: bool) -> Context<'_> {
+        self.context_at(db, touch, self.clock.unix_ms())
+    }
+
+    /// As [`Self::context`], for a call that runs at `now_ms`.
+    #[must_use]
+    pub fn context_at(&self, db: u16, touch: bool, now_ms: u64) -> Context<'_> {
         let settings = self.config.load();
         Context {
-            now_ms: self.clock.unix_ms(),
+            now_ms,
             db,
             databases: settings.databases,
             string_bytes_max: settings.proto_max_bulk_len,

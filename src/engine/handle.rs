@@ -88,6 +88,11 @@ impl Engine {
         stats::collect(self.shared())
     }
 
+    /// Whether log segments made from now on are filled with zeros, see [`Options::fill_log`].
+    pub fn set_fill_log(&self, fills: bool) {
+        self.shared().segments.set_fills(fills);
+    }
+
     /// Splits a new memory budget of `maxmemory` bytes, as [`Options::for_budget`] does. The
     /// caches and the size of memtables follow at once; the shape of the tree stays.
     pub fn set_budget(&self, maxmemory: u64) {

@@ -25,6 +25,9 @@ pub struct Options {
     pub row_cache_bytes: u64,
     /// Bytes of one write-ahead log segment.
     pub segment_bytes: u64,
+    /// Whether log segments are filled with zeros ahead of need, for writes that are synced one by
+    /// one; else they are reserved.
+    pub fill_log: bool,
     /// Bytes (before compression) at which a compaction starts its next output table.
     pub table_bytes: u64,
     /// Most bytes of the level that level 0 is compacted into (the least of those below it). The
@@ -67,6 +70,7 @@ impl Options {
             block_cache_bytes: cache_share(maxmemory, memtable_bytes),
             row_cache_bytes: (maxmemory / 8).max(MIB),
             segment_bytes,
+            fill_log: true,
             table_bytes: (maxmemory / 8).clamp(2 * MIB, 64 * MIB),
             level1_bytes: (4 * memtable_bytes).max(64 * MIB),
             fanout: 10,

@@ -19,7 +19,7 @@ use super::writer::WriterTask;
 use super::{accept, cron, cursors, expiry, limits, pushes, settings, shutdown, tls};
 use crate::commands::acl::Users;
 use crate::commands::{PLACES, ServerState, memory_budget};
-use crate::config::{Config, Parsed, Settings};
+use crate::config::{AppendFsync, Config, Parsed, Settings};
 use crate::data;
 use crate::engine::{self, Engine, Options, Read, ReadMode, Writer};
 use crate::env::process::{Standing, stand_back};
@@ -99,6 +99,7 @@ pub(crate) fn open_engine(
         // One of them flushes.
         background_threads: 1 + settings.compaction_threads,
         open_tables_max: limits::open_tables_max(),
+        fill_log: settings.appendfsync == AppendFsync::Always,
         ..Options::for_budget(&settings.dir, memory_budget(settings))
     };
     let (engine, writer) =

@@ -8,7 +8,7 @@ use super::logging::{self, Level};
 use super::metrics::Endpoint;
 use super::tls;
 use crate::commands::{ServerState, memory_budget};
-use crate::config::{Kind, Setting, Settings, Veto, find};
+use crate::config::{AppendFsync, Kind, Setting, Settings, Veto, find};
 
 /// Has changed settings carried out. All others are read where they are used.
 pub(crate) fn watch(
@@ -53,6 +53,11 @@ fn apply(
                 engine.set_budget(memory_budget(new));
             }
             state.apply_memory_settings(new);
+        }
+        "appendfsync" => {
+            if let Ok(engine) = state.engine() {
+                engine.set_fill_log(new.appendfsync == AppendFsync::Always);
+            }
         }
         "maxmemory-clients" => state.apply_memory_settings(new),
         "maxmemory-policy" | "lfu-log-factor" | "lfu-decay-time" => {

@@ -51,6 +51,7 @@ const GATHER_ROUNDS_MAX: usize = 8;
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a reopen waits for others to let go of the engine.
 const REOPEN_PATIENCE: Duration = Duration::from_secs(10);
+const NS_PER_MS: u64 = 1_000_000;
 /// Admission delays are gathered until they are worth a timer.
 const DELAY_MIN: Duration = Duration::from_millis(1);
 
@@ -320,6 +321,7 @@ impl WriterTask {
     fn run_group(&mut self, group: &mut Group) {
         // The end of one call is the start of the next: one look at the clock for each.
         let mut started_ns = self.state.clock.monotonic_ns();
+        let (begun_ms, begun_ns) = (self.state.clock.unix_ms(), started_ns);
         let mut reply_bytes = 0;
         group.blocked = false;
         let mut prefetched = group.done.len();
@@ -334,7 +336,8 @@ impl WriterTask {
             if laden && !group.done.is_empty() {
                 return;
             }
-            let context = self.state.context(group.db, !group.no_touch);
+            let now_ms = begun_ms + (started_ns - begun_ns) / NS_PER_MS;
+            let context = self.state.context_at(group.db, !group.no_touch, now_ms);
             let notes = !self.waiters.is_empty();
             let (cause, remembers) = group.next_cause();
             // Reads that would wait go back to the connection, whatever the write before them may do.

@@ -124,36 +124,55 @@ impl Backlog {
 
     /// The entries in their order: by key, then from the newest to the oldest.
     pub(super) fn into_run(mut self) -> Run {
-        let mut order = Vec::with_capacity(self.spots());
-        let mut entries = Vec::with_capacity(self.spots());
+        let mut order = Vec::with_capacity(self.len());
+        let mut entries = Chunks::default();
+        let mut numbers = 0..;
         self.free.sort_unstable_by_key(|spot| std::cmp::Reverse(spot.0));
         for mut chunk in std::mem::take(&mut self.chunks) {
             chunk.set_skip(self.shared.len());
-            let heads = chunk.heads.into_iter().zip((0..).skip(entries.len()));
-            for (bytes, number) in heads {
+            for (bytes, number) in chunk.heads.into_iter().zip(&mut numbers) {
                 if self.free.pop_if(|spot| spot.0 == number).is_none() {
                     order.push(Head { bytes, number });
                 }
             }
-            entries.append(&mut chunk.entries);
+            entries.0.push(chunk.entries);
         }
         sort_by_heads(&mut order, &entries, self.shared.len(), ROUNDS_MAX);
         Run { entries, order: order.into_iter().map(|head| head.number).collect() }
     }
 }
 
+/// Entries as they came, by number; all chunks but the last are full.
+#[derive(Debug, Default)]
+struct Chunks(Vec<Vec<Entry>>);
+
+impl Chunks {
+    fn get(&self, number: u32) -> Option<&Entry> {
+        let (chunk, at) = Spot(number).parts();
+        self.0.get(chunk)?.get(at)
+    }
+}
+
+impl std::ops::Index<u32> for Chunks {
+    type Output = Entry;
+
+    fn index(&self, number: u32) -> &Entry {
+        let (chunk, at) = Spot(number).parts();
+        &self.0[chunk][at]
+    }
+}
+
 /// Entries in order, to which none will be added.
 #[derive(Debug)]
 pub(super) struct Run {
-    /// As they came.
-    entries: Vec<Entry>,
+    entries: Chunks,
     /// Their numbers, in order.
     order: Vec<u32>,
 }
 
 impl Run {
     fn get(&self, position: usize) -> Option<&Entry> {
-        self.entries.get(*self.order.get(position)? as usize)
+        self.entries.get(*self.order.get(position)?)
     }
 
     /// The entries in order.
@@ -164,7 +183,7 @@ impl Run {
     /// How many entries are those of keys of which this holds; all that are come first.
     fn count(&self, is_before: impl Fn(&[u8]) -> bool) -> usize {
         self.order.partition_point(|number| {
-            self.entries.get(*number as usize).is_some_and(|entry| is_before(entry.key()))
+            self.entries.get(*number).is_some_and(|entry| is_before(entry.key()))
         })
     }
 
@@ -181,7 +200,7 @@ impl Run {
         // The end is behind `inside`, and not behind `inside + step`.
         let between = self.order.get(inside + 1..self.order.len().min(inside + step));
         let same = between.unwrap_or_default().partition_point(|number| {
-            self.entries.get(*number as usize).is_some_and(|entry| entry == first)
+            self.entries.get(*number).is_some_and(|entry| entry == first)
         });
         inside + 1 + same
     }
@@ -189,7 +208,7 @@ impl Run {
     /// Of the versions of one key, those from `first` to `end`, the one that a view at `seq` sees.
     fn seen_at(&self, first: usize, end: usize, seq: SeqNo) -> Option<&Entry> {
         let newer = self.order.get(first..end)?.partition_point(|number| {
-            self.entries.get(*number as usize).is_some_and(|entry| entry.seq() > seq)
+            self.entries.get(*number).is_some_and(|entry| entry.seq() > seq)
         });
         self.get(first + newer).filter(|_| first + newer < end)
     }
@@ -273,8 +292,8 @@ struct Head {
 
 /// Sorts a run of entries whose keys have their first `skip` bytes in common. By eight bytes of each
 /// key at a time, which lie side by side; the keys are somewhere else in memory each.
-fn sort(run: &mut [Head], entries: &[Entry], skip: usize, rounds: usize) {
-    let entry = |head: &Head| &entries[head.number as usize];
+fn sort(run: &mut [Head], entries: &Chunks, skip: usize, rounds: usize) {
+    let entry = |head: &Head| &entries[head.number];
     if run.len() <= SHORT_RUN || rounds == 0 {
         return run.sort_unstable_by(|a, b| entry(a).place().cmp(&entry(b).place()));
     }
@@ -290,13 +309,13 @@ fn sort(run: &mut [Head], entries: &[Entry], skip: usize, rounds: usize) {
         return run.sort_unstable_by_key(|head| std::cmp::Reverse(entry(head).seq()));
     }
     for head in run.iter_mut() {
-        head.bytes = head_behind(&entries[head.number as usize], shared);
+        head.bytes = head_behind(&entries[head.number], shared);
     }
     sort_by_heads(run, entries, shared, rounds);
 }
 
 /// Sorts a run whose keys have `shared` bytes in common and whose heads are those behind.
-fn sort_by_heads(run: &mut [Head], entries: &[Entry], shared: usize, rounds: usize) {
+fn sort_by_heads(run: &mut [Head], entries: &Chunks, shared: usize, rounds: usize) {
     run.sort_unstable_by_key(|head| head.bytes);
     for equal in run.chunk_by_mut(|a, b| a.bytes == b.bytes) {
         if equal.len() > 1 {
@@ -306,8 +325,8 @@ fn sort_by_heads(run: &mut [Head], entries: &[Entry], shared: usize, rounds: usi
 }
 
 /// Sorts a run whose keys agree in eight bytes from `shared` on, or end there.
-fn sort_equal(run: &mut [Head], entries: &[Entry], shared: usize, rounds: usize) {
-    let entry = |head: &Head| &entries[head.number as usize];
+fn sort_equal(run: &mut [Head], entries: &Chunks, shared: usize, rounds: usize) {
+    let entry = |head: &Head| &entries[head.number];
     let lengths = || run.iter().map(|head| entry(head).key().len());
     let (shortest, longest) = (lengths().min().unwrap_or(0), lengths().max().unwrap_or(0));
     // Zeros stand for bytes behind the end too: only where no key ends are the eight in common.

@@ -35,8 +35,8 @@ use crate::env::{Clock, DirectoryLock, Fs};
 
 /// The file whose lock says that a process uses the directory.
 const LOCK_FILE: &str = "LOCK";
-/// Retired log segments kept for reuse.
-const LOG_RECYCLE_MAX: usize = 2;
+/// Retired log segments kept for reuse, at least; enough for the log of a memtable.
+const LOG_RECYCLE_MIN: u64 = 2;
 
 /// Opens or makes the store in `options.dir`. Starts no thread.
 pub(super) fn open(
@@ -55,8 +55,7 @@ pub(super) fn open(
 
     let mut replay = Replay::new(&fs, &options, &*filter, manifest, &found, &files)?;
     let start = replay_log(&fs, &dir, &found, &mut replay)?;
-    let wal_options =
-        WalOptions { segment_bytes: options.segment_bytes, recycle_max: LOG_RECYCLE_MAX };
+    let wal_options = log_options(&options);
     let wal = Wal::create(fs.clone(), &dir, wal_options, start)?;
     replay.seal();
     if replay.sealed.is_empty() {
@@ -151,6 +150,15 @@ fn replay_log(
         fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
     }
     Ok(log.next)
+}
+
+fn log_options(options: &Options) -> WalOptions {
+    let per_memtable = options.memtable_bytes / options.segment_bytes.max(1) + 1;
+    WalOptions {
+        segment_bytes: options.segment_bytes,
+        recycle_max: usize::try_from(per_memtable.max(LOG_RECYCLE_MIN)).unwrap_or(usize::MAX),
+        fills: options.fill_log,
+    }
 }
 
 /// Everything in the log is in tables: none of it is needed.

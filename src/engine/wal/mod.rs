@@ -22,8 +22,9 @@
 //! own size.
 //!
 //! **Segments** are made ahead of need, filled with zeros and synced, because syncing writes into
-//! blocks that were written before is the fastest and steadiest there is. Where none is ready, the
-//! write of the first record makes one that is only reserved. Segments that nothing needs
+//! blocks that were written before is the fastest and steadiest there is; they are only reserved where
+//! writes are not synced one by one. Where none is ready, the write of the first record makes one that
+//! is only reserved, too. Segments that nothing needs
 //! any more are renamed and used again with their old content; `segment` and `offset` tell that
 //! content from the new. A segment that no record was written to yet may hold anything.
 //!
@@ -63,11 +64,13 @@ pub struct WalOptions {
     pub segment_bytes: u64,
     /// How many retired segments are kept for reuse; more are removed.
     pub recycle_max: usize,
+    /// Whether new segments are filled ahead of need, see [`Segments::set_fills`].
+    pub fills: bool,
 }
 
 impl Default for WalOptions {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, recycle_max: 2 }
+        Self { segment_bytes: 64 << 20, recycle_max: 2, fills: true }
     }
 }
 

@@ -62,6 +62,8 @@ struct Shared {
     /// Held for as long as it takes to move a segment from one list to another, which includes
     /// creating or renaming a file but never a sync or a write of data.
     pool: Mutex<Pool>,
+    /// Whether new segments are filled ahead.
+    fills: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -114,7 +116,8 @@ impl Segments {
             retired: Vec::new(),
             preparing: false,
         };
-        let shared = Shared { fs, dir: dir.to_owned(), options, pool: Mutex::new(pool) };
+        let (dir, fills) = (dir.to_owned(), AtomicBool::new(options.fills));
+        let shared = Shared { fs, dir, options, pool: Mutex::new(pool), fills };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -181,8 +184,15 @@ impl Segments {
         self.shared.pool.lock().spares.is_empty()
     }
 
+    /// Whether segments made from now on are filled with zeros and synced: to sync each write is the
+    /// faster then, but everything is written twice until segments are used again. Else the first
+    /// write to a block has the file system note that.
+    pub fn set_fills(&self, fills: bool) {
+        self.shared.fills.store(fills, Ordering::Relaxed);
+    }
+
     /// Gets the next segment ready, unless one is: a retired one is renamed, else a new one is
-    /// filled with zeros and synced. Waits on the disk: for a background thread, after each
+    /// reserved and (see [`Self::set_fills`]) filled. Waits on the disk: for a background thread, after each
     /// rotation. After an error the log goes on without; a rotation then makes its own segment.
     /// Gives up with [`Error::Closed`] soon after `stop` is set.
     pub fn prepare_next(&self, stop: &AtomicBool) -> Result<()> {
@@ -200,11 +210,11 @@ impl Segments {
     }
 
     fn prepare(&self, retired: Option<PathBuf>, stop: &AtomicBool) -> Result<()> {
-        let Shared { fs, dir, options, pool } = &*self.shared;
+        let Shared { fs, dir, options, pool, .. } = &*self.shared;
         let source = retired.unwrap_or_else(|| dir.join(TEMPORARY_NAME));
         let file = if source.ends_with(TEMPORARY_NAME) {
             // Where the disk is full, what was filled takes space that others need.
-            let filled = self.fill_new(&source, stop).map_err(Error::without_effect);
+            let filled = self.make_new(&source, stop).map_err(Error::without_effect);
             filled.inspect_err(|_| remove_unfinished(&**fs, &source))?
         } else {
             fs.open(&source).map_err(Error::io("open", &source))?
@@ -230,7 +240,7 @@ impl Segments {
         Ok(())
     }
 
-    fn fill_new(&self, path: &Path, stop: &AtomicBool) -> Result<Arc<dyn File>> {
+    fn make_new(&self, path: &Path, stop: &AtomicBool) -> Result<Arc<dyn File>> {
         let fs = &self.shared.fs;
         match fs.remove(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -241,6 +251,10 @@ impl Segments {
         let file = fs.create(path).map_err(Error::io("create", path))?;
         let bytes = self.shared.options.segment_bytes;
         reserve(&*file, path, bytes)?;
+        if !self.shared.fills.load(Ordering::Relaxed) {
+            file.sync_data().map_err(Error::io("sync", path))?;
+            return Ok(file);
+        }
         let zeros = vec![0; ZEROS_BYTES];
         let mut offset = 0;
         while offset < bytes {

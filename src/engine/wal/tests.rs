@@ -14,7 +14,7 @@ static RUNNING: AtomicBool = AtomicBool::new(false);
 const DIR: &str = "/log";
 const NOTHING_KNOWN: Expected =
     Expected { from_segment: 1, mark: LogPosition { segment: 0, offset: 0 }, accept_loss: false };
-const SMALL: WalOptions = WalOptions { segment_bytes: 1024, recycle_max: 2 };
+const SMALL: WalOptions = WalOptions { segment_bytes: 1024, recycle_max: 2, fills: true };
 
 fn disk(seed: u64) -> SimFs {
     let fs = SimFs::new(seed);
@@ -113,7 +113,7 @@ fn a_record_larger_than_a_segment_gets_its_own() {
 
 #[test]
 fn records_larger_than_a_read_come_back_and_prove_damage_far_before_them() {
-    let options = WalOptions { segment_bytes: 4 << 20, recycle_max: 0 };
+    let options = WalOptions { segment_bytes: 4 << 20, recycle_max: 0, fills: true };
     let fs = disk(0);
     let mut wal = Wal::create(fs.shared(), Path::new(DIR), options, LogStart::default()).unwrap();
     let sizes = [10, 300_000, 262_088, 262_087, 1_000_000, 262_089, 10];
@@ -423,6 +423,7 @@ fn live(fs: &SimFs, rng: &mut fastrand::Rng, promises: &mut Promises) -> Result<
             promises.durable = promises.written;
         }
         if rng.u8(0..3) == 0 {
+            wal.segments().set_fills(rng.bool());
             wal.segments().prepare_next(&RUNNING)?;
         }
         if rng.u8(0..6) == 0 {
@@ -492,7 +493,7 @@ fn check_prefix(fs: &SimFs) -> Option<u64> {
 fn the_log_works_on_the_real_file_system() {
     let dir = tempfile::tempdir().unwrap();
     let fs = RealFs::shared();
-    let options = WalOptions { segment_bytes: 1 << 20, recycle_max: 1 };
+    let options = WalOptions { segment_bytes: 1 << 20, recycle_max: 1, fills: true };
     let mut wal = Wal::create(Arc::clone(&fs), dir.path(), options, LogStart::default()).unwrap();
     let (segments, syncer) = (wal.segments(), wal.syncer());
     let background = segments.clone();
