@@ -193,3 +193,35 @@ impl Arg {
         self
     }
 }
+
+/// What the names of elements are called in calls that take them.
+const ELEMENT_NAMES: [&str; 2] = ["field", "member"];
+
+/// Which word of a call is the first that names an element of the collection at its only key, where
+/// what may be left out is. The name of the call is word 0. `None` where no word does, or where it
+/// stands in no one place.
+#[must_use]
+pub fn first_element(args: &[Arg]) -> Option<usize> {
+    let (key, args) = args.split_first()?;
+    matches!(key.kind, ArgKind::Key if !key.multiple).then(|| element_behind(args, 2))?.ok()
+}
+
+/// The same among the words from `word` on, or the word behind those of `args`, if that is known.
+fn element_behind(args: &[Arg], mut word: usize) -> Result<usize, Option<usize>> {
+    for arg in args.iter().filter(|arg| !arg.optional) {
+        word = match arg.kind {
+            _ if arg.token.is_some() => return Err(None),
+            ArgKind::String if ELEMENT_NAMES.contains(&arg.name) => return Ok(word),
+            ArgKind::Key | ArgKind::OneOf(_) | ArgKind::PureToken => return Err(None),
+            ArgKind::Block(args) => match element_behind(args, word) {
+                Err(Some(behind)) => behind,
+                found => return found,
+            },
+            _ => word + 1,
+        };
+        if arg.multiple {
+            return Err(None);
+        }
+    }
+    Err(Some(word))
+}

@@ -68,7 +68,7 @@ mod zset_range;
 pub(crate) use answer::PIECE_BYTES;
 use answer::ReplyList;
 pub use answer::{Answer, Outlet};
-pub use arg::{Arg, ArgKind};
+pub use arg::{Arg, ArgKind, first_element};
 pub use args::Args;
 pub use blocking::{Attempt, Wait};
 pub(crate) use clients::Link;

@@ -2,8 +2,9 @@
 
 use smallvec::SmallVec;
 
+use super::exploded::hash_of;
 use super::root::RootRef;
-use super::{Edit, View, key};
+use super::{Body, Edit, Layout, Meta, View, key};
 use crate::engine::{Read, Result};
 
 /// So many keys are asked for together: what one needs is not pushed out by the others.
@@ -21,6 +22,40 @@ pub fn prefetch<'k>(
     let keyspace = RootRef::parse(read.root())?.database(db).keyspace;
     prefetch_metas(read, keyspace, keys);
     Ok(())
+}
+
+/// Brings the records of elements into the processor's cache, as far as they are in memory: a hint.
+/// An element is told by the key of its collection and its name; those of one collection come one behind
+/// the other. Fails where a record is damaged.
+pub fn prefetch_elements(read: &dyn Read, db: u16, elements: &[(&[u8], &[u8])]) -> Result<()> {
+    let keyspace = RootRef::parse(read.root())?.database(db).keyspace;
+    for elements in elements.chunk_by(|(a, _), (b, _)| a == b) {
+        if elements.len() < WORTH_IT {
+            continue;
+        }
+        let Some((collection, _)) = elements.first() else { continue };
+        let Some(generation) = generation(read, keyspace, collection)? else { continue };
+        let element =
+            |(_, name): &(&[u8], &[u8])| key::element(keyspace, generation, hash_of(name), name);
+        let keys: SmallVec<[key::KeyBuf; KEYS_AT_ONCE]> = elements.iter().map(element).collect();
+        let keys: SmallVec<[&[u8]; KEYS_AT_ONCE]> = keys.iter().map(|key| &key[..]).collect();
+        read.prefetch(&keys);
+    }
+    Ok(())
+}
+
+/// Of a collection that has a record for each element.
+fn generation(read: &dyn Read, keyspace: u32, user_key: &[u8]) -> Result<Option<u64>> {
+    let Some(record) = read.get(&key::meta(keyspace, user_key))? else { return Ok(None) };
+    Ok(match Meta::decode(&record)?.body {
+        Body::Collection(collection) => match collection.layout {
+            Layout::Exploded { generation } | Layout::Ordered { generation, .. } => {
+                Some(generation)
+            }
+            _ => None,
+        },
+        _ => None,
+    })
 }
 
 fn prefetch_metas<'k>(read: &dyn Read, keyspace: u32, keys: impl IntoIterator<Item = &'k [u8]>) {

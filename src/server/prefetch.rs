@@ -1,4 +1,4 @@
-//! Keys of commands that come next, asked for before these run: a look-up of one that is in memory waits
+//! Keys of commands that come next, and elements that these name, asked for before these run: a look-up of one that is in memory waits
 //! twice for it, and here the waits overlap.
 
 use smallvec::SmallVec;
@@ -21,10 +21,15 @@ pub(super) fn prefetch<'r, R: Read>(
     read: impl FnOnce() -> Option<R>,
 ) -> usize {
     let mut keys = SmallVec::<[&[u8]; KEYS_MAX]>::new();
+    let mut elements = SmallVec::<[(&[u8], &[u8]); KEYS_MAX]>::new();
     let mut seen = 0;
     for request in requests {
         seen += 1;
+        let before = keys.last().copied();
         push_keys(request, &mut keys);
+        if before.is_some() && before == keys.last().copied() {
+            elements.extend(element(request));
+        }
         if keys.len() >= KEYS_MAX {
             break;
         }
@@ -32,10 +37,21 @@ pub(super) fn prefetch<'r, R: Read>(
     if keys.len() >= KEYS_MIN
         && let Some(read) = read()
     {
-        // Where the root record is damaged the commands tell.
-        drop(data::prefetch(&read, db, keys));
+        // What cannot be read the commands tell.
+        drop(
+            data::prefetch(&read, db, keys)
+                .and_then(|()| data::prefetch_elements(&read, db, &elements)),
+        );
     }
     seen
+}
+
+/// The key of a request that names an element, and that: worth it where requests have one key, which
+/// are about one large collection then.
+fn element(request: &Request) -> Option<(&[u8], &[u8])> {
+    let words = &request.args;
+    let at = gates::known(words).ok()?.element_at?;
+    Some((words.get(1)?, words.get(at)?))
 }
 
 /// The keys of a request, as far as that is cheap to tell.

@@ -9,7 +9,7 @@ use crate::engine::BuildKeyHasher;
 
 use super::acl::Categories;
 use super::keyspec::{BeginSearch, FindKeys};
-use super::{CommandSpec, FAMILIES, Flags, KeyFlags, KeySpec, Run};
+use super::{CommandSpec, FAMILIES, Flags, KeyFlags, KeySpec, Run, first_element};
 
 /// Longest command name of the table; words that are longer than all names are unknown without a look.
 const NAME_LEN_MAX: usize = 32;
@@ -31,6 +31,9 @@ pub struct Command {
     pub parent: Option<u16>,
     /// Words of the name: 1, or 2 for a subcommand. Arguments start behind them.
     pub name_words: usize,
+    /// The first word of a call that names an element of the collection at its key, see
+    /// [`first_element`].
+    pub element_at: Option<usize>,
     /// Ids of the subcommands.
     pub subcommands: Vec<u16>,
     /// No name leads to it any more.
@@ -176,6 +179,7 @@ impl Table {
             categories: Categories::of(spec, flags),
             parent,
             name_words: if parent.is_some() { 2 } else { 1 },
+            element_at: first_element(spec.args),
             subcommands: Vec::new(),
             removed: false,
             by_sub: NameMap::default(),

@@ -26,6 +26,34 @@ fn entries_are_complete() {
     }
 }
 
+#[test]
+fn elements_are_named_where_the_arguments_say() {
+    let at = |name: &str| match lookup(name.as_bytes(), None) {
+        Lookup::Found(command) => command.element_at,
+        other => panic!("{name}: {other:?}"),
+    };
+    let expected = [
+        ("hset", Some(2)),
+        ("hmget", Some(2)),
+        ("hincrby", Some(2)),
+        ("sadd", Some(2)),
+        ("sismember", Some(2)),
+        ("zadd", Some(3)),
+        ("zincrby", Some(3)),
+        ("zscore", Some(2)),
+        ("geoadd", Some(4)),
+        ("get", None),
+        ("smove", None),
+        ("xadd", None),
+        ("hexpire", None),
+        ("hrandfield", None),
+        ("sinter", None),
+    ];
+    for (name, word) in expected {
+        assert_eq!(at(name), word, "{name}");
+    }
+}
+
 fn check_arg(command: &str, arg: &Arg, key_specs: usize) {
     let is_token = matches!(arg.kind, ArgKind::PureToken);
     assert!(!is_token || arg.token.is_some(), "{command}: {}", arg.name);
