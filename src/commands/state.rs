@@ -14,13 +14,15 @@ use super::{
     memory_budget, table,
 };
 use crate::config::{Config, Settings};
-use crate::data::{Access, Context, Cursors, Edit, EventClasses};
+use crate::data::{Access, Context, CountTrees, Cursors, Edit, EventClasses};
 use crate::engine::{Engine, ReadMode};
 use crate::env::{Clock, Fs, MemoryAccount};
 use crate::observe::{LatencyMonitor, Metrics, SlowLog};
 
 /// Memory for access times and frequencies of keys, in bytes.
 const ACCESS_BYTES: usize = 4 << 20;
+/// What decoded count records of sorted sets may take of the budget.
+const COUNT_TREES_SHARE: u64 = 32;
 
 /// Pace at which a command looks whether the data directory is open again.
 const REOPEN_POLL: Duration = Duration::from_millis(1);
@@ -85,6 +87,8 @@ pub struct ServerState {
     pub latency: LatencyMonitor,
     /// Access times and frequencies of keys.
     pub access: Access,
+    /// Count records of large sorted sets, decoded.
+    pub trees: CountTrees,
     /// Where running scans continue.
     pub cursors: Cursors,
     /// Who may do what.
@@ -145,6 +149,7 @@ impl ServerState {
             hll_sparse_bytes_max: settings.hll_sparse_max_bytes,
             packing: packing(&settings),
             access: &self.access,
+            trees: &self.trees,
             touch,
             in_script: false,
             events: self.event_classes(&settings),
@@ -189,6 +194,7 @@ impl ServerState {
             slowlog: SlowLog::default(),
             latency: LatencyMonitor::default(),
             access: Access::new(ACCESS_BYTES, started_ms),
+            trees: CountTrees::new(0),
             cursors: Cursors::default(),
             clients: Clients::new(Arc::clone(&memory)),
             pubsub: Arc::default(),
@@ -220,6 +226,8 @@ impl ServerState {
     pub fn apply_memory_settings(&self, settings: &Settings) {
         self.memory.set_budget(memory_budget(settings));
         self.memory.set_clients_max(memory::clients_max(settings));
+        let bytes = memory_budget(settings) / COUNT_TREES_SHARE;
+        self.trees.set_bytes_max(usize::try_from(bytes).unwrap_or(usize::MAX));
         self.bound_clients();
     }
 

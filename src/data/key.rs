@@ -36,10 +36,13 @@ use std::ops::{Bound, Range};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::exploded::TIMES;
 use crate::engine::KeyRange;
 
 /// Which byte of an engine key tells the kind of its record.
 pub const KIND_AT: usize = 4;
+/// Which byte tells by its first bit the members of a collection from what orders them.
+pub const HALF_AT: usize = ELEMENT_PREFIX_LEN;
 
 /// Bytes before the user key of a metadata record.
 pub(super) const META_PREFIX_LEN: usize = 7;
@@ -195,6 +198,8 @@ pub(super) fn element(keyspace: u32, generation: u64, order: u64, name: &[u8]) -
 #[must_use]
 pub(super) fn elements(keyspace: u32, generation: u64, from: u64, to: Option<u64>) -> KeyRange {
     let end = match to {
+        // As short as the first key behind them can be.
+        Some(TIMES) => part(keyspace, generation, &[0x80], b""),
         Some(to) => element(keyspace, generation, to, b""),
         // Not at an order of the next generation: the first chunk of a string stands before all of them.
         None => part(keyspace, generation.saturating_add(1), b"", b""),

@@ -107,6 +107,7 @@ mod tests {
             hll_sparse_bytes_max: 3000,
             packing: Packing::DEFAULT,
             access: &access,
+            trees: &crate::data::NO_COUNT_TREES,
             touch: true,
             in_script: false,
             cursors: &cursors,

@@ -3,13 +3,15 @@
 //! [`ZSetEdit`] takes what [`Edit::find`] has found, changes members, and writes the order of scores
 //! and the metadata record once, when it is finished. How both look stands in `sorted.rs`.
 
-use super::collection::PACKED_BYTES_MAX;
-use super::counted::OrderChanges;
+use super::collection::{PACKED_BYTES_MAX, damaged};
+use super::counted::{CountTree, Order, OrderChanges, OrderPlace, Taken};
 use super::hash::HASH;
 use super::packed::{self, Packed};
 use super::sorted::{order_key, order_place, order_value, parse_score};
-use super::{Body, Collection, Counts, Edit, KeyType, Layout, Meta, Scored, StringForm, exploded};
-use crate::engine::Result;
+use super::{
+    Body, Collection, Counts, Edit, KeyType, Layout, Meta, Scored, StringForm, exploded, key,
+};
+use crate::engine::{Read, Result};
 
 /// How the members are kept, while they change.
 #[derive(Debug)]
@@ -155,7 +157,7 @@ impl ZSetEdit<'_, '_> {
             let old = self.old.take();
             let expires_ms = old.as_ref().and_then(|meta| meta.expires_ms);
             let (edit, key) = (self.edit, self.key);
-            let new = meta_of(edit, self.members, expires_ms)?;
+            let new = meta_of(edit, old.as_ref().map(|_| key), self.members, expires_ms)?;
             edit.replace_collection(key, old.as_ref(), new.as_ref(), changes);
         }
         Ok(count)
@@ -163,7 +165,7 @@ impl ZSetEdit<'_, '_> {
 
     /// The metadata record, which is not written but all others are; `None` without members.
     pub(super) fn into_meta(self, expires_ms: Option<u64>) -> Result<Option<Meta>> {
-        meta_of(self.edit, self.members, expires_ms)
+        meta_of(self.edit, None, self.members, expires_ms)
     }
 
     /// Adds a member behind all others.
@@ -225,13 +227,25 @@ fn place_of(packed: &Packed, score: f64, member: &[u8]) -> Result<usize> {
 }
 
 /// The metadata record of a sorted set, once the order of its scores is written; `None` without
-/// members.
-fn meta_of(edit: &mut Edit<'_>, members: Members, expires_ms: Option<u64>) -> Result<Option<Meta>> {
+/// members. `key` is where it is stored, if it is.
+fn meta_of(
+    edit: &mut Edit<'_>,
+    key: Option<&[u8]>,
+    members: Members,
+    expires_ms: Option<u64>,
+) -> Result<Option<Meta>> {
     let (count, layout) = match members {
         Members::Packed(packed) => (packed.count, Layout::Packed(packed.list.into())),
         Members::Ordered { generation, count, mut counts, changes } => {
             let place = order_place(edit.keyspace, generation);
-            changes.apply(&mut edit.txn, place, &mut counts)?;
+            let mut tree = match key {
+                Some(key) => edit.take_tree(key, place, &counts)?,
+                None => None,
+            };
+            changes.apply(&mut edit.txn, place, &mut counts, &mut tree)?;
+            if let Some(tree) = tree.filter(|_| counts.has_levels()) {
+                edit.context.trees.give(generation, edit.txn.seq(), tree);
+            }
             (count, Layout::Ordered { generation, counts })
         }
     };
@@ -241,6 +255,30 @@ fn meta_of(edit: &mut Edit<'_>, members: Members, expires_ms: Option<u64>) -> Re
         form: StringForm::Natural,
         body: Body::Collection(Collection { count, next_expiry_ms: None, layout }),
     }))
+}
+
+impl Edit<'_> {
+    /// The decoded count records of the order of the sorted set at `key`, where that is worth it.
+    fn take_tree(
+        &self,
+        key: &[u8],
+        place: OrderPlace,
+        counts: &Counts,
+    ) -> Result<Option<CountTree>> {
+        if !counts.has_levels() || !self.txn.is_over_newest() {
+            return Ok(None);
+        }
+        let Some(stored) = self.txn.newest(&key::meta(self.keyspace, key))? else {
+            return Ok(None);
+        };
+        let order = Order { read: &self.txn, place, counts };
+        match self.context.trees.take(place.generation, stored.seq) {
+            Taken::Tree(tree) if tree.fits(order) => Ok(Some(tree)),
+            Taken::Tree(_) => Err(damaged("count records do not fit the root of their order")),
+            Taken::Wanted => CountTree::read(order),
+            Taken::Nothing => Ok(None),
+        }
+    }
 }
 
 impl std::fmt::Debug for ZSetEdit<'_, '_> {

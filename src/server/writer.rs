@@ -603,6 +603,7 @@ impl WriterTask {
         self.state.engine.store(Some(Arc::new(engine)));
         self.writer = Owned(Some(writer));
         self.marks = ExpiryMarks::default();
+        self.state.trees.clear();
         Ok(())
     }
 

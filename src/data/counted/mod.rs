@@ -40,8 +40,13 @@ mod check;
 mod edit;
 #[cfg(test)]
 mod tests;
+mod tree;
+mod trees;
 
 pub(super) use edit::OrderChanges;
+pub(super) use tree::CountTree;
+pub(super) use trees::Taken;
+pub use trees::{CountTrees, NO_COUNT_TREES};
 
 /// A node with more children is cut.
 const CHILDREN_MAX: u64 = 48;
@@ -125,6 +130,11 @@ impl Counts {
         self.len
     }
 
+    /// Whether there are count records.
+    pub(super) fn has_levels(&self) -> bool {
+        self.levels > 0
+    }
+
     /// What may be of so many items.
     #[cfg(test)]
     pub(super) fn of_items(len: u64) -> Self {
@@ -179,6 +189,8 @@ struct Node {
 }
 
 impl Node {
+    const NOTHING: Self = Self { items: 0, children: 0 };
+
     fn decode(level: u8, record: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(record);
         let mut read = || {

@@ -12,6 +12,9 @@ struct Fixture {
     store: Store,
     place: OrderPlace,
     counts: Counts,
+    /// What is known of the count records; `None` where nobody shall.
+    tree: Option<CountTree>,
+    has_tree: bool,
     model: BTreeMap<Bytes, Bytes>,
 }
 
@@ -19,7 +22,11 @@ impl Fixture {
     fn new(items: &'static [u8]) -> Self {
         let place = OrderPlace { keyspace: 1, generation: 7, items, tag: 0x81 };
         let (store, counts) = (Store::default(), Counts::default());
-        Self { store, place, counts, model: BTreeMap::new() }
+        Self { store, place, counts, tree: None, has_tree: false, model: BTreeMap::new() }
+    }
+
+    fn with_tree(items: &'static [u8]) -> Self {
+        Self { has_tree: true, ..Self::new(items) }
     }
 
     fn order(&self) -> Order<'_> {
@@ -38,13 +45,23 @@ impl Fixture {
                 changes.insert(key, value);
             }
         }
+        if self.has_tree && self.tree.is_none() {
+            self.tree = CountTree::read(self.order()).unwrap();
+        }
+        assert!(self.tree.as_ref().is_none_or(|tree| tree.fits(self.order())));
         let changes = {
             let mut txn = self.store.txn();
-            changes.apply(&mut txn, self.place, &mut self.counts).unwrap();
+            changes.apply(&mut txn, self.place, &mut self.counts, &mut self.tree).unwrap();
             txn.into_changes()
         };
         self.store.commit(changes);
         self.order().check().unwrap();
+        if let Some(tree) = &self.tree {
+            tree.compare(self.order());
+        }
+        if self.counts.levels == 0 {
+            self.tree = None;
+        }
         let mut encoded = Vec::new();
         self.counts.encode(&mut encoded);
         assert!(encoded.len() <= Counts::ENCODED_LEN_MAX);
@@ -109,8 +126,10 @@ proptest! {
             proptest::collection::vec(any_key(), 1..400), 1..12),
         probes in proptest::collection::vec(any_key(), 20),
         with_prefix: bool,
+        has_tree: bool,
     ) {
-        let mut fixture = Fixture::new(if with_prefix { &[0x80] } else { &[] });
+        let items: &[u8] = if with_prefix { &[0x80] } else { &[] };
+        let mut fixture = Fixture { has_tree, ..Fixture::new(items) };
         for batch in batches {
             fixture.toggle(batch);
             fixture.compare(&probes);
@@ -120,7 +139,11 @@ proptest! {
 
 #[test]
 fn three_levels_come_and_go() {
-    let mut fixture = Fixture::new(&[]);
+    levels_come_and_go(Fixture::new(&[]));
+    levels_come_and_go(Fixture::with_tree(&[]));
+}
+
+fn levels_come_and_go(mut fixture: Fixture) {
     let random = &mut fastrand::Rng::with_seed(7);
     let keys: Vec<Bytes> = (0..100_000).map(|_| number(random.u64(..1 << 60))).collect();
     fixture.toggle(keys.iter().cloned());
@@ -137,7 +160,11 @@ fn three_levels_come_and_go() {
 
 #[test]
 fn single_changes_keep_the_balance() {
-    let mut fixture = Fixture::new(&[0x80]);
+    changes_keep_the_balance(Fixture::new(&[0x80]));
+    changes_keep_the_balance(Fixture::with_tree(&[0x80]));
+}
+
+fn changes_keep_the_balance(mut fixture: Fixture) {
     let random = &mut fastrand::Rng::with_seed(8);
     fixture.toggle((0..3_000).map(|at| number(at * 10)));
     for round in 0..6 {
@@ -165,7 +192,7 @@ fn a_change_writes_one_small_record_per_level() {
     let mut changes = OrderChanges::default();
     changes.insert(number(30_001), Bytes::new());
     let mut txn = fixture.store.txn();
-    changes.apply(&mut txn, fixture.place, &mut fixture.counts.clone()).unwrap();
+    changes.apply(&mut txn, fixture.place, &mut fixture.counts.clone(), &mut None).unwrap();
     let Changes { writes, .. } = txn.into_changes();
     assert_eq!(writes.len(), 3, "the item and two levels");
     let bytes: usize =
@@ -176,7 +203,7 @@ fn a_change_writes_one_small_record_per_level() {
 /// What was deleted before an end is never met again: the bounds follow the items.
 #[test]
 fn the_bounds_follow_a_queue() {
-    let mut fixture = Fixture::new(&[]);
+    let mut fixture = Fixture::with_tree(&[]);
     fixture.toggle((0..500).map(number));
     for at in 0..2_000 {
         fixture.toggle([number(500 + at), number(at)]);

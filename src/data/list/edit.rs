@@ -456,7 +456,7 @@ impl ListEdit<'_, '_> {
     fn apply(&mut self, changes: OrderChanges) -> Result<()> {
         if let Kept::Indexed(indexed) = &mut self.kept {
             let place = indexed.place(self.edit.keyspace);
-            changes.apply(&mut self.edit.txn, place, &mut indexed.counts)?;
+            changes.apply(&mut self.edit.txn, place, &mut indexed.counts, &mut None)?;
         }
         Ok(())
     }
