@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use siltdb::commands::{Args, Run, table};
 use siltdb::data::{
-    Access, Context, CountTrees, Cursors, Edit, EventClasses, ExpiryMarks, HALF_AT, KIND_AT,
+    Access, Context, Cursors, Edit, EventClasses, ExpiryMarks, HALF_AT, KIND_AT, KnownOrders,
     Packing, RecordFilter, View, expire_cycle, verify,
 };
 use siltdb::engine::{Filter, Options, Read, ReadMode};
@@ -122,7 +122,7 @@ fn words(seed: u64, number: u64) -> Vec<Bytes> {
 #[derive(Debug)]
 struct Memory {
     access: Access,
-    trees: CountTrees,
+    orders: KnownOrders,
     cursors: Cursors,
 }
 
@@ -130,7 +130,7 @@ impl Memory {
     fn new() -> Self {
         Self {
             access: Access::new(1 << 12, START_MS),
-            trees: CountTrees::new(1 << 16),
+            orders: KnownOrders::new(1 << 16),
             cursors: Cursors::default(),
         }
     }
@@ -144,7 +144,7 @@ impl Memory {
             hll_sparse_bytes_max: 3000,
             packing: PACKING,
             access: &self.access,
-            trees: &self.trees,
+            orders: &self.orders,
             in_script: false,
             touch: true,
             cursors: &self.cursors,

@@ -14,7 +14,7 @@ use super::{
     memory_budget, table,
 };
 use crate::config::{Config, Settings};
-use crate::data::{Access, Context, CountTrees, Cursors, Edit, EventClasses};
+use crate::data::{Access, Context, Cursors, Edit, EventClasses, KnownOrders};
 use crate::engine::{Engine, ReadMode};
 use crate::env::{Clock, Fs, MemoryAccount};
 use crate::observe::{LatencyMonitor, Metrics, SlowLog};
@@ -22,7 +22,7 @@ use crate::observe::{LatencyMonitor, Metrics, SlowLog};
 /// Memory for access times and frequencies of keys, in bytes.
 const ACCESS_BYTES: usize = 4 << 20;
 /// What decoded count records of sorted sets may take of the budget.
-const COUNT_TREES_SHARE: u64 = 32;
+const KNOWN_ORDERS_SHARE: u64 = 32;
 
 /// Pace at which a command looks whether the data directory is open again.
 const REOPEN_POLL: Duration = Duration::from_millis(1);
@@ -88,7 +88,7 @@ pub struct ServerState {
     /// Access times and frequencies of keys.
     pub access: Access,
     /// Count records of large sorted sets, decoded.
-    pub trees: CountTrees,
+    pub orders: KnownOrders,
     /// Where running scans continue.
     pub cursors: Cursors,
     /// Who may do what.
@@ -149,7 +149,7 @@ impl ServerState {
             hll_sparse_bytes_max: settings.hll_sparse_max_bytes,
             packing: packing(&settings),
             access: &self.access,
-            trees: &self.trees,
+            orders: &self.orders,
             touch,
             in_script: false,
             events: self.event_classes(&settings),
@@ -194,7 +194,7 @@ impl ServerState {
             slowlog: SlowLog::default(),
             latency: LatencyMonitor::default(),
             access: Access::new(ACCESS_BYTES, started_ms),
-            trees: CountTrees::new(0),
+            orders: KnownOrders::new(0),
             cursors: Cursors::default(),
             clients: Clients::new(Arc::clone(&memory)),
             pubsub: Arc::default(),
@@ -226,8 +226,8 @@ impl ServerState {
     pub fn apply_memory_settings(&self, settings: &Settings) {
         self.memory.set_budget(memory_budget(settings));
         self.memory.set_clients_max(memory::clients_max(settings));
-        let bytes = memory_budget(settings) / COUNT_TREES_SHARE;
-        self.trees.set_bytes_max(usize::try_from(bytes).unwrap_or(usize::MAX));
+        let bytes = memory_budget(settings) / KNOWN_ORDERS_SHARE;
+        self.orders.set_bytes_max(usize::try_from(bytes).unwrap_or(usize::MAX));
         self.bound_clients();
     }
 

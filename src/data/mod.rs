@@ -75,7 +75,7 @@ pub use bit_field::{FieldType, Overflow};
 pub use bit_op::BitOperation;
 pub use collection::{Collection, Layout, Packing};
 pub use context::Context;
-pub use counted::{CountTrees, Counts, NO_COUNT_TREES};
+pub use counted::{Counts, KnownOrders, NO_KNOWN_ORDERS};
 pub use cursors::{CursorFile, Cursors, Place};
 pub use edit::{Edit, EditOutcome};
 pub use elements::{Element, Elements};

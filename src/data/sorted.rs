@@ -60,7 +60,8 @@ pub(super) fn order_value(score: f64) -> Bytes {
     }
 }
 
-fn parse_item((order_key, value): &(Bytes, Bytes)) -> Result<Scored> {
+/// Member and score of an item of the order.
+pub(super) fn parse_item((order_key, value): &(Bytes, Bytes)) -> Result<Scored> {
     let code = order_key.first_chunk::<SCORE_BYTES>();
     let code = code.ok_or_else(|| damaged("the key of a score is cut off"))?;
     let score = score_of_code(u64::from_be_bytes(*code));

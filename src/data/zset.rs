@@ -3,23 +3,30 @@
 //! [`ZSetEdit`] takes what [`Edit::find`] has found, changes members, and writes the order of scores
 //! and the metadata record once, when it is finished. How both look stands in `sorted.rs`.
 
-use super::collection::{PACKED_BYTES_MAX, damaged};
-use super::counted::{CountTree, Order, OrderChanges, OrderPlace, Taken};
+use super::collection::PACKED_BYTES_MAX;
+use super::counted::{Known, Order, OrderChanges, Taken};
 use super::hash::HASH;
 use super::packed::{self, Packed};
-use super::sorted::{order_key, order_place, order_value, parse_score};
+use super::sorted::{order_key, order_place, order_value, parse_item, parse_score};
 use super::{
     Body, Collection, Counts, Edit, KeyType, Layout, Meta, Scored, StringForm, exploded, key,
 };
-use crate::engine::{Read, Result};
+use crate::engine::{Direction, Read, Result};
 
 /// How the members are kept, while they change.
 #[derive(Debug)]
 enum Members {
     /// In the metadata record, in the order of their scores.
     Packed(Packed),
-    /// A record each, and the changes that the order of scores waits for.
-    Ordered { generation: u64, count: u64, counts: Box<Counts>, changes: OrderChanges },
+    /// A record each, the changes that the order of scores waits for, and what is known of it, once
+    /// that was looked up.
+    Ordered {
+        generation: u64,
+        count: u64,
+        counts: Box<Counts>,
+        changes: OrderChanges,
+        known: Option<Known>,
+    },
 }
 
 /// A sorted set that is being changed. Nothing holds before [`ZSetEdit::finish`].
@@ -41,6 +48,7 @@ impl<'a> Edit<'a> {
                     count: *count,
                     counts: counts.clone(),
                     changes: OrderChanges::default(),
+                    known: None,
                 }
             }
             Some(collection) => Members::Packed(Packed {
@@ -149,15 +157,42 @@ impl ZSetEdit<'_, '_> {
         Ok(())
     }
 
+    /// The first members of the order (forward), or the last, and so many of them; `None` where they
+    /// are in the metadata record. Nothing was changed yet.
+    pub fn outermost(&mut self, end: Direction, count: usize) -> Result<Option<Vec<Scored>>> {
+        self.look_up_known()?;
+        let Members::Ordered { generation, counts, known: Some(known), .. } = &mut self.members
+        else {
+            return Ok(None);
+        };
+        let place = order_place(self.edit.keyspace, *generation);
+        let order = Order { read: &self.edit.txn, place, counts };
+        let items = known.outermost(order, end, count)?;
+        items.iter().map(parse_item).collect::<Result<_>>().map(Some)
+    }
+
+    /// Takes what the writer knows of the order, where that was not done.
+    fn look_up_known(&mut self) -> Result<()> {
+        if let Members::Ordered { generation, counts, known: known @ None, .. } = &mut self.members
+            && self.old.is_some()
+        {
+            let place = order_place(self.edit.keyspace, *generation);
+            let order = Order { read: &self.edit.txn, place, counts };
+            *known = Some(self.edit.take_known(self.key, order)?);
+        }
+        Ok(())
+    }
+
     /// Writes the order and the metadata record, or deletes the key where no member is left. Answers
     /// how many are.
     pub fn finish(mut self) -> Result<u64> {
         let (count, changes) = (self.count(), self.changes);
         if changes > 0 {
+            self.look_up_known()?;
             let old = self.old.take();
             let expires_ms = old.as_ref().and_then(|meta| meta.expires_ms);
             let (edit, key) = (self.edit, self.key);
-            let new = meta_of(edit, old.as_ref().map(|_| key), self.members, expires_ms)?;
+            let new = meta_of(edit, self.members, expires_ms)?;
             edit.replace_collection(key, old.as_ref(), new.as_ref(), changes);
         }
         Ok(count)
@@ -165,7 +200,7 @@ impl ZSetEdit<'_, '_> {
 
     /// The metadata record, which is not written but all others are; `None` without members.
     pub(super) fn into_meta(self, expires_ms: Option<u64>) -> Result<Option<Meta>> {
-        meta_of(self.edit, None, self.members, expires_ms)
+        meta_of(self.edit, self.members, expires_ms)
     }
 
     /// Adds a member behind all others.
@@ -204,7 +239,7 @@ impl ZSetEdit<'_, '_> {
             self.edit.put_element(generation, entry.name, record);
         }
         let (count, counts) = (packed.count, Box::default());
-        self.members = Members::Ordered { generation, count, counts, changes };
+        self.members = Members::Ordered { generation, count, counts, changes, known: None };
         Ok(())
     }
 }
@@ -227,24 +262,17 @@ fn place_of(packed: &Packed, score: f64, member: &[u8]) -> Result<usize> {
 }
 
 /// The metadata record of a sorted set, once the order of its scores is written; `None` without
-/// members. `key` is where it is stored, if it is.
-fn meta_of(
-    edit: &mut Edit<'_>,
-    key: Option<&[u8]>,
-    members: Members,
-    expires_ms: Option<u64>,
-) -> Result<Option<Meta>> {
+/// members.
+fn meta_of(edit: &mut Edit<'_>, members: Members, expires_ms: Option<u64>) -> Result<Option<Meta>> {
     let (count, layout) = match members {
         Members::Packed(packed) => (packed.count, Layout::Packed(packed.list.into())),
-        Members::Ordered { generation, count, mut counts, changes } => {
+        Members::Ordered { generation, count, mut counts, changes, known } => {
             let place = order_place(edit.keyspace, generation);
-            let mut tree = match key {
-                Some(key) => edit.take_tree(key, place, &counts)?,
-                None => None,
-            };
-            changes.apply(&mut edit.txn, place, &mut counts, &mut tree)?;
-            if let Some(tree) = tree.filter(|_| counts.has_levels()) {
-                edit.context.trees.give(generation, edit.txn.seq(), tree);
+            let mut known = known.unwrap_or_default();
+            changes.apply(&mut edit.txn, place, &mut counts, &mut known)?;
+            known.follow_levels(Order { read: &edit.txn, place, counts: &counts })?;
+            if known.is_wanted() && count > 0 {
+                edit.context.orders.give(generation, edit.txn.seq(), known);
             }
             (count, Layout::Ordered { generation, counts })
         }
@@ -258,25 +286,20 @@ fn meta_of(
 }
 
 impl Edit<'_> {
-    /// The decoded count records of the order of the sorted set at `key`, where that is worth it.
-    fn take_tree(
-        &self,
-        key: &[u8],
-        place: OrderPlace,
-        counts: &Counts,
-    ) -> Result<Option<CountTree>> {
-        if !counts.has_levels() || !self.txn.is_over_newest() {
-            return Ok(None);
-        }
-        let Some(stored) = self.txn.newest(&key::meta(self.keyspace, key))? else {
-            return Ok(None);
+    /// What the writer knows of the order of the sorted set at `key`, which is stored.
+    fn take_known(&self, key: &[u8], order: Order<'_>) -> Result<Known> {
+        let stored = match self.txn.is_over_newest() {
+            true => self.txn.newest(&key::meta(self.keyspace, key))?,
+            false => None,
         };
-        let order = Order { read: &self.txn, place, counts };
-        match self.context.trees.take(place.generation, stored.seq) {
-            Taken::Tree(tree) if tree.fits(order) => Ok(Some(tree)),
-            Taken::Tree(_) => Err(damaged("count records do not fit the root of their order")),
-            Taken::Wanted => CountTree::read(order),
-            Taken::Nothing => Ok(None),
+        let Some(stored) = stored else { return Ok(Known::default()) };
+        match self.context.orders.take(order.place.generation, stored.seq) {
+            Taken::Known(known) => {
+                debug_assert!(known.fits(order), "what is known of an order does not fit its root");
+                if known.fits(order) { Ok(known) } else { Known::wanted(order) }
+            }
+            Taken::Wanted => Known::wanted(order),
+            Taken::Nothing => Ok(Known::default()),
         }
     }
 }

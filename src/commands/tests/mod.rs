@@ -35,7 +35,7 @@ use self::store::Store;
 use super::table::{self, Lookup};
 use super::{Args, Attempt, BlockingHandler, Error, ReadHandler, Run};
 use crate::data::{
-    Access, Context, CountTrees, Cursors, Edit, EditOutcome, EventClasses, ExpiryMarks, Packing,
+    Access, Context, Cursors, Edit, EditOutcome, EventClasses, ExpiryMarks, KnownOrders, Packing,
     ReadOutcome, View, expire_cycle,
 };
 use crate::engine::{self, Changes, ReadMode};
@@ -48,7 +48,7 @@ const START_MS: u64 = 1_700_000_000_000;
 struct Harness {
     store: Store,
     access: Access,
-    trees: CountTrees,
+    orders: KnownOrders,
     cursors: Cursors,
     marks: ExpiryMarks,
     now_ms: u64,
@@ -74,7 +74,7 @@ impl Harness {
         Self {
             store,
             access: Access::new(1 << 16, START_MS),
-            trees: CountTrees::new(1 << 16),
+            orders: KnownOrders::new(1 << 16),
             cursors: Cursors::default(),
             marks: ExpiryMarks::default(),
             now_ms: START_MS,
@@ -98,7 +98,7 @@ impl Harness {
             hll_sparse_bytes_max: self.hll_sparse_bytes_max,
             packing: self.packing,
             access: &self.access,
-            trees: &self.trees,
+            orders: &self.orders,
             in_script: false,
             touch: true,
             events: EventClasses::NONE,

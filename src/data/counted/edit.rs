@@ -5,7 +5,8 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::tree::{CountTree, Step};
+use super::known::Known;
+use super::tree::Step;
 use super::{
     At, CHILDREN_MAX, CHILDREN_MIN, Counts, Node, Order, OrderPlace, damaged, end_of, floor_of,
     start_at,
@@ -17,7 +18,7 @@ const CHILDREN_CUT: u64 = CHILDREN_MAX / 4 * 3;
 
 /// What happens to an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Change {
+pub(super) enum Change {
     Insert(Bytes),
     Replace(Bytes),
     Delete,
@@ -49,19 +50,19 @@ impl OrderChanges {
         }
     }
 
-    /// Writes the items and their counts. `tree` is what is known of the count records, and knows what
-    /// becomes of them afterwards; one that does not fit is dropped.
+    /// Writes the items and their counts. `known` is what is known of the order, and what becomes of it.
     pub(in crate::data) fn apply(
         self,
         txn: &mut Txn<'_>,
         place: OrderPlace,
         counts: &mut Counts,
-        tree: &mut Option<CountTree>,
+        known: &mut Known,
     ) -> Result<()> {
         let (first, end) = (counts.first.clone(), counts.end.clone());
         let was_empty = counts.len == 0;
         let mut at_ends = (false, false);
         for (order_key, change) in &self.by_key {
+            known.note(order_key, change);
             match change {
                 Change::Insert(_) => {
                     counts.widen(order_key);
@@ -77,7 +78,7 @@ impl OrderChanges {
         let inserted = self.by_key.values().filter(|c| matches!(c, Change::Insert(_))).count();
         counts.len -= inserted as u64;
         let is_single = self.by_key.len() == 1;
-        let mut writer = OrderWriter { txn, place, counts, tree };
+        let mut writer = OrderWriter { txn, place, counts, known };
         let mut changes = self.by_key.into_iter().peekable();
         while let Some((order_key, _)) = changes.peek() {
             let (path, behind) = writer.path_to(order_key, is_single)?;
@@ -109,7 +110,8 @@ impl Counts {
         let (first, end) = (floor_of(first), end_of(last));
         let mut counts = Self { len, levels: 0, top: len, first, end };
         let root = Node { items: len, children: len };
-        OrderWriter { txn, place, counts: &mut counts, tree: &mut None }.write_root(root)?;
+        OrderWriter { txn, place, counts: &mut counts, known: &mut Known::default() }
+            .write_root(root)?;
         Ok(counts)
     }
 }
@@ -118,7 +120,7 @@ struct OrderWriter<'w, 'a> {
     txn: &'w mut Txn<'a>,
     place: OrderPlace,
     counts: &'w mut Counts,
-    tree: &'w mut Option<CountTree>,
+    known: &'w mut Known,
 }
 
 impl OrderWriter<'_, '_> {
@@ -133,7 +135,7 @@ impl OrderWriter<'_, '_> {
         let root = Node { items: self.counts.len, children: self.counts.top };
         let root = Step { separator: Bytes::new(), node: root };
         let order = Order { read: self.txn, place: self.place, counts: self.counts };
-        if let Some(tree) = self.tree {
+        if let Some(tree) = &mut self.known.tree {
             let behind = tree.path(order, order_key, &mut path)?;
             path.push(root);
             return Ok((path, behind));
@@ -305,14 +307,14 @@ impl OrderWriter<'_, '_> {
     }
 
     fn delete(&mut self, level: u8, separator: &Bytes) {
-        if let Some(tree) = self.tree {
+        if let Some(tree) = &mut self.known.tree {
             tree.delete(level, separator);
         }
         self.txn.delete(self.place.key(level, separator));
     }
 
     fn put(&mut self, level: u8, step: &Step) {
-        if let Some(tree) = self.tree {
+        if let Some(tree) = &mut self.known.tree {
             tree.put(level, &step.separator, step.node);
         }
         self.txn.put(self.place.key(level, &step.separator), step.node.encode(level));
@@ -345,6 +347,9 @@ impl OrderWriter<'_, '_> {
             return Ok(());
         }
         let end_item = |direction| {
+            if let Some(known) = self.known.end_item(direction) {
+                return Ok(Some(known.clone()));
+            }
             let mut items = self.order().items(Bound::Unbounded, Bound::Unbounded, direction);
             items.next().transpose().map(|item| item.map(|(order_key, _)| order_key))
         };

@@ -38,15 +38,16 @@ use crate::engine::{Direction, Read, Result};
 
 mod check;
 mod edit;
+mod known;
+mod orders;
 #[cfg(test)]
 mod tests;
 mod tree;
-mod trees;
 
 pub(super) use edit::OrderChanges;
-pub(super) use tree::CountTree;
-pub(super) use trees::Taken;
-pub use trees::{CountTrees, NO_COUNT_TREES};
+pub(super) use known::Known;
+pub(super) use orders::Taken;
+pub use orders::{KnownOrders, NO_KNOWN_ORDERS};
 
 /// A node with more children is cut.
 const CHILDREN_MAX: u64 = 48;
@@ -128,11 +129,6 @@ impl Counts {
     /// How many items there are.
     pub(super) fn len(&self) -> u64 {
         self.len
-    }
-
-    /// Whether there are count records.
-    pub(super) fn has_levels(&self) -> bool {
-        self.levels > 0
     }
 
     /// What may be of so many items.

@@ -15,7 +15,7 @@ const CHILD_BYTES: usize = size_of::<Child>() + 32;
 
 /// The count records of an order, as far as they are known.
 #[derive(Debug)]
-pub(in crate::data) struct CountTree {
+pub(super) struct CountTree {
     root: Branch,
     levels: u8,
     /// Whether it does not fit the records any more.
@@ -44,7 +44,7 @@ pub(super) struct Step {
 
 impl CountTree {
     /// Reads the highest level; `None` where there are no levels.
-    pub(in crate::data) fn read(order: Order<'_>) -> Result<Option<Self>> {
+    pub(super) fn read(order: Order<'_>) -> Result<Option<Self>> {
         let levels = order.counts.levels;
         if levels == 0 {
             return Ok(None);
@@ -55,12 +55,12 @@ impl CountTree {
     }
 
     /// What it takes in memory, in bytes, about.
-    pub(in crate::data) fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Whether it says the same as the records of this order, all of whose writes it was told.
-    pub(in crate::data) fn fits(&self, order: Order<'_>) -> bool {
+    pub(super) fn fits(&self, order: Order<'_>) -> bool {
         let (len, top) = (order.counts.len, order.counts.top);
         !self.is_lost
             && self.levels == order.counts.levels
