@@ -38,7 +38,7 @@ use crate::data::{
     Access, Context, Cursors, Edit, EditOutcome, EventClasses, ExpiryMarks, KnownOrders, Packing,
     ReadOutcome, View, expire_cycle,
 };
-use crate::engine::{self, Changes, ReadMode};
+use crate::engine::{self, Changes, ReadMode, Txn};
 use crate::env::UNBOUNDED_MEMORY;
 use crate::protocol::Reply;
 
@@ -131,6 +131,33 @@ impl Harness {
             Run::Blocking(handler) => self.run_blocking(handler, words, command.name_words),
             _ => panic!("{} needs a server", command.full_name),
         }
+    }
+
+    /// Runs writes as inner transactions of one that is committed, but for those that are dropped.
+    fn run_nested(&mut self, calls: &[(Vec<Bytes>, bool)]) {
+        let mut outer = self.store.txn();
+        for (words, is_kept) in calls {
+            let inner = Txn::new(&outer, outer.seq());
+            let (changes, _) = self.run_uncommitted(inner, words);
+            if *is_kept {
+                outer.absorb(changes);
+            }
+        }
+        let changes = outer.into_changes();
+        self.store.commit(changes);
+    }
+
+    /// Runs a write as a transaction that is dropped when everything of it is done.
+    fn run_dropped(&mut self, words: &[Bytes]) {
+        drop(self.run_uncommitted(self.store.txn(), words));
+    }
+
+    fn run_uncommitted(&self, txn: Txn<'_>, words: &[Bytes]) -> (Changes, EditOutcome) {
+        let Lookup::Found(command) = table::lookup(&words[0], None) else { panic!("{words:?}") };
+        let Run::Write(handler) = command.spec.run else { panic!("{words:?} does not write") };
+        let mut edit = Edit::new(txn, self.context()).unwrap();
+        drop(handler(&mut edit, &mut Args::new(words, command.name_words)));
+        edit.finish().unwrap()
     }
 
     fn run_read(
