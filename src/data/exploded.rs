@@ -159,13 +159,13 @@ impl Edit<'_> {
 
     /// Writes a record in one of the two orders.
     pub(super) fn put_ordered(&mut self, generation: u64, order: u64, name: &[u8], record: Bytes) {
-        let engine_key = key::element(self.keyspace, generation, order, name);
-        self.txn.put(Bytes::copy_from_slice(&engine_key), record);
+        let order = order.to_be_bytes();
+        self.txn.put(key::part_bytes(self.keyspace, generation, &order, name), record);
     }
 
     fn delete_ordered(&mut self, generation: u64, order: u64, name: &[u8]) {
-        let engine_key = key::element(self.keyspace, generation, order, name);
-        self.txn.delete(Bytes::copy_from_slice(&engine_key));
+        let order = order.to_be_bytes();
+        self.txn.delete(key::part_bytes(self.keyspace, generation, &order, name));
     }
 }
 

@@ -74,7 +74,7 @@ impl OrderPlace {
     pub(super) fn key(self, level: u8, order_key: &[u8]) -> Bytes {
         let tag = [self.tag.wrapping_add(level).wrapping_sub(1)];
         let tag = if level == 0 { self.items } else { &tag };
-        Bytes::copy_from_slice(&key::part(self.keyspace, self.generation, tag, order_key))
+        key::part_bytes(self.keyspace, self.generation, tag, order_key)
     }
 
     /// Behind all records of a level.
