@@ -60,6 +60,12 @@ impl<'a> Records<'a> {
         self.read.get(&key::element(self.keyspace, self.generation, hash_of(name), name))
     }
 
+    /// The key of the record of the element of this name.
+    pub(super) fn key(self, name: &[u8]) -> Bytes {
+        let order = hash_of(name).to_be_bytes();
+        key::part_bytes(self.keyspace, self.generation, &order, name)
+    }
+
     /// The elements with positions from `from` up to `to`, which does not belong to the range.
     pub(super) fn walk(self, from: u64, to: u64) -> impl Iterator<Item = Result<Record>> + 'a {
         let to = to.min(TIMES);

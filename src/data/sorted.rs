@@ -29,7 +29,8 @@ pub type Scored = (Bytes, f64);
 /// A running walk over members in the order of their scores.
 pub type ScoredWalk<'a> = Box<dyn Iterator<Item = Result<Scored>> + 'a>;
 
-const SCORE_BYTES: usize = 8;
+/// Bytes of an order key before the member.
+pub(super) const SCORE_BYTES: usize = 8;
 /// So many members are passed over one by one; more are counted.
 const FEW: u64 = 64;
 

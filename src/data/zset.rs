@@ -3,11 +3,13 @@
 //! [`ZSetEdit`] takes what [`Edit::find`] has found, changes members, and writes the order of scores
 //! and the metadata record once, when it is finished. How both look stands in `sorted.rs`.
 
+use bytes::Bytes;
+
 use super::collection::PACKED_BYTES_MAX;
 use super::counted::{Known, Order, OrderChanges, Taken};
 use super::hash::HASH;
 use super::packed::{self, Packed};
-use super::sorted::{order_key, order_place, order_value, parse_item, parse_score};
+use super::sorted::{SCORE_BYTES, order_key, order_place, order_value, parse_item, parse_score};
 use super::{
     Body, Collection, Counts, Edit, KeyType, Layout, Meta, Scored, StringForm, exploded, key,
 };
@@ -167,7 +169,20 @@ impl ZSetEdit<'_, '_> {
         };
         let place = order_place(self.edit.keyspace, *generation);
         let order = Order { read: &self.edit.txn, place, counts };
-        let items = known.outermost(order, end, count)?;
+        let mut keys: Vec<Bytes> = Vec::new();
+        let records = self.edit.records(*generation);
+        let items = known.outermost(order, end, count, |order_keys| {
+            // Their records are somewhere in memory each: the waits for them overlap.
+            for order_key in order_keys {
+                let member = order_key.get(SCORE_BYTES..).unwrap_or_default();
+                keys.push(place.key(0, order_key));
+                keys.push(records.key(member));
+            }
+        })?;
+        if !keys.is_empty() {
+            let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+            self.edit.txn.prefetch(&keys);
+        }
         items.iter().map(parse_item).collect::<Result<_>>().map(Some)
     }
 

@@ -65,12 +65,14 @@ impl Known {
     }
 
     /// The first items of an order (forward), or the last, and so many of them; fewer where there are
-    /// not more.
+    /// not more. `read` is told the order keys that were read ahead, if some were: those that are asked
+    /// for next.
     pub(in crate::data) fn outermost(
         &mut self,
         order: Order<'_>,
         end: Direction,
         count: usize,
+        read: impl FnOnce(&mut dyn Iterator<Item = &Bytes>),
     ) -> Result<Vec<(Bytes, Bytes)>> {
         let all = (Bound::Unbounded, Bound::Unbounded);
         let mut walk = order.items(all.0, all.1, end);
@@ -88,6 +90,7 @@ impl Known {
                 // Its own memory: what was walked shares that of a whole record.
                 ahead.items.push_back((Bytes::copy_from_slice(&order_key), value));
             }
+            read(&mut ahead.items.iter().map(|(order_key, _)| order_key));
         }
         Ok(ahead.items.iter().take(count).cloned().collect())
     }

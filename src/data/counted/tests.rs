@@ -59,7 +59,7 @@ impl Fixture {
         let mut known = std::mem::take(&mut self.known);
         if self.model.len().is_multiple_of(2) {
             for (end, count) in [(Direction::Forward, 3), (Direction::Reverse, 5)] {
-                let outermost = known.outermost(self.order(), end, count).unwrap();
+                let outermost = known.outermost(self.order(), end, count, |_| {}).unwrap();
                 let items = self.order().items(Bound::Unbounded, Bound::Unbounded, end);
                 let expected: Vec<_> = items.take(count).collect::<Result<_>>().unwrap();
                 assert_eq!(outermost, expected);
