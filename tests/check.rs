@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use siltdb::data::{KIND_AT, RecordFilter};
+use siltdb::data::{HALF_AT, KIND_AT, RecordFilter};
 use siltdb::engine::{Direction, Engine, Options, Read, ReadMode, Txn};
 use siltdb::env::{RealFs, SystemClock};
 use support::{Client, Server};
@@ -236,8 +236,12 @@ const PLANTS: &[Plant] = &[
 
 /// Changes records past the layer that keeps them in step.
 fn plant(dir: &Path, change: fn(&mut Txn<'_>)) {
-    let options =
-        Options { kind_at: KIND_AT, background_threads: 0, ..Options::for_budget(dir, 64 << 20) };
+    let options = Options {
+        kind_at: KIND_AT,
+        half_at: HALF_AT,
+        background_threads: 0,
+        ..Options::for_budget(dir, 64 << 20)
+    };
     let clock = Arc::new(SystemClock::default());
     let (engine, mut writer) =
         Engine::open(RealFs::shared(), clock, options, Arc::new(RecordFilter)).expect("opened");

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use siltdb::commands::{Args, Run, table};
 use siltdb::data::{
-    Access, Context, Cursors, Edit, EventClasses, ExpiryMarks, KIND_AT, Packing, RecordFilter,
-    View, expire_cycle, verify,
+    Access, Context, Cursors, Edit, EventClasses, ExpiryMarks, HALF_AT, KIND_AT, KnownOrders,
+    Packing, RecordFilter, View, expire_cycle, verify,
 };
 use siltdb::engine::{Filter, Options, Read, ReadMode};
 use siltdb::env::{SimClock, SimFs, UNBOUNDED_MEMORY};
@@ -122,12 +122,17 @@ fn words(seed: u64, number: u64) -> Vec<Bytes> {
 #[derive(Debug)]
 struct Memory {
     access: Access,
+    orders: KnownOrders,
     cursors: Cursors,
 }
 
 impl Memory {
     fn new() -> Self {
-        Self { access: Access::new(1 << 12, START_MS), cursors: Cursors::default() }
+        Self {
+            access: Access::new(1 << 12, START_MS),
+            orders: KnownOrders::new(1 << 16),
+            cursors: Cursors::default(),
+        }
     }
 
     fn context(&self, number: u64) -> Context<'_> {
@@ -139,6 +144,7 @@ impl Memory {
             hll_sparse_bytes_max: 3000,
             packing: PACKING,
             access: &self.access,
+            orders: &self.orders,
             in_script: false,
             touch: true,
             cursors: &self.cursors,
@@ -149,7 +155,7 @@ impl Memory {
 }
 
 fn options() -> Options {
-    Options { kind_at: KIND_AT, ..tiny_options() }
+    Options { kind_at: KIND_AT, half_at: HALF_AT, ..tiny_options() }
 }
 
 fn open(fs: &SimFs) -> siltdb::engine::Result<Store> {

@@ -14,13 +14,15 @@ use super::{
     memory_budget, table,
 };
 use crate::config::{Config, Settings};
-use crate::data::{Access, Context, Cursors, Edit, EventClasses};
+use crate::data::{Access, Context, Cursors, Edit, EventClasses, KnownOrders};
 use crate::engine::{Engine, ReadMode};
 use crate::env::{Clock, Fs, MemoryAccount};
 use crate::observe::{LatencyMonitor, Metrics, SlowLog};
 
 /// Memory for access times and frequencies of keys, in bytes.
 const ACCESS_BYTES: usize = 4 << 20;
+/// What decoded count records of sorted sets may take of the budget.
+const KNOWN_ORDERS_SHARE: u64 = 32;
 
 /// Pace at which a command looks whether the data directory is open again.
 const REOPEN_POLL: Duration = Duration::from_millis(1);
@@ -85,6 +87,8 @@ pub struct ServerState {
     pub latency: LatencyMonitor,
     /// Access times and frequencies of keys.
     pub access: Access,
+    /// Count records of large sorted sets, decoded.
+    pub orders: KnownOrders,
     /// Where running scans continue.
     pub cursors: Cursors,
     /// Who may do what.
@@ -151,6 +155,7 @@ impl ServerState {
             hll_sparse_bytes_max: settings.hll_sparse_max_bytes,
             packing: packing(&settings),
             access: &self.access,
+            orders: &self.orders,
             touch,
             in_script: false,
             events: self.event_classes(&settings),
@@ -195,6 +200,7 @@ impl ServerState {
             slowlog: SlowLog::default(),
             latency: LatencyMonitor::default(),
             access: Access::new(ACCESS_BYTES, started_ms),
+            orders: KnownOrders::new(0),
             cursors: Cursors::default(),
             clients: Clients::new(Arc::clone(&memory)),
             pubsub: Arc::default(),
@@ -226,6 +232,8 @@ impl ServerState {
     pub fn apply_memory_settings(&self, settings: &Settings) {
         self.memory.set_budget(memory_budget(settings));
         self.memory.set_clients_max(memory::clients_max(settings));
+        let bytes = memory_budget(settings) / KNOWN_ORDERS_SHARE;
+        self.orders.set_bytes_max(usize::try_from(bytes).unwrap_or(usize::MAX));
         self.bound_clients();
     }
 

@@ -1,6 +1,6 @@
 //! What surrounds a call: the time, the database, the limits.
 
-use super::{Access, Cursors, EventClasses, Packing};
+use super::{Access, Cursors, EventClasses, KnownOrders, Packing};
 use crate::env::MemoryAccount;
 
 /// What a view or a transaction knows besides the records.
@@ -20,6 +20,8 @@ pub struct Context<'a> {
     pub packing: Packing,
     /// Access times and frequencies of keys.
     pub access: &'a Access,
+    /// What the writer knows of the orders of large sorted sets.
+    pub orders: &'a KnownOrders,
     /// Whether reads change access times (`CLIENT NO-TOUCH`).
     pub touch: bool,
     /// Whether a script calls: what has no order of its own is sorted then where Redis sorts it.

@@ -64,6 +64,7 @@ impl<'a> Edit<'a> {
     /// The database `context.db` in `txn`, which may change as much as one command may hold. Fails
     /// only where the root record is damaged.
     pub fn new(mut txn: Txn<'a>, context: Context<'a>) -> Result<Self> {
+        context.orders.settle(txn.seq());
         txn.set_room(context.memory.room(Purpose::Changes));
         let root = Root::parse(txn.root())?;
         let keyspace = root.database(context.db).keyspace;

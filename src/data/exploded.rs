@@ -60,6 +60,12 @@ impl<'a> Records<'a> {
         self.read.get(&key::element(self.keyspace, self.generation, hash_of(name), name))
     }
 
+    /// The key of the record of the element of this name.
+    pub(super) fn key(self, name: &[u8]) -> Bytes {
+        let order = hash_of(name).to_be_bytes();
+        key::part_bytes(self.keyspace, self.generation, &order, name)
+    }
+
     /// The elements with positions from `from` up to `to`, which does not belong to the range.
     pub(super) fn walk(self, from: u64, to: u64) -> impl Iterator<Item = Result<Record>> + 'a {
         let to = to.min(TIMES);
@@ -159,13 +165,13 @@ impl Edit<'_> {
 
     /// Writes a record in one of the two orders.
     pub(super) fn put_ordered(&mut self, generation: u64, order: u64, name: &[u8], record: Bytes) {
-        let engine_key = key::element(self.keyspace, generation, order, name);
-        self.txn.put(Bytes::copy_from_slice(&engine_key), record);
+        let order = order.to_be_bytes();
+        self.txn.put(key::part_bytes(self.keyspace, generation, &order, name), record);
     }
 
     fn delete_ordered(&mut self, generation: u64, order: u64, name: &[u8]) {
-        let engine_key = key::element(self.keyspace, generation, order, name);
-        self.txn.delete(Bytes::copy_from_slice(&engine_key));
+        let order = order.to_be_bytes();
+        self.txn.delete(key::part_bytes(self.keyspace, generation, &order, name));
     }
 }
 

@@ -36,10 +36,13 @@ use std::ops::{Bound, Range};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::exploded::TIMES;
 use crate::engine::KeyRange;
 
 /// Which byte of an engine key tells the kind of its record.
 pub const KIND_AT: usize = 4;
+/// Which byte tells by its first bit the members of a collection from what orders them.
+pub const HALF_AT: usize = ELEMENT_PREFIX_LEN;
 
 /// Bytes before the user key of a metadata record.
 pub(super) const META_PREFIX_LEN: usize = 7;
@@ -116,6 +119,13 @@ fn prefix(keyspace: u32, kind: u8) -> [u8; META_PREFIX_LEN] {
     [a, b, c, d, kind, 0, 0]
 }
 
+fn element_prefix(keyspace: u32, generation: u64) -> [u8; ELEMENT_PREFIX_LEN] {
+    let mut key = [0; ELEMENT_PREFIX_LEN];
+    key[..META_PREFIX_LEN].copy_from_slice(&prefix(keyspace, ELEMENT));
+    key[META_PREFIX_LEN..].copy_from_slice(&generation.to_be_bytes());
+    key
+}
+
 /// Key of the metadata record of `user_key`.
 #[must_use]
 pub(super) fn meta(keyspace: u32, user_key: &[u8]) -> KeyBuf {
@@ -168,8 +178,7 @@ pub(super) fn meta_range(keyspace: u32, start: Bound<&[u8]>, end: Bound<&[u8]>) 
 #[must_use]
 pub(super) fn chunk(keyspace: u32, generation: u64, chunk: u32) -> [u8; ELEMENT_PREFIX_LEN + 4] {
     let mut key = [0; ELEMENT_PREFIX_LEN + 4];
-    key[..META_PREFIX_LEN].copy_from_slice(&prefix(keyspace, ELEMENT));
-    key[META_PREFIX_LEN..ELEMENT_PREFIX_LEN].copy_from_slice(&generation.to_be_bytes());
+    key[..ELEMENT_PREFIX_LEN].copy_from_slice(&element_prefix(keyspace, generation));
     key[ELEMENT_PREFIX_LEN..].copy_from_slice(&chunk.to_be_bytes());
     key
 }
@@ -183,9 +192,10 @@ pub(super) fn chunk_number(key: &[u8]) -> Option<u32> {
 /// Key of an element of a collection.
 #[must_use]
 pub(super) fn element(keyspace: u32, generation: u64, order: u64, name: &[u8]) -> KeyBuf {
-    let mut key = KeyBuf::from_slice(&prefix(keyspace, ELEMENT));
-    key.extend_from_slice(&generation.to_be_bytes());
-    key.extend_from_slice(&order.to_be_bytes());
+    let mut head = [0; ELEMENT_PREFIX_LEN + 8];
+    head[..ELEMENT_PREFIX_LEN].copy_from_slice(&element_prefix(keyspace, generation));
+    head[ELEMENT_PREFIX_LEN..].copy_from_slice(&order.to_be_bytes());
+    let mut key = KeyBuf::from_slice(&head);
     key.extend_from_slice(name);
     key
 }
@@ -195,6 +205,8 @@ pub(super) fn element(keyspace: u32, generation: u64, order: u64, name: &[u8]) -
 #[must_use]
 pub(super) fn elements(keyspace: u32, generation: u64, from: u64, to: Option<u64>) -> KeyRange {
     let end = match to {
+        // As short as the first key behind them can be.
+        Some(TIMES) => part(keyspace, generation, &[0x80], b""),
         Some(to) => element(keyspace, generation, to, b""),
         // Not at an order of the next generation: the first chunk of a string stands before all of them.
         None => part(keyspace, generation.saturating_add(1), b"", b""),
@@ -217,11 +229,20 @@ pub(super) fn parse_element(key: &Bytes) -> Option<(u64, Bytes)> {
 /// Key of a record of a collection, from what stands behind the generation: two parts of it.
 #[must_use]
 pub(super) fn part(keyspace: u32, generation: u64, tag: &[u8], rest: &[u8]) -> KeyBuf {
-    let mut key = KeyBuf::from_slice(&prefix(keyspace, ELEMENT));
-    key.extend_from_slice(&generation.to_be_bytes());
+    let mut key = KeyBuf::from_slice(&element_prefix(keyspace, generation));
     key.extend_from_slice(tag);
     key.extend_from_slice(rest);
     key
+}
+
+/// As [`part`], to be kept.
+#[must_use]
+pub(super) fn part_bytes(keyspace: u32, generation: u64, tag: &[u8], rest: &[u8]) -> Bytes {
+    let mut key = Vec::with_capacity(ELEMENT_PREFIX_LEN + tag.len() + rest.len());
+    key.extend_from_slice(&element_prefix(keyspace, generation));
+    key.extend_from_slice(tag);
+    key.extend_from_slice(rest);
+    key.into()
 }
 
 /// What stands behind the generation in the key of a record of a collection.

@@ -75,7 +75,7 @@ pub use bit_field::{FieldType, Overflow};
 pub use bit_op::BitOperation;
 pub use collection::{Collection, Layout, Packing};
 pub use context::Context;
-pub use counted::Counts;
+pub use counted::{Counts, KnownOrders, NO_KNOWN_ORDERS};
 pub use cursors::{CursorFile, Cursors, Place};
 pub use edit::{Edit, EditOutcome};
 pub use elements::{Element, Elements};
@@ -89,7 +89,7 @@ pub use hash::HashEdit;
 pub use hyperloglog::{
     Corrupted, HYPERLOGLOG_BYTES_MAX, HyperLogLog, REGISTERS, Registers, Run as RegisterRun,
 };
-pub use key::KIND_AT;
+pub use key::{HALF_AT, KIND_AT};
 pub use libraries::{StoredLibrary, library_digest, stored_libraries};
 pub use list::{End, List, ListBody, ListEdit, ListWalk};
 pub use meta::{Body, KeyType, Meta, StringForm};

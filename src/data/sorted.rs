@@ -29,7 +29,8 @@ pub type Scored = (Bytes, f64);
 /// A running walk over members in the order of their scores.
 pub type ScoredWalk<'a> = Box<dyn Iterator<Item = Result<Scored>> + 'a>;
 
-const SCORE_BYTES: usize = 8;
+/// Bytes of an order key before the member.
+pub(super) const SCORE_BYTES: usize = 8;
 /// So many members are passed over one by one; more are counted.
 const FEW: u64 = 64;
 
@@ -60,7 +61,8 @@ pub(super) fn order_value(score: f64) -> Bytes {
     }
 }
 
-fn parse_item((order_key, value): &(Bytes, Bytes)) -> Result<Scored> {
+/// Member and score of an item of the order.
+pub(super) fn parse_item((order_key, value): &(Bytes, Bytes)) -> Result<Scored> {
     let code = order_key.first_chunk::<SCORE_BYTES>();
     let code = code.ok_or_else(|| damaged("the key of a score is cut off"))?;
     let score = score_of_code(u64::from_be_bytes(*code));

@@ -111,6 +111,7 @@ mod tests {
                 hll_sparse_bytes_max: 3000,
                 packing: Packing::DEFAULT,
                 access: &self.access,
+                orders: &crate::data::NO_KNOWN_ORDERS,
                 touch: true,
                 in_script: false,
                 cursors: &self.cursors,

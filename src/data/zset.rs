@@ -3,21 +3,32 @@
 //! [`ZSetEdit`] takes what [`Edit::find`] has found, changes members, and writes the order of scores
 //! and the metadata record once, when it is finished. How both look stands in `sorted.rs`.
 
+use bytes::Bytes;
+
 use super::collection::PACKED_BYTES_MAX;
-use super::counted::OrderChanges;
+use super::counted::{Known, Order, OrderChanges, Taken};
 use super::hash::HASH;
 use super::packed::{self, Packed};
-use super::sorted::{order_key, order_place, order_value, parse_score};
-use super::{Body, Collection, Counts, Edit, KeyType, Layout, Meta, Scored, StringForm, exploded};
-use crate::engine::Result;
+use super::sorted::{SCORE_BYTES, order_key, order_place, order_value, parse_item, parse_score};
+use super::{
+    Body, Collection, Counts, Edit, KeyType, Layout, Meta, Scored, StringForm, exploded, key,
+};
+use crate::engine::{Direction, Read, Result};
 
 /// How the members are kept, while they change.
 #[derive(Debug)]
 enum Members {
     /// In the metadata record, in the order of their scores.
     Packed(Packed),
-    /// A record each, and the changes that the order of scores waits for.
-    Ordered { generation: u64, count: u64, counts: Box<Counts>, changes: OrderChanges },
+    /// A record each, the changes that the order of scores waits for, and what is known of it, once
+    /// that was looked up.
+    Ordered {
+        generation: u64,
+        count: u64,
+        counts: Box<Counts>,
+        changes: OrderChanges,
+        known: Option<Known>,
+    },
 }
 
 /// A sorted set that is being changed. Nothing holds before [`ZSetEdit::finish`].
@@ -39,6 +50,7 @@ impl<'a> Edit<'a> {
                     count: *count,
                     counts: counts.clone(),
                     changes: OrderChanges::default(),
+                    known: None,
                 }
             }
             Some(collection) => Members::Packed(Packed {
@@ -147,11 +159,51 @@ impl ZSetEdit<'_, '_> {
         Ok(())
     }
 
+    /// The first members of the order (forward), or the last, and so many of them; `None` where they
+    /// are in the metadata record. Nothing was changed yet.
+    pub fn outermost(&mut self, end: Direction, count: usize) -> Result<Option<Vec<Scored>>> {
+        self.look_up_known()?;
+        let Members::Ordered { generation, counts, known: Some(known), .. } = &mut self.members
+        else {
+            return Ok(None);
+        };
+        let place = order_place(self.edit.keyspace, *generation);
+        let order = Order { read: &self.edit.txn, place, counts };
+        let mut keys: Vec<Bytes> = Vec::new();
+        let records = self.edit.records(*generation);
+        let items = known.outermost(order, end, count, |order_keys| {
+            // Their records are somewhere in memory each: the waits for them overlap.
+            for order_key in order_keys {
+                let member = order_key.get(SCORE_BYTES..).unwrap_or_default();
+                keys.push(place.key(0, order_key));
+                keys.push(records.key(member));
+            }
+        })?;
+        if !keys.is_empty() {
+            let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+            self.edit.txn.prefetch(&keys);
+        }
+        items.iter().map(parse_item).collect::<Result<_>>().map(Some)
+    }
+
+    /// Takes what the writer knows of the order, where that was not done.
+    fn look_up_known(&mut self) -> Result<()> {
+        if let Members::Ordered { generation, counts, known: known @ None, .. } = &mut self.members
+            && self.old.is_some()
+        {
+            let place = order_place(self.edit.keyspace, *generation);
+            let order = Order { read: &self.edit.txn, place, counts };
+            *known = Some(self.edit.take_known(self.key, order)?);
+        }
+        Ok(())
+    }
+
     /// Writes the order and the metadata record, or deletes the key where no member is left. Answers
     /// how many are.
     pub fn finish(mut self) -> Result<u64> {
         let (count, changes) = (self.count(), self.changes);
         if changes > 0 {
+            self.look_up_known()?;
             let old = self.old.take();
             let expires_ms = old.as_ref().and_then(|meta| meta.expires_ms);
             let (edit, key) = (self.edit, self.key);
@@ -202,7 +254,7 @@ impl ZSetEdit<'_, '_> {
             self.edit.put_element(generation, entry.name, record);
         }
         let (count, counts) = (packed.count, Box::default());
-        self.members = Members::Ordered { generation, count, counts, changes };
+        self.members = Members::Ordered { generation, count, counts, changes, known: None };
         Ok(())
     }
 }
@@ -229,9 +281,14 @@ fn place_of(packed: &Packed, score: f64, member: &[u8]) -> Result<usize> {
 fn meta_of(edit: &mut Edit<'_>, members: Members, expires_ms: Option<u64>) -> Result<Option<Meta>> {
     let (count, layout) = match members {
         Members::Packed(packed) => (packed.count, Layout::Packed(packed.list.into())),
-        Members::Ordered { generation, count, mut counts, changes } => {
+        Members::Ordered { generation, count, mut counts, changes, known } => {
             let place = order_place(edit.keyspace, generation);
-            changes.apply(&mut edit.txn, place, &mut counts)?;
+            let mut known = known.unwrap_or_default();
+            changes.apply(&mut edit.txn, place, &mut counts, &mut known)?;
+            known.follow_levels(Order { read: &edit.txn, place, counts: &counts })?;
+            if known.is_wanted() && count > 0 {
+                edit.context.orders.give(generation, edit.txn.seq(), known);
+            }
             (count, Layout::Ordered { generation, counts })
         }
     };
@@ -241,6 +298,25 @@ fn meta_of(edit: &mut Edit<'_>, members: Members, expires_ms: Option<u64>) -> Re
         form: StringForm::Natural,
         body: Body::Collection(Collection { count, next_expiry_ms: None, layout }),
     }))
+}
+
+impl Edit<'_> {
+    /// What the writer knows of the order of the sorted set at `key`, which is stored.
+    fn take_known(&self, key: &[u8], order: Order<'_>) -> Result<Known> {
+        let stored = match self.txn.is_over_newest() {
+            true => self.txn.newest(&key::meta(self.keyspace, key))?,
+            false => None,
+        };
+        let Some(stored) = stored else { return Ok(Known::default()) };
+        match self.context.orders.take(order.place.generation, stored.seq) {
+            Taken::Known(known) => {
+                debug_assert!(known.fits(order), "what is known of an order does not fit its root");
+                if known.fits(order) { Ok(known) } else { Known::wanted(order) }
+            }
+            Taken::Wanted => Known::wanted(order),
+            Taken::Nothing => Ok(Known::default()),
+        }
+    }
 }
 
 impl std::fmt::Debug for ZSetEdit<'_, '_> {

@@ -105,6 +105,7 @@ fn open(settings: &Settings, dir: &Path) -> Result<Engine, Error> {
     }
     let options = Options {
         kind_at: data::KIND_AT,
+        half_at: data::HALF_AT,
         background_threads: 0,
         ..Options::for_budget(dir, memory_budget(settings))
     };

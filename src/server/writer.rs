@@ -606,6 +606,7 @@ impl WriterTask {
         self.state.engine.store(Some(Arc::new(engine)));
         self.writer = Owned(Some(writer));
         self.marks = ExpiryMarks::default();
+        self.state.orders.clear();
         Ok(())
     }
 

@@ -35,10 +35,10 @@ use self::store::Store;
 use super::table::{self, Lookup};
 use super::{Args, Attempt, BlockingHandler, Error, ReadHandler, Run};
 use crate::data::{
-    Access, Context, Cursors, Edit, EditOutcome, EventClasses, ExpiryMarks, Packing, ReadOutcome,
-    View, expire_cycle,
+    Access, Context, Cursors, Edit, EditOutcome, EventClasses, ExpiryMarks, KnownOrders, Packing,
+    ReadOutcome, View, expire_cycle,
 };
-use crate::engine::{self, Changes, ReadMode};
+use crate::engine::{self, Changes, ReadMode, Txn};
 use crate::env::UNBOUNDED_MEMORY;
 use crate::protocol::Reply;
 
@@ -48,6 +48,7 @@ const START_MS: u64 = 1_700_000_000_000;
 struct Harness {
     store: Store,
     access: Access,
+    orders: KnownOrders,
     cursors: Cursors,
     marks: ExpiryMarks,
     now_ms: u64,
@@ -73,6 +74,7 @@ impl Harness {
         Self {
             store,
             access: Access::new(1 << 16, START_MS),
+            orders: KnownOrders::new(1 << 16),
             cursors: Cursors::default(),
             marks: ExpiryMarks::default(),
             now_ms: START_MS,
@@ -96,6 +98,7 @@ impl Harness {
             hll_sparse_bytes_max: self.hll_sparse_bytes_max,
             packing: self.packing,
             access: &self.access,
+            orders: &self.orders,
             in_script: false,
             touch: true,
             events: EventClasses::NONE,
@@ -128,6 +131,33 @@ impl Harness {
             Run::Blocking(handler) => self.run_blocking(handler, words, command.name_words),
             _ => panic!("{} needs a server", command.full_name),
         }
+    }
+
+    /// Runs writes as inner transactions of one that is committed, but for those that are dropped.
+    fn run_nested(&mut self, calls: &[(Vec<Bytes>, bool)]) {
+        let mut outer = self.store.txn();
+        for (words, is_kept) in calls {
+            let inner = Txn::new(&outer, outer.seq());
+            let (changes, _) = self.run_uncommitted(inner, words);
+            if *is_kept {
+                outer.absorb(changes);
+            }
+        }
+        let changes = outer.into_changes();
+        self.store.commit(changes);
+    }
+
+    /// Runs a write as a transaction that is dropped when everything of it is done.
+    fn run_dropped(&mut self, words: &[Bytes]) {
+        drop(self.run_uncommitted(self.store.txn(), words));
+    }
+
+    fn run_uncommitted(&self, txn: Txn<'_>, words: &[Bytes]) -> (Changes, EditOutcome) {
+        let Lookup::Found(command) = table::lookup(&words[0], None) else { panic!("{words:?}") };
+        let Run::Write(handler) = command.spec.run else { panic!("{words:?} does not write") };
+        let mut edit = Edit::new(txn, self.context()).unwrap();
+        drop(handler(&mut edit, &mut Args::new(words, command.name_words)));
+        edit.finish().unwrap()
     }
 
     fn run_read(

@@ -13,16 +13,64 @@ use crate::protocol::{Reply, format_double};
 /// What is done; numbers name keys and members, scores are halves.
 #[derive(Debug, Clone)]
 enum Op {
-    Add { key: u8, members: Vec<(u16, i8)> },
-    AddMany { key: u8, from: u16, count: u16 },
-    Raise { key: u8, member: u16, by: i8 },
-    Remove { key: u8, members: Vec<u16> },
-    Pop { key: u8, lowest: bool, count: u8 },
-    RemoveRanks { key: u8, start: i16, stop: i16 },
-    RemoveScores { key: u8, min: i8, max: i8, is_open: bool },
-    Copy { from: u8, to: u8 },
-    Rename { from: u8, to: u8 },
-    Delete { key: u8 },
+    Add {
+        key: u8,
+        members: Vec<(u16, i8)>,
+    },
+    AddMany {
+        key: u8,
+        from: u16,
+        count: u16,
+    },
+    Raise {
+        key: u8,
+        member: u16,
+        by: i8,
+    },
+    Remove {
+        key: u8,
+        members: Vec<u16>,
+    },
+    Pop {
+        key: u8,
+        lowest: bool,
+        count: u8,
+    },
+    RemoveRanks {
+        key: u8,
+        start: i16,
+        stop: i16,
+    },
+    RemoveScores {
+        key: u8,
+        min: i8,
+        max: i8,
+        is_open: bool,
+    },
+    Copy {
+        from: u8,
+        to: u8,
+    },
+    Rename {
+        from: u8,
+        to: u8,
+    },
+    Delete {
+        key: u8,
+    },
+    /// A transaction that changes these members and is dropped.
+    Dropped {
+        key: u8,
+        member: u16,
+        score: i8,
+    },
+    /// A transaction of several, of which only this member's is kept.
+    Nested {
+        key: u8,
+        member: u16,
+        score: i8,
+    },
+    Reopen,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -44,6 +92,29 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (key(), key()).prop_map(|(from, to)| Op::Copy { from, to }),
         1 => (key(), key()).prop_map(|(from, to)| Op::Rename { from, to }),
         1 => key().prop_map(|key| Op::Delete { key }),
+    ]
+}
+
+/// Changes of one member at a time, as those are for which what is known of an order is kept.
+fn small_op() -> impl Strategy<Value = Op> {
+    let (key, member, score) = (|| 0..2_u8, || 0..400_u16, || -6..6_i8);
+    let some = move || (key(), member(), score());
+    prop_oneof![
+        20 => some().prop_map(|(key, member, score)| {
+            Op::Add { key, members: vec![(member, score)] }
+        }),
+        5 => some().prop_map(|(key, member, by)| Op::Raise { key, member, by }),
+        10 => (key(), any::<bool>()).prop_map(|(key, lowest)| Op::Pop { key, lowest, count: 1 }),
+        2 => (key(), any::<bool>(), 0..80_u8)
+            .prop_map(|(key, lowest, count)| Op::Pop { key, lowest, count }),
+        5 => (key(), member()).prop_map(|(key, member)| Op::Remove { key, members: vec![member] }),
+        4 => some().prop_map(|(key, member, score)| Op::Dropped { key, member, score }),
+        2 => some().prop_map(|(key, member, score)| Op::Nested { key, member, score }),
+        2 => (key(), 0..300_u16, 1..200_u16)
+            .prop_map(|(key, from, count)| Op::AddMany { key, from, count }),
+        1 => (key(), key()).prop_map(|(from, to)| Op::Copy { from, to }),
+        1 => (key(), key()).prop_map(|(from, to)| Op::Rename { from, to }),
+        1 => Just(Op::Reopen),
     ]
 }
 
@@ -74,11 +145,13 @@ fn listed(members: &[(String, f64)]) -> Vec<String> {
     members.iter().flat_map(|(name, score)| [name.clone(), format_double(*score)]).collect()
 }
 
+fn words(line: &str) -> Vec<Bytes> {
+    line.split_whitespace().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
+}
+
 impl Pair {
     fn call(&mut self, line: &str) -> Reply {
-        let words: Vec<Bytes> =
-            line.split_whitespace().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-        self.server.call(&words).unwrap_or_else(|error| panic!("{line}: {error}"))
+        self.server.call(&words(line)).unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
     #[track_caller]
@@ -179,6 +252,24 @@ impl Pair {
                 assert_eq!(text(&self.call(&format!("rename {from} {to}"))), "+OK");
             }
             Op::Copy { .. } | Op::Rename { .. } => {}
+            Op::Dropped { key, member, score } => {
+                let (score, member) = (half(*score), name(*member));
+                self.server.run_dropped(&words(&format!("zadd {key} {score} {member} 9 new")));
+                // It has taken the number of the one that was dropped.
+                self.list(&format!("zpopmin {key} 0"), &[]);
+                self.server.run_dropped(&words(&format!("zpopmin {key} 2")));
+            }
+            Op::Nested { key, member, score } => {
+                let call = |line: String, is_kept: bool| (words(&line), is_kept);
+                let (score, member) = (half(*score), name(*member));
+                self.server.run_nested(&[
+                    call(format!("zadd {key} 9 new 9 newer"), false),
+                    call(format!("zadd {key} {score} {member}"), true),
+                    call(format!("zpopmax {key} 3"), false),
+                ]);
+                self.keys[usize::from(*key)].insert(member, score);
+            }
+            Op::Reopen => self.server.store.reopen(),
             Op::Delete { key } => {
                 let there = usize::from(!self.keys[usize::from(*key)].is_empty());
                 self.keys[usize::from(*key)].clear();
@@ -290,6 +381,37 @@ proptest! {
         pair.server.store.reopen();
         pair.server.store.check();
         pair.compare();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// What the writer keeps of an order from call to call is right whatever comes between.
+    #[test]
+    fn what_is_known_of_an_order_is_right(
+        packing in packing(),
+        bytes_max in prop_oneof![Just(1_usize << 20), Just(6_000)],
+        ops in proptest::collection::vec(small_op(), 0..120),
+    ) {
+        let mut server = Harness::over(Store::disk());
+        server.packing = packing;
+        server.orders.set_bytes_max(bytes_max);
+        let mut pair = Pair { server, keys: Default::default() };
+        for key in 0..2 {
+            pair.apply(&Op::AddMany { key, from: 50, count: 250 });
+        }
+        for ops in ops.chunks(10) {
+            ops.iter().for_each(|op| pair.apply(op));
+            pair.server.store.check();
+            prop_assert!(pair.server.orders.bytes() <= bytes_max);
+        }
+        pair.compare();
+        if bytes_max > 10_000 && pair.keys[0].len() > 128 {
+            for member in 400..404 {
+                pair.apply(&Op::Add { key: 0, members: vec![(member, 0)] });
+            }
+            prop_assert!(pair.server.orders.bytes() > 0, "nothing was kept");
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
+use super::known::Known;
+use super::tree::Step;
 use super::{
     At, CHILDREN_MAX, CHILDREN_MIN, Counts, Node, Order, OrderPlace, damaged, end_of, floor_of,
     start_at,
@@ -16,7 +18,7 @@ const CHILDREN_CUT: u64 = CHILDREN_MAX / 4 * 3;
 
 /// What happens to an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Change {
+pub(super) enum Change {
     Insert(Bytes),
     Replace(Bytes),
     Delete,
@@ -48,17 +50,19 @@ impl OrderChanges {
         }
     }
 
-    /// Writes the items and their counts.
+    /// Writes the items and their counts. `known` is what is known of the order, and what becomes of it.
     pub(in crate::data) fn apply(
         self,
         txn: &mut Txn<'_>,
         place: OrderPlace,
         counts: &mut Counts,
+        known: &mut Known,
     ) -> Result<()> {
         let (first, end) = (counts.first.clone(), counts.end.clone());
         let was_empty = counts.len == 0;
         let mut at_ends = (false, false);
         for (order_key, change) in &self.by_key {
+            known.note(order_key, change);
             match change {
                 Change::Insert(_) => {
                     counts.widen(order_key);
@@ -74,11 +78,10 @@ impl OrderChanges {
         let inserted = self.by_key.values().filter(|c| matches!(c, Change::Insert(_))).count();
         counts.len -= inserted as u64;
         let is_single = self.by_key.len() == 1;
-        let mut writer = OrderWriter { txn, place, counts };
+        let mut writer = OrderWriter { txn, place, counts, known };
         let mut changes = self.by_key.into_iter().peekable();
         while let Some((order_key, _)) = changes.peek() {
-            let path = writer.path_to(order_key)?;
-            let behind = if is_single { None } else { writer.behind(&path, order_key)? };
+            let (path, behind) = writer.path_to(order_key, is_single)?;
             let mut delta = (0, 0);
             while let Some((order_key, change)) = changes
                 .next_if(|(order_key, _)| behind.as_ref().is_none_or(|behind| order_key < behind))
@@ -107,21 +110,17 @@ impl Counts {
         let (first, end) = (floor_of(first), end_of(last));
         let mut counts = Self { len, levels: 0, top: len, first, end };
         let root = Node { items: len, children: len };
-        OrderWriter { txn, place, counts: &mut counts }.write_root(root)?;
+        OrderWriter { txn, place, counts: &mut counts, known: &mut Known::default() }
+            .write_root(root)?;
         Ok(counts)
     }
-}
-
-/// A node on the way from level 1 to the root.
-struct Step {
-    separator: Bytes,
-    node: Node,
 }
 
 struct OrderWriter<'w, 'a> {
     txn: &'w mut Txn<'a>,
     place: OrderPlace,
     counts: &'w mut Counts,
+    known: &'w mut Known,
 }
 
 impl OrderWriter<'_, '_> {
@@ -129,16 +128,25 @@ impl OrderWriter<'_, '_> {
         Order { read: self.txn, place: self.place, counts: self.counts }
     }
 
-    /// The nodes that an order key lies in, level 1 first, the root last.
-    fn path_to(&self, order_key: &[u8]) -> Result<Vec<Step>> {
+    /// The nodes that an order key lies in, level 1 first, the root last; and the separator of level 1
+    /// behind them, unless the key is the only one.
+    fn path_to(&mut self, order_key: &[u8], is_single: bool) -> Result<(Vec<Step>, Option<Bytes>)> {
         let mut path = Vec::with_capacity(usize::from(self.counts.levels) + 1);
+        let root = Node { items: self.counts.len, children: self.counts.top };
+        let root = Step { separator: Bytes::new(), node: root };
+        let order = Order { read: self.txn, place: self.place, counts: self.counts };
+        if let Some(tree) = &mut self.known.tree {
+            let behind = tree.path(order, order_key, &mut path)?;
+            path.push(root);
+            return Ok((path, behind));
+        }
         for level in 1..=self.counts.levels {
-            let (separator, node) = self.order().node_of(level, order_key)?;
+            let (separator, node) = order.node_of(level, order_key)?;
             path.push(Step { separator, node });
         }
-        let node = Node { items: self.counts.len, children: self.counts.top };
-        path.push(Step { separator: Bytes::new(), node });
-        Ok(path)
+        path.push(root);
+        let behind = if is_single { None } else { self.behind(&path, order_key)? };
+        Ok((path, behind))
     }
 
     /// The separator of level 1 behind the one that `order_key` lies in.
@@ -232,7 +240,7 @@ impl OrderWriter<'_, '_> {
             drop(before);
             (Step { separator, node }, step)
         };
-        self.txn.delete(self.place.key(level, &right.separator));
+        self.delete(level, &right.separator);
         let items = left.node.items + right.node.items;
         let children = left.node.children + right.node.children;
         Ok(Step { node: Node { items, children }, ..left })
@@ -246,7 +254,7 @@ impl OrderWriter<'_, '_> {
         // The first pieces are one larger where they cannot all be the same.
         let len_of = |piece: u64| total / pieces + u64::from(piece < total % pieces);
         let mut done: Vec<Step> = Vec::new();
-        let mut current = Step { separator: step.separator.clone(), node: EMPTY };
+        let mut current = Step { separator: step.separator.clone(), node: Node::NOTHING };
         let mut last = Bytes::new();
         let mut seen = 0;
         for child in self.children(level, &step.separator) {
@@ -254,7 +262,7 @@ impl OrderWriter<'_, '_> {
             if current.node.children == len_of(done.len() as u64) {
                 let separator =
                     if level == 1 { between(&last, &order_key) } else { order_key.clone() };
-                done.push(std::mem::replace(&mut current, Step { separator, node: EMPTY }));
+                done.push(std::mem::replace(&mut current, Step { separator, node: Node::NOTHING }));
             }
             current.node.children += 1;
             current.node.items += items;
@@ -298,7 +306,17 @@ impl OrderWriter<'_, '_> {
         Box::new(nodes.map(|node| node.map(|(separator, node)| (separator, node.items))))
     }
 
+    fn delete(&mut self, level: u8, separator: &Bytes) {
+        if let Some(tree) = &mut self.known.tree {
+            tree.delete(level, separator);
+        }
+        self.txn.delete(self.place.key(level, separator));
+    }
+
     fn put(&mut self, level: u8, step: &Step) {
+        if let Some(tree) = &mut self.known.tree {
+            tree.put(level, &step.separator, step.node);
+        }
         self.txn.put(self.place.key(level, &step.separator), step.node.encode(level));
     }
 
@@ -307,7 +325,7 @@ impl OrderWriter<'_, '_> {
         while self.counts.levels > 0 && root.children == 1 {
             let level = self.counts.levels;
             root.children = self.order().first_node(level)?.children;
-            self.txn.delete(self.place.key(level, b""));
+            self.delete(level, &Bytes::new());
             self.counts.levels -= 1;
         }
         while root.children > CHILDREN_MAX {
@@ -329,6 +347,9 @@ impl OrderWriter<'_, '_> {
             return Ok(());
         }
         let end_item = |direction| {
+            if let Some(known) = self.known.end_item(direction) {
+                return Ok(Some(known.clone()));
+            }
             let mut items = self.order().items(Bound::Unbounded, Bound::Unbounded, direction);
             items.next().transpose().map(|item| item.map(|(order_key, _)| order_key))
         };
@@ -343,8 +364,6 @@ impl OrderWriter<'_, '_> {
         Ok(())
     }
 }
-
-const EMPTY: Node = Node { items: 0, children: 0 };
 
 /// The shortest order key behind `before` and not behind `order_key`.
 fn between(before: &[u8], order_key: &Bytes) -> Bytes {

@@ -38,10 +38,16 @@ use crate::engine::{Direction, Read, Result};
 
 mod check;
 mod edit;
+mod known;
+mod orders;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub(super) use edit::OrderChanges;
+pub(super) use known::Known;
+pub(super) use orders::Taken;
+pub use orders::{KnownOrders, NO_KNOWN_ORDERS};
 
 /// A node with more children is cut.
 const CHILDREN_MAX: u64 = 48;
@@ -68,7 +74,7 @@ impl OrderPlace {
     pub(super) fn key(self, level: u8, order_key: &[u8]) -> Bytes {
         let tag = [self.tag.wrapping_add(level).wrapping_sub(1)];
         let tag = if level == 0 { self.items } else { &tag };
-        Bytes::copy_from_slice(&key::part(self.keyspace, self.generation, tag, order_key))
+        key::part_bytes(self.keyspace, self.generation, tag, order_key)
     }
 
     /// Behind all records of a level.
@@ -179,6 +185,8 @@ struct Node {
 }
 
 impl Node {
+    const NOTHING: Self = Self { items: 0, children: 0 };
+
     fn decode(level: u8, record: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(record);
         let mut read = || {

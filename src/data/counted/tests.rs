@@ -12,6 +12,9 @@ struct Fixture {
     store: Store,
     place: OrderPlace,
     counts: Counts,
+    /// What is known beside the records.
+    known: Known,
+    has_known: bool,
     model: BTreeMap<Bytes, Bytes>,
 }
 
@@ -19,7 +22,18 @@ impl Fixture {
     fn new(items: &'static [u8]) -> Self {
         let place = OrderPlace { keyspace: 1, generation: 7, items, tag: 0x81 };
         let (store, counts) = (Store::default(), Counts::default());
-        Self { store, place, counts, model: BTreeMap::new() }
+        Self {
+            store,
+            place,
+            counts,
+            known: Known::default(),
+            has_known: false,
+            model: BTreeMap::new(),
+        }
+    }
+
+    fn knowing(items: &'static [u8]) -> Self {
+        Self { has_known: true, ..Self::new(items) }
     }
 
     fn order(&self) -> Order<'_> {
@@ -38,13 +52,31 @@ impl Fixture {
                 changes.insert(key, value);
             }
         }
+        if self.has_known && !self.known.is_wanted() {
+            self.known = Known::wanted(self.order()).unwrap();
+        }
+        assert!(self.known.fits(self.order()));
+        let mut known = std::mem::take(&mut self.known);
+        if self.model.len().is_multiple_of(2) {
+            for (end, count) in [(Direction::Forward, 3), (Direction::Reverse, 5)] {
+                let outermost = known.outermost(self.order(), end, count, |_| {}).unwrap();
+                let items = self.order().items(Bound::Unbounded, Bound::Unbounded, end);
+                let expected: Vec<_> = items.take(count).collect::<Result<_>>().unwrap();
+                assert_eq!(outermost, expected);
+            }
+        }
+        self.known = known;
         let changes = {
             let mut txn = self.store.txn();
-            changes.apply(&mut txn, self.place, &mut self.counts).unwrap();
+            changes.apply(&mut txn, self.place, &mut self.counts, &mut self.known).unwrap();
             txn.into_changes()
         };
         self.store.commit(changes);
         self.order().check().unwrap();
+        self.known.compare(self.order());
+        let mut known = std::mem::take(&mut self.known);
+        known.follow_levels(self.order()).unwrap();
+        self.known = known;
         let mut encoded = Vec::new();
         self.counts.encode(&mut encoded);
         assert!(encoded.len() <= Counts::ENCODED_LEN_MAX);
@@ -109,8 +141,10 @@ proptest! {
             proptest::collection::vec(any_key(), 1..400), 1..12),
         probes in proptest::collection::vec(any_key(), 20),
         with_prefix: bool,
+        has_known: bool,
     ) {
-        let mut fixture = Fixture::new(if with_prefix { &[0x80] } else { &[] });
+        let items: &[u8] = if with_prefix { &[0x80] } else { &[] };
+        let mut fixture = Fixture { has_known, ..Fixture::new(items) };
         for batch in batches {
             fixture.toggle(batch);
             fixture.compare(&probes);
@@ -120,7 +154,11 @@ proptest! {
 
 #[test]
 fn three_levels_come_and_go() {
-    let mut fixture = Fixture::new(&[]);
+    levels_come_and_go(Fixture::new(&[]));
+    levels_come_and_go(Fixture::knowing(&[]));
+}
+
+fn levels_come_and_go(mut fixture: Fixture) {
     let random = &mut fastrand::Rng::with_seed(7);
     let keys: Vec<Bytes> = (0..100_000).map(|_| number(random.u64(..1 << 60))).collect();
     fixture.toggle(keys.iter().cloned());
@@ -137,7 +175,11 @@ fn three_levels_come_and_go() {
 
 #[test]
 fn single_changes_keep_the_balance() {
-    let mut fixture = Fixture::new(&[0x80]);
+    changes_keep_the_balance(Fixture::new(&[0x80]));
+    changes_keep_the_balance(Fixture::knowing(&[0x80]));
+}
+
+fn changes_keep_the_balance(mut fixture: Fixture) {
     let random = &mut fastrand::Rng::with_seed(8);
     fixture.toggle((0..3_000).map(|at| number(at * 10)));
     for round in 0..6 {
@@ -165,7 +207,9 @@ fn a_change_writes_one_small_record_per_level() {
     let mut changes = OrderChanges::default();
     changes.insert(number(30_001), Bytes::new());
     let mut txn = fixture.store.txn();
-    changes.apply(&mut txn, fixture.place, &mut fixture.counts.clone()).unwrap();
+    changes
+        .apply(&mut txn, fixture.place, &mut fixture.counts.clone(), &mut Known::default())
+        .unwrap();
     let Changes { writes, .. } = txn.into_changes();
     assert_eq!(writes.len(), 3, "the item and two levels");
     let bytes: usize =
@@ -176,7 +220,7 @@ fn a_change_writes_one_small_record_per_level() {
 /// What was deleted before an end is never met again: the bounds follow the items.
 #[test]
 fn the_bounds_follow_a_queue() {
-    let mut fixture = Fixture::new(&[]);
+    let mut fixture = Fixture::knowing(&[]);
     fixture.toggle((0..500).map(number));
     for at in 0..2_000 {
         fixture.toggle([number(500 + at), number(at)]);

@@ -13,7 +13,7 @@ use super::body::Dense;
 use super::indexed::Indexed;
 use super::listpack::{Limit, element_bytes};
 use super::{ELEMENTS, ListBody, missing};
-use crate::data::counted::OrderChanges;
+use crate::data::counted::{Known, OrderChanges};
 use crate::data::packed;
 use crate::data::{Body, Edit, KeyType, Meta, StringForm, key};
 use crate::engine::coding::put_slice;
@@ -456,7 +456,8 @@ impl ListEdit<'_, '_> {
     fn apply(&mut self, changes: OrderChanges) -> Result<()> {
         if let Kept::Indexed(indexed) = &mut self.kept {
             let place = indexed.place(self.edit.keyspace);
-            changes.apply(&mut self.edit.txn, place, &mut indexed.counts)?;
+            let known = &mut Known::default();
+            changes.apply(&mut self.edit.txn, place, &mut indexed.counts, known)?;
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ fn store() -> Store {
         hll_sparse_bytes_max: 3000,
         packing: Packing::DEFAULT,
         access: &access,
+        orders: &crate::data::NO_KNOWN_ORDERS,
         touch: true,
         in_script: false,
         cursors: &cursors,

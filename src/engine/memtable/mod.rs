@@ -31,14 +31,16 @@ pub(super) use self::backlog::Spot;
 pub(super) use self::entry::Entry;
 
 use self::part::{All, Entries, Part};
-use super::{Direction, Found, KeyRange, ReadMode, Record, Result, SeqNo};
+use super::{Direction, Found, KeyRange, Options, ReadMode, Record, Result, SeqNo};
 
 /// What a version costs beside its key and value: the header of its memory, its place in the backlog
 /// or the tree, and its row.
 const ENTRY_OVERHEAD_BYTES: u64 = 128;
 
 /// Kinds that are kept apart; further ones share.
-const PARTS: usize = 8;
+const KINDS: usize = 8;
+/// Two halves of each kind.
+const PARTS: usize = 2 * KINDS;
 
 /// Which versions that are older than a new one are still needed.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +84,7 @@ impl Gone {
 pub(super) struct Memtable {
     parts: [Part; PARTS],
     kind_at: usize,
+    half_at: usize,
     is_flushed: AtomicBool,
     bytes: AtomicU64,
     log_segment: OnceLock<u64>,
@@ -94,6 +97,7 @@ impl Memtable {
         Self {
             parts: Default::default(),
             kind_at,
+            half_at: usize::MAX,
             is_flushed: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
             log_segment: OnceLock::new(),
@@ -101,13 +105,22 @@ impl Memtable {
         }
     }
 
+    /// An empty one that keeps apart what the options say.
+    pub(super) fn of(options: &Options) -> Self {
+        Self { half_at: options.half_at, ..Self::new(options.kind_at) }
+    }
+
     /// An empty one that keeps the same kinds apart.
     pub(super) fn new_like(&self) -> Self {
-        Self::new(self.kind_at)
+        Self { half_at: self.half_at, ..Self::new(self.kind_at) }
     }
 
     fn part_number(&self, key: &[u8]) -> usize {
-        key.get(self.kind_at).map_or(0, |kind| usize::from(*kind) % PARTS)
+        self.kind(key) * 2 + usize::from(is_second_half(key, self.half_at))
+    }
+
+    fn kind(&self, key: &[u8]) -> usize {
+        key.get(self.kind_at).map_or(0, |kind| usize::from(*kind) % KINDS)
     }
 
     fn part(&self, key: &[u8]) -> &Part {
@@ -116,11 +129,11 @@ impl Memtable {
 
     /// The parts in which `range` may lie.
     fn parts(&self, range: &KeyRange) -> impl Iterator<Item = &Part> {
-        let only = kind_of_range(range, self.kind_at).map(|key| self.part_number(key));
-        let parts = self.parts.iter().enumerate().filter(|(_, part)| !part.is_empty());
-        parts
-            .filter(move |(number, _)| only.is_none_or(|only| only == *number))
-            .map(|(_, part)| part)
+        let kind = kind_of_range(range, self.kind_at).map(|key| self.kind(key));
+        let parts = kind.map_or(0..PARTS, |kind| 2 * kind..2 * kind + 2);
+        let half = half_of_range(range, self.half_at).map(usize::from);
+        let met = parts.filter(move |number| half.is_none_or(|half| half == number % 2));
+        met.filter_map(|number| self.parts.get(number)).filter(|part| !part.is_empty())
     }
 
     /// Adds a version; the older ones of its key that are not `needed` go as far as they are at hand.
@@ -251,6 +264,25 @@ fn kind_of_range((start, end): &KeyRange, kind_at: usize) -> Option<&[u8]> {
         Bound::Included(end) | Bound::Excluded(end) => end.starts_with(&from[..=kind_at]),
     };
     is_one.then_some(&from[..])
+}
+
+fn is_second_half(key: &[u8], half_at: usize) -> bool {
+    key.get(half_at).is_some_and(|byte| *byte >= 0x80)
+}
+
+/// Whether all keys of `range` are of the second half of their kind, or all of the first, if that is so:
+/// those with one prefix of `half_at` bytes and the same bit behind it.
+fn half_of_range((start, end): &KeyRange, half_at: usize) -> Option<bool> {
+    let (Bound::Included(from) | Bound::Excluded(from)) = start else { return None };
+    let (Bound::Included(to) | Bound::Excluded(to)) = end else { return None };
+    let (prefix, rest) = to.split_at_checked(half_at)?;
+    if from.get(..half_at) != Some(prefix) {
+        return None;
+    }
+    // The first key of the second half bounds the first.
+    let ends_there = matches!(end, Bound::Excluded(_)) && rest == [0x80];
+    let is_second = is_second_half(from, half_at);
+    (is_second || ends_there || !is_second_half(to, half_at)).then_some(is_second)
 }
 
 /// A walk over the newest versions of a part, with the one that comes next.

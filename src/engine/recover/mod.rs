@@ -71,7 +71,7 @@ pub(super) fn open(
     let tree = Tree {
         rows: replay.rows.clone(),
         flushes: replay.rows.flushes(),
-        active: Arc::new(Memtable::new(options.kind_at)),
+        active: Arc::new(Memtable::of(&options)),
         sealed: std::mem::take(&mut replay.sealed),
         version: Arc::new(version),
     };

@@ -68,7 +68,7 @@ impl<'a> Replay<'a> {
             manifest,
             tables: tables.collect(),
             next_table_id: found.next_table_id.max(next_free),
-            memtable: Arc::new(Memtable::new(options.kind_at)),
+            memtable: Arc::new(Memtable::of(options)),
             rows: Arc::new(Rows::new(options.row_cache_bytes)),
             sealed: Vec::new(),
             flushed: found.last_seq,

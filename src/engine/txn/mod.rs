@@ -84,6 +84,12 @@ impl<'a> Txn<'a> {
         self.seq
     }
 
+    /// Whether it stands on the newest state itself, not on another transaction or a view.
+    #[must_use]
+    pub fn is_over_newest(&self) -> bool {
+        matches!(self.base, Base::Head(_))
+    }
+
     /// Sets `key` to `value`.
     pub fn put(&mut self, key: Bytes, value: Bytes) {
         self.changes.writes.set(key, Some(value));

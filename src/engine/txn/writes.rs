@@ -73,7 +73,14 @@ impl Writes {
     fn place(&self, key: &[u8]) -> Option<usize> {
         match &self.index {
             Some(index) => index.get(key).copied(),
-            None => self.list.iter().position(|(other, _)| other == key),
+            None => {
+                // Keys of one transaction begin alike; where they end they differ.
+                let last = key.last();
+                let is_same = |other: &Bytes| {
+                    other.len() == key.len() && other.last() == last && other == key
+                };
+                self.list.iter().position(|(other, _)| is_same(other))
+            }
         }
     }
 

@@ -1,0 +1,269 @@
+//! The count records of an order as far as they were met, decoded: the way to an order key without a
+//! look-up.
+//!
+//! A [`CountTree`] says the same as the records do, or nothing: branches that nobody has asked for are
+//! not there, and are read when somebody does. Whoever writes a count record tells it.
+
+use bytes::Bytes;
+
+use super::{Node, Order, damaged};
+use crate::engine::Result;
+
+/// What a count record takes here beside its separator: its place, and the header of the memory of
+/// the separator.
+const CHILD_BYTES: usize = size_of::<Child>() + 32;
+
+/// The count records of an order, as far as they are known.
+#[derive(Debug)]
+pub(super) struct CountTree {
+    root: Branch,
+    levels: u8,
+    /// Whether it does not fit the records any more.
+    is_lost: bool,
+    bytes: usize,
+}
+
+/// The children of a node that are count records, in their order; one at least.
+#[derive(Debug)]
+struct Branch(Vec<Child>);
+
+#[derive(Debug)]
+struct Child {
+    separator: Bytes,
+    node: Node,
+    /// Its children, if they are count records and known.
+    below: Option<Branch>,
+}
+
+/// A node on the way from level 1 to the root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) separator: Bytes,
+    pub(super) node: Node,
+}
+
+impl CountTree {
+    /// Reads the highest level; `None` where there are no levels.
+    pub(super) fn read(order: Order<'_>) -> Result<Option<Self>> {
+        let levels = order.counts.levels;
+        if levels == 0 {
+            return Ok(None);
+        }
+        let root = Branch::read(order, levels, Bytes::new(), order.counts.top)?;
+        let bytes = root.bytes();
+        Ok(Some(Self { root, levels, is_lost: false, bytes }))
+    }
+
+    /// What it takes in memory, in bytes, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether it says the same as the records of this order, all of whose writes it was told.
+    pub(super) fn fits(&self, order: Order<'_>) -> bool {
+        let (len, top) = (order.counts.len, order.counts.top);
+        !self.is_lost
+            && self.levels == order.counts.levels
+            && (self.levels == 0 || self.has_all(len, top))
+    }
+
+    fn has_all(&self, len: u64, top: u64) -> bool {
+        self.root.0.len() as u64 == top
+            && self.root.0.iter().map(|child| child.node.items).sum::<u64>() == len
+    }
+
+    /// Appends the nodes that an order key lies in to `path`, level 1 first, without the root, and
+    /// answers the separator of level 1 behind them.
+    pub(super) fn path(
+        &mut self,
+        order: Order<'_>,
+        order_key: &[u8],
+        path: &mut Vec<Step>,
+    ) -> Result<Option<Bytes>> {
+        let (mut branch, mut behind) = (&mut self.root, None);
+        for level in (1..=self.levels).rev() {
+            let at = branch.behind(order_key);
+            behind = branch.0.get(at).map(|next| next.separator.clone()).or(behind);
+            let Some(child) = at.checked_sub(1).and_then(|at| branch.0.get_mut(at)) else {
+                return Err(damaged("a first count record is missing"));
+            };
+            let Child { separator, node, below } = child;
+            path.push(Step { separator: separator.clone(), node: *node });
+            if level == 1 {
+                break;
+            }
+            let below = match below {
+                Some(below) => below,
+                None => {
+                    let read = Branch::read(order, level - 1, separator.clone(), node.children)?;
+                    self.bytes += read.bytes();
+                    below.insert(read)
+                }
+            };
+            if below.0.len() as u64 != node.children {
+                return Err(damaged("more or fewer count records than counted"));
+            }
+            branch = below;
+        }
+        path.reverse();
+        Ok(behind)
+    }
+
+    /// A count record was written.
+    pub(super) fn put(&mut self, level: u8, separator: &Bytes, node: Node) {
+        while self.levels < level {
+            // The first record of a new level is written, too.
+            let below = std::mem::replace(&mut self.root, Branch(Vec::new()));
+            let below = (self.levels > 0).then_some(below);
+            self.root.0.push(Child { separator: Bytes::new(), node: Node::NOTHING, below });
+            self.levels += 1;
+            self.bytes += CHILD_BYTES;
+        }
+        let Some((branch, at)) = self.branch_of(level, separator) else { return };
+        match at.checked_sub(1).and_then(|at| branch.0.get_mut(at)) {
+            Some(child) if child.separator == separator => child.node = node,
+            Some(before) => {
+                // A node that was cut: its children go with it.
+                let below = before.below.as_mut().map(|below| below.split_off(separator));
+                branch.0.insert(at, Child { separator: separator.clone(), node, below });
+                self.bytes += CHILD_BYTES + separator.len();
+            }
+            None => self.is_lost = true,
+        }
+    }
+
+    /// A count record was deleted.
+    pub(super) fn delete(&mut self, level: u8, separator: &Bytes) {
+        if level == self.levels && separator.is_empty() {
+            return self.lower();
+        }
+        let Some((branch, at)) = self.branch_of(level, separator) else { return };
+        let at = at.checked_sub(1).filter(|at| {
+            *at > 0 && branch.0.get(*at).is_some_and(|child| child.separator == separator)
+        });
+        let Some(at) = at else {
+            self.is_lost = true;
+            return;
+        };
+        let gone = branch.0.remove(at);
+        let mut forgotten = CHILD_BYTES + gone.separator.len();
+        if let Some(before) = at.checked_sub(1).and_then(|before| branch.0.get_mut(before)) {
+            before.below = match (before.below.take(), gone.below) {
+                (Some(mut below), Some(more)) => {
+                    below.0.extend(more.0);
+                    Some(below)
+                }
+                (one, other) => {
+                    forgotten += one.or(other).map_or(0, |branch| branch.total_bytes());
+                    None
+                }
+            };
+        }
+        self.bytes = self.bytes.saturating_sub(forgotten);
+    }
+
+    /// The highest level, which has one record, was deleted.
+    fn lower(&mut self) {
+        self.levels -= 1;
+        let only = self.root.0.pop().filter(|_| self.root.0.is_empty());
+        self.bytes = self.bytes.saturating_sub(CHILD_BYTES);
+        match only.and_then(|child| child.below) {
+            Some(below) => self.root = below,
+            None => self.is_lost |= self.levels > 0,
+        }
+    }
+
+    /// The branch of a level that a separator belongs to, if it is known, and how many of its children
+    /// come before the separator or are it.
+    fn branch_of(&mut self, level: u8, separator: &[u8]) -> Option<(&mut Branch, usize)> {
+        let mut branch = &mut self.root;
+        for _ in level..self.levels {
+            let at = branch.behind(separator).checked_sub(1)?;
+            branch = branch.0.get_mut(at)?.below.as_mut()?;
+        }
+        let at = branch.behind(separator);
+        Some((branch, at))
+    }
+}
+
+impl Branch {
+    /// The children of a node, count records of `level`, so many from `separator` on.
+    fn read(order: Order<'_>, level: u8, separator: Bytes, children: u64) -> Result<Self> {
+        let count = usize::try_from(children).unwrap_or(usize::MAX);
+        let nodes = order.nodes(level, separator, std::ops::Bound::Unbounded).take(count);
+        let mut read = Vec::new();
+        for node in nodes {
+            let (separator, node) = node?;
+            // Its own memory: what was walked shares that of a whole record.
+            let separator = Bytes::copy_from_slice(&separator);
+            read.push(Child { separator, node, below: None });
+        }
+        if read.len() != count || count == 0 {
+            return Err(damaged("fewer count records than counted"));
+        }
+        Ok(Self(read))
+    }
+
+    /// How many children come before an order key or begin there.
+    fn behind(&self, order_key: &[u8]) -> usize {
+        self.0.partition_point(|child| child.separator <= order_key)
+    }
+
+    fn split_off(&mut self, separator: &[u8]) -> Self {
+        let at = self.0.partition_point(|child| child.separator < separator);
+        Self(self.0.split_off(at))
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|child| CHILD_BYTES + child.separator.len()).sum()
+    }
+
+    #[cfg(test)]
+    fn compare(&self, order: Order<'_>, level: u8, separator: Bytes, children: u64) {
+        let read = Self::read(order, level, separator, children).unwrap();
+        let records = |branch: &Self| {
+            let all = branch.0.iter().map(|child| (child.separator.clone(), child.node));
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(records(self), records(&read));
+        for child in &self.0 {
+            if let Some(below) = &child.below {
+                below.compare(order, level - 1, child.separator.clone(), child.node.children);
+            }
+        }
+    }
+
+    fn total_bytes(&self) -> usize {
+        let below = self.0.iter().filter_map(|child| child.below.as_ref());
+        self.bytes() + below.map(Self::total_bytes).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+impl CountTree {
+    /// Panics where it says anything else than the records do, or counts its bytes wrongly.
+    pub(super) fn compare(&self, order: Order<'_>) {
+        assert!(self.fits(order));
+        if self.levels > 0 {
+            let top = order.counts.top;
+            self.root.compare(order, self.levels, Bytes::new(), top);
+            assert_eq!(self.bytes, self.root.total_bytes());
+        }
+    }
+
+    /// One of so many nodes.
+    pub(super) fn sample(nodes: u64) -> Self {
+        let child = |number: u64| Child {
+            separator: if number == 0 {
+                Bytes::new()
+            } else {
+                number.to_be_bytes().to_vec().into()
+            },
+            node: Node { items: 20, children: 20 },
+            below: None,
+        };
+        let root = Branch((0..nodes).map(child).collect());
+        let bytes = root.bytes();
+        Self { root, levels: 1, is_lost: false, bytes }
+    }
+}
