@@ -31,7 +31,7 @@ pub(super) use self::backlog::Spot;
 pub(super) use self::entry::Entry;
 
 use self::part::{All, Entries, Part};
-use super::{Direction, Found, KeyRange, ReadMode, Record, Result, SeqNo};
+use super::{Direction, Found, KeyRange, Pair, ReadMode, Record, Result, SeqNo};
 
 /// What a version costs beside its key and value: the header of its memory, its place in the backlog
 /// or the tree, and its row.
@@ -293,6 +293,29 @@ fn head(bytes: &[u8]) -> u64 {
 /// A walk over the records of a memtable.
 #[derive(Debug)]
 pub(super) struct MemtableIter<'a>(Entries<'a>);
+
+impl MemtableIter<'_> {
+    /// Passes over tombstones: nothing older is below.
+    pub(super) fn hide_tombstones(&mut self) {
+        self.0.hide_tombstones();
+    }
+
+    /// The next pair of a walk that passes over tombstones, if `go_on` allows to look at so many more keys.
+    pub(super) fn next_pair(
+        &mut self,
+        mut go_on: impl FnMut(usize) -> Result<()>,
+    ) -> Option<Result<Pair>> {
+        loop {
+            if let Some(entry) = self.0.next_on_page() {
+                let Record { key, value, .. } = entry.into_record();
+                return Some(Ok((key, value.unwrap_or_default())));
+            }
+            if let Err(error) = go_on(self.0.turn_page()?) {
+                return Some(Err(error));
+            }
+        }
+    }
+}
 
 impl Iterator for MemtableIter<'_> {
     type Item = Result<Record>;
