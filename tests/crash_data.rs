@@ -14,8 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use siltdb::commands::{Args, Run, table};
 use siltdb::data::{
-    Access, Context, Cursors, Edit, EventClasses, ExpiryMarks, KIND_AT, Packing, RecordFilter,
-    View, expire_cycle, verify,
+    Access, Candidates, Context, Cursors, Edit, EventClasses, ExpiryMarks, KIND_AT, Packing,
+    RecordFilter, View, expire_cycle, verify,
 };
 use siltdb::engine::{Filter, Options, Read, ReadMode};
 use siltdb::env::{SimClock, SimFs, UNBOUNDED_MEMORY};
@@ -123,11 +123,13 @@ fn words(seed: u64, number: u64) -> Vec<Bytes> {
 struct Memory {
     access: Access,
     cursors: Cursors,
+    candidates: Candidates,
 }
 
 impl Memory {
     fn new() -> Self {
-        Self { access: Access::new(1 << 12, START_MS), cursors: Cursors::default() }
+        let access = Access::new(1 << 12, START_MS);
+        Self { access, cursors: Cursors::default(), candidates: Candidates::default() }
     }
 
     fn context(&self, number: u64) -> Context<'_> {
@@ -142,6 +144,8 @@ impl Memory {
             in_script: false,
             touch: true,
             cursors: &self.cursors,
+            candidates: &self.candidates,
+            warms: false,
             memory: &UNBOUNDED_MEMORY,
             events: EventClasses::default(),
         }

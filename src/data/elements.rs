@@ -71,13 +71,17 @@ impl Edit<'_> {
     /// The elements of the key for which [`Edit::find`] has answered `meta`; `None` for a string.
     pub fn elements<'a>(&'a self, meta: &'a Meta) -> Option<Elements<'a>> {
         let collection = meta.collection()?;
-        Some(Elements {
-            read: &self.txn,
-            keyspace: self.keyspace,
-            now_ms: self.context().now_ms,
-            shape: collection.shape(meta.kind),
-            collection,
-        })
+        Some(self.elements_of(collection.shape(meta.kind), collection))
+    }
+
+    /// The elements of a collection that hold this.
+    pub(super) fn elements_of<'a>(
+        &'a self,
+        shape: Shape,
+        collection: &'a Collection,
+    ) -> Elements<'a> {
+        let now_ms = self.context().now_ms;
+        Elements { read: &self.txn, keyspace: self.keyspace, now_ms, shape, collection }
     }
 }
 

@@ -675,6 +675,7 @@ pub(super) fn run_read(
 fn dry_run(state: &ServerState, group: &Group, call: &Call) -> Result<(), Error> {
     let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
     let txn = engine::Txn::new(&snapshot, snapshot.seq() + 1);
-    let mut edit = Edit::new(txn, state.context(group.db, false))?;
+    let context = Context { warms: true, ..state.context(group.db, false) };
+    let mut edit = Edit::new(txn, context)?;
     super::writer::run_in(&mut edit, call, Answer::gathered(&state.memory), None).map(drop)
 }

@@ -35,8 +35,8 @@ use self::store::Store;
 use super::table::{self, Lookup};
 use super::{Args, Attempt, BlockingHandler, Error, ReadHandler, Run};
 use crate::data::{
-    Access, Context, Cursors, Edit, EditOutcome, EventClasses, ExpiryMarks, Packing, ReadOutcome,
-    View, expire_cycle,
+    Access, Candidates, Context, Cursors, Edit, EditOutcome, EventClasses, ExpiryMarks, Packing,
+    ReadOutcome, View, expire_cycle,
 };
 use crate::engine::{self, Changes, ReadMode};
 use crate::env::UNBOUNDED_MEMORY;
@@ -49,6 +49,8 @@ struct Harness {
     store: Store,
     access: Access,
     cursors: Cursors,
+    candidates: Candidates,
+    warms: bool,
     marks: ExpiryMarks,
     now_ms: u64,
     db: u16,
@@ -74,6 +76,8 @@ impl Harness {
             store,
             access: Access::new(1 << 16, START_MS),
             cursors: Cursors::default(),
+            candidates: Candidates::default(),
+            warms: false,
             marks: ExpiryMarks::default(),
             now_ms: START_MS,
             db: 0,
@@ -100,6 +104,8 @@ impl Harness {
             touch: true,
             events: EventClasses::NONE,
             cursors: &self.cursors,
+            candidates: &self.candidates,
+            warms: self.warms,
             memory: &UNBOUNDED_MEMORY,
         }
     }
