@@ -172,9 +172,7 @@ fn smismember(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
 fn smembers(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let found = with_set(view, args.next_bytes()?, |members| {
         let mut names = args.answer().list_of(ListKind::Set, members.count())?;
-        for member in members.walk() {
-            names.push(Reply::Bulk(member?.name))?;
-        }
+        names.fill(|push| members.visit(&mut |name, _| push(name)))?;
         names.finish()
     })?;
     Ok(found.unwrap_or(Reply::Set(Vec::new())))

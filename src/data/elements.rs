@@ -163,6 +163,43 @@ impl<'a> Elements<'a> {
         }
     }
 
+    /// Hands name and value of all elements, in order, to `visit` until it answers false.
+    pub fn visit(&self, visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+        match &self.collection.layout {
+            Layout::Packed(list) | Layout::Expiring(list) => {
+                for entry in packed::entries(self.shape, list) {
+                    let entry = entry?;
+                    if self.is_alive(entry.expires_ms) && !visit(entry.name, entry.value) {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+            Layout::Integers(list) => {
+                for integer in integers::iter(list) {
+                    if !visit(itoa::Buffer::new().format(integer).as_bytes(), &[]) {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+            Layout::Exploded { generation } | Layout::Ordered { generation, .. } => {
+                let mut failed = Ok(());
+                self.records(*generation).visit(&mut |name, record| match exploded::split(
+                    self.shape, record,
+                ) {
+                    Ok((_, expires_ms)) if !self.is_alive(expires_ms) => true,
+                    Ok((value, _)) => visit(name, value),
+                    Err(error) => {
+                        failed = Err(error);
+                        false
+                    }
+                })?;
+                failed
+            }
+        }
+    }
+
     /// Elements with positions from `from` up to `to`; `None` for one that has expired. Nothing where
     /// the elements have no positions.
     pub(super) fn walk_positions(

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::memtable::{Memtable, MemtableIter};
+use super::memtable::{Entry, Memtable, MemtableIter};
 use super::rows::{Lookup, Rows};
 use super::version::{Version, meets};
 use super::{
@@ -130,13 +130,54 @@ impl Tree {
         direction: Direction,
         view: ViewOptions<'a>,
     ) -> Scan<'a> {
+        match self.walk(range, direction, view) {
+            Walk::Alone(walk) => Box::new(walk),
+            Walk::Merged(walk) => walk,
+        }
+    }
+
+    /// Hands what a view sees of `range` to `visit` until that answers false.
+    pub(super) fn visit(
+        &self,
+        range: &KeyRange,
+        direction: Direction,
+        view: ViewOptions<'_>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        match self.walk(range, direction, view) {
+            Walk::Alone(mut walk) => {
+                walk.walk.expect_many();
+                while let Some(entry) = walk.next_entry().transpose()? {
+                    if !visit(entry.key(), entry.value().unwrap_or_default()) {
+                        break;
+                    }
+                }
+            }
+            Walk::Merged(walk) => {
+                for pair in walk {
+                    let (key, value) = pair?;
+                    if !visit(&key, &value) {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn walk<'a>(
+        &'a self,
+        range: &KeyRange,
+        direction: Direction,
+        view: ViewOptions<'a>,
+    ) -> Walk<'a> {
         let mut walks = SmallVec::<[MemtableIter<'a>; 4]>::new();
         let memtables = self.sealed.iter().map(|sealed| &*sealed.memtable);
         for memtable in std::iter::once(&*self.active).chain(memtables) {
             for walk in memtable.walks(range, direction, view.seq, view.mode) {
                 match walk {
                     Ok(walk) => walks.push(walk),
-                    Err(error) => return Box::new(std::iter::once(Err(error))),
+                    Err(error) => return Walk::Merged(Box::new(std::iter::once(Err(error)))),
                 }
             }
         }
@@ -149,20 +190,20 @@ impl Tree {
                 && let Some(walk) = walks.pop()
             {
                 let steps = (view.mode == ReadMode::Resident).then_some(view.steps);
-                return Box::new(Alone { walk, steps, ended: false });
+                return Walk::Alone(Alone { walk, steps, ended: false });
             }
         }
         let mut sources: Vec<Box<dyn RecordIter + 'a>> =
             walks.into_iter().map(|walk| Box::new(walk) as Box<dyn RecordIter + 'a>).collect();
         sources.extend(tables);
         let merged = MergeIter::new(sources, direction);
-        match view.mode {
+        Walk::Merged(match view.mode {
             ReadMode::Blocking => Box::new(VisibleIter::new(merged, view.seq, direction)),
             ReadMode::Resident => {
                 let counted = Counted { records: merged, steps: view.steps };
                 Box::new(VisibleIter::new(counted, view.seq, direction))
             }
-        }
+        })
     }
 
     /// Walks over the tables that may hold keys of `range`, newest first.
@@ -188,6 +229,12 @@ impl Tree {
     }
 }
 
+/// A walk over what a view sees.
+enum Walk<'a> {
+    Alone(Alone<'a>),
+    Merged(Scan<'a>),
+}
+
 /// A walk over the only source there is, a memtable: of each key it meets what the view sees.
 struct Alone<'a> {
     walk: MemtableIter<'a>,
@@ -200,6 +247,15 @@ impl Iterator for Alone<'_> {
     type Item = Result<Pair>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        self.next_entry().map(|entry| {
+            let Record { key, value, .. } = entry?.into_record();
+            Ok((key, value.unwrap_or_default()))
+        })
+    }
+}
+
+impl Alone<'_> {
+    fn next_entry(&mut self) -> Option<Result<Entry>> {
         if self.ended {
             return None;
         }
@@ -209,7 +265,7 @@ impl Iterator for Alone<'_> {
         };
         let passed = |keys: usize| pay(u32::try_from(keys / PASSED_PER_STEP).unwrap_or(u32::MAX));
         let next = match pay(1) {
-            Ok(()) => self.walk.next_pair(passed),
+            Ok(()) => self.walk.next_seen(passed),
             Err(error) => Some(Err(error)),
         };
         self.ended = !matches!(next, Some(Ok(_)));

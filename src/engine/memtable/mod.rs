@@ -31,7 +31,7 @@ pub(super) use self::backlog::Spot;
 pub(super) use self::entry::Entry;
 
 use self::part::{All, Entries, Part};
-use super::{Direction, Found, KeyRange, Pair, ReadMode, Record, Result, SeqNo};
+use super::{Direction, Found, KeyRange, ReadMode, Record, Result, SeqNo};
 
 /// What a version costs beside its key and value: the header of its memory, its place in the backlog
 /// or the tree, and its row.
@@ -300,15 +300,19 @@ impl MemtableIter<'_> {
         self.0.hide_tombstones();
     }
 
-    /// The next pair of a walk that passes over tombstones, if `go_on` allows to look at so many more keys.
-    pub(super) fn next_pair(
+    /// Reads as much at a time as there is: the walk is a long one.
+    pub(super) fn expect_many(&mut self) {
+        self.0.expect_many();
+    }
+
+    /// The next entry, if `go_on` allows to pass over so many keys of which nothing is seen.
+    pub(super) fn next_seen(
         &mut self,
         mut go_on: impl FnMut(usize) -> Result<()>,
-    ) -> Option<Result<Pair>> {
+    ) -> Option<Result<Entry>> {
         loop {
             if let Some(entry) = self.0.next_on_page() {
-                let Record { key, value, .. } = entry.into_record();
-                return Some(Ok((key, value.unwrap_or_default())));
+                return Some(Ok(entry));
             }
             if let Err(error) = go_on(self.0.turn_page()?) {
                 return Some(Err(error));

@@ -264,6 +264,11 @@ impl Entries<'_> {
         self.sight.tombstones = false;
     }
 
+    /// Takes pages as long as they can be.
+    pub(super) fn expect_many(&mut self) {
+        self.page_keys = *PAGE_KEYS.end();
+    }
+
     /// The next entry that is on a page already.
     pub(super) fn next_on_page(&mut self) -> Option<Entry> {
         let entry = self.page.next()?;
