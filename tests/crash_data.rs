@@ -14,8 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use siltdb::commands::{Args, Run, table};
 use siltdb::data::{
-    Access, Context, Cursors, Edit, EventClasses, ExpiryMarks, HALF_AT, KIND_AT, KnownOrders,
-    Packing, RecordFilter, View, expire_cycle, verify,
+    Access, Candidates, Context, Cursors, Edit, EventClasses, ExpiryMarks, HALF_AT, KIND_AT,
+    KnownOrders, Packing, RecordFilter, View, expire_cycle, verify,
 };
 use siltdb::engine::{Filter, Options, Read, ReadMode};
 use siltdb::env::{SimClock, SimFs, UNBOUNDED_MEMORY};
@@ -124,6 +124,7 @@ struct Memory {
     access: Access,
     orders: KnownOrders,
     cursors: Cursors,
+    candidates: Candidates,
 }
 
 impl Memory {
@@ -132,6 +133,7 @@ impl Memory {
             access: Access::new(1 << 12, START_MS),
             orders: KnownOrders::new(1 << 16),
             cursors: Cursors::default(),
+            candidates: Candidates::default(),
         }
     }
 
@@ -148,6 +150,8 @@ impl Memory {
             in_script: false,
             touch: true,
             cursors: &self.cursors,
+            candidates: &self.candidates,
+            warms: false,
             memory: &UNBOUNDED_MEMORY,
             events: EventClasses::default(),
         }

@@ -5,9 +5,7 @@ use bytes::Bytes;
 use super::random::{self, Count};
 use super::scan::{ScanOptions, Scanned, parse_cursor, scan_answer};
 use super::typed::{field_values, of_type};
-use super::{
-    Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, ReplyList, Run,
-};
+use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
 use crate::data::{
     Edit, Element, Elements, EventClasses, Extended, KeyType, Meta, View, parse_int,
 };
@@ -237,18 +235,15 @@ fn hmget(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
 }
 
 fn hgetall(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
-    all(view, args, ListKind::Map, |field, list| {
-        list.push(Reply::Bulk(field.name))?;
-        list.push(Reply::Bulk(field.value))
-    })
+    all(view, args, ListKind::Map, |name, value, push| push(name) && push(value))
 }
 
 fn hkeys(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
-    all(view, args, ListKind::Array, |field, list| list.push(Reply::Bulk(field.name)))
+    all(view, args, ListKind::Array, |name, _, push| push(name))
 }
 
 fn hvals(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
-    all(view, args, ListKind::Array, |field, list| list.push(Reply::Bulk(field.value)))
+    all(view, args, ListKind::Array, |_, value, push| push(value))
 }
 
 /// What `add` takes of all fields.
@@ -256,7 +251,7 @@ fn all(
     view: &View<'_>,
     args: &mut Args<'_>,
     kind: ListKind,
-    add: impl Fn(Element, &mut ReplyList<'_>) -> Result<(), Error>,
+    add: impl Fn(&[u8], &[u8], &mut dyn FnMut(&[u8]) -> bool) -> bool,
 ) -> CommandResult {
     let key = args.next_bytes()?;
     let answered = with_hash(view, key, |fields| {
@@ -265,9 +260,7 @@ fn all(
             Some(count) => args.answer().list_of(kind, count * each)?,
             None => args.answer().list(kind),
         };
-        for field in fields.walk() {
-            add(field?, &mut list)?;
-        }
+        list.fill(|push| fields.visit(&mut |name, value| add(name, value, push)))?;
         list.finish()
     })?;
     match answered {

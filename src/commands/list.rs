@@ -247,9 +247,7 @@ fn lrange(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let elements = with_list(view, key, |list| {
         let part = part(start, stop, list.count());
         let mut replies = args.answer().list_of(ListKind::Array, part.end - part.start)?;
-        for element in list.walk(part.start, part.end, Direction::Forward) {
-            replies.push(Reply::Bulk(element?))?;
-        }
+        replies.fill(|push| list.visit(part.start, part.end, push))?;
         replies.finish()
     })?;
     Ok(elements.unwrap_or(Reply::EMPTY))

@@ -157,6 +157,8 @@ pub(super) struct Breakdown {
     pub(super) rows: u64,
     /// Slots of access times.
     pub(super) access: u64,
+    /// Members of sets that are popped next.
+    pub(super) candidates: u64,
 }
 
 impl Breakdown {
@@ -177,6 +179,7 @@ impl Breakdown {
             cache: engine.map_or(0, |stats| stats.cache_bytes),
             rows: engine.map_or(0, |stats| stats.row_cache_bytes),
             access: state.access.size_bytes() as u64,
+            candidates: state.candidates.size_bytes() as u64,
         }
     }
 
@@ -225,6 +228,7 @@ fn stats(_: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandResul
         ("block.cache", number(memory.cache)),
         ("row.cache", number(memory.rows)),
         ("access.slots", number(memory.access)),
+        ("set.candidates", number(memory.candidates)),
         ("overhead.total", number(memory.overhead())),
         ("keys.count", number(keys)),
         ("keys.bytes-per-key", number(memory.dataset() / keys.max(1))),

@@ -66,7 +66,6 @@ mod zset_pop;
 mod zset_range;
 
 pub(crate) use answer::PIECE_BYTES;
-use answer::ReplyList;
 pub use answer::{Answer, Outlet};
 pub use arg::{Arg, ArgKind, first_element};
 pub use args::Args;

@@ -540,10 +540,17 @@ impl<'a> Calls<'a> {
         })
     }
 
+    /// What surrounds a call that runs now.
+    fn context(&self) -> Context<'_> {
+        let context = self.state.context(self.session.db, !self.session.no_touch);
+        let warms = self.pace == Pace::Dry;
+        Context { now_ms: self.now_ms, in_script: self.in_script, warms, ..context }
+    }
+
     /// Runs a change as an inner transaction; what it has changed stays if it succeeds. Over a view
     /// nothing stays.
     fn edit<T>(&mut self, run: impl FnOnce(&mut Edit<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        let context = context(&self.state, &self.session, self.now_ms, self.in_script);
+        let context = self.context();
         let inner = match &self.ground {
             Ground::Txn(outer) => Txn::new(outer, outer.seq()),
             Ground::View(view) => Txn::new(*view, 0),
@@ -577,8 +584,7 @@ impl<'a> Calls<'a> {
 
     fn view(&mut self, read: impl FnOnce(&View<'_>) -> CommandResult) -> CommandResult {
         let Ground::View(ground) = self.ground else { return Err(Error::Syntax) };
-        let view =
-            View::new(ground, context(&self.state, &self.session, self.now_ms, self.in_script))?;
+        let view = View::new(ground, self.context())?;
         let result = read(&view);
         let mut outcome = view.outcome();
         let db = self.session.db;
@@ -650,16 +656,6 @@ impl<'a> Calls<'a> {
         let (db, in_script) = (self.session.db, self.in_script);
         self.gathered.ran.push(Ran { command, elapsed_ns, error, words, db, in_script });
     }
-}
-
-fn context<'s>(
-    state: &'s ServerState,
-    session: &Session,
-    now_ms: u64,
-    in_script: bool,
-) -> Context<'s> {
-    let context = state.context(session.db, !session.no_touch);
-    Context { now_ms, in_script, ..context }
 }
 
 impl std::fmt::Debug for Calls<'_> {

@@ -1,5 +1,7 @@
 //! Commands on sets. Those that combine sets have a file of their own.
 
+use bytes::Bytes;
+
 use super::random::{self, Count};
 use super::scan::{ScanOptions, Scanned, parse_cursor, scan_answer};
 use super::typed::{field_values, of_type};
@@ -170,9 +172,7 @@ fn smismember(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
 fn smembers(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     let found = with_set(view, args.next_bytes()?, |members| {
         let mut names = args.answer().list_of(ListKind::Set, members.count())?;
-        for member in members.walk() {
-            names.push(Reply::Bulk(member?.name))?;
-        }
+        names.fill(|push| members.visit(&mut |name, _| push(name)))?;
         names.finish()
     })?;
     Ok(found.unwrap_or(Reply::Set(Vec::new())))
@@ -190,32 +190,47 @@ fn spop(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     };
     let none = || if count.is_some() { Reply::Set(Vec::new()) } else { Reply::Null };
     let Some(old) = set(edit.find(key)?)? else { return Ok(none()) };
-    let Some(members) = edit.elements(&old) else { return Ok(none()) };
-    let size = members.count();
-    let picked = match count {
-        None => members.pick()?.into_iter().collect(),
-        Some(count) => {
-            let room = edit.context().memory.room(Purpose::Working);
-            members.pick_distinct(count, &room)?
-        }
-    };
-    if count.is_some_and(|count| count >= size) {
-        edit.delete_collection(key, &old, size);
-    } else {
-        let mut set = edit.set(key, Some(old));
-        for Element { name, .. } in &picked {
-            set.remove(name)?;
-        }
-        set.finish();
-    }
-    if !picked.is_empty() {
+    let popped = pop_members(edit, key, old, count.unwrap_or(1))?;
+    if !popped.is_empty() {
         edit.notify_shrunk(EventClasses::SET, "spop", key);
     }
-    let mut replies = picked.into_iter().map(|member| Reply::Bulk(member.name));
+    let mut replies = popped.into_iter().map(Reply::Bulk);
     match count {
         None => Ok(replies.next().unwrap_or(Reply::Null)),
         Some(_) => Ok(Reply::Set(replies.collect())),
     }
+}
+
+/// Takes `count` members out of the set at `key`, or all where there are no more.
+fn pop_members(
+    edit: &mut Edit<'_>,
+    key: &[u8],
+    old: Meta,
+    count: u64,
+) -> Result<Vec<Bytes>, Error> {
+    let Some(members) = edit.elements(&old) else { return Ok(Vec::new()) };
+    let size = members.count();
+    if count >= size || members.wants_pass(count) {
+        let room = edit.context().memory.room(Purpose::Working);
+        let picked = members.pick_distinct(count, &room)?;
+        if count >= size {
+            edit.delete_collection(key, &old, size);
+        } else {
+            let mut set = edit.set(key, Some(old));
+            for Element { name, .. } in &picked {
+                set.remove(name)?;
+            }
+            set.finish();
+        }
+        return Ok(picked.into_iter().map(|member| member.name).collect());
+    }
+    let mut set = edit.set(key, Some(old));
+    let mut popped = Vec::new();
+    for _ in 0..count {
+        popped.extend(set.pop()?);
+    }
+    set.finish();
+    Ok(popped)
 }
 
 fn srandmember(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {

@@ -14,7 +14,7 @@ use super::{
     memory_budget, table,
 };
 use crate::config::{Config, Settings};
-use crate::data::{Access, Context, Cursors, Edit, EventClasses, KnownOrders};
+use crate::data::{Access, Candidates, Context, Cursors, Edit, EventClasses, KnownOrders};
 use crate::engine::{Engine, ReadMode};
 use crate::env::{Clock, Fs, MemoryAccount};
 use crate::observe::{LatencyMonitor, Metrics, SlowLog};
@@ -91,6 +91,8 @@ pub struct ServerState {
     pub orders: KnownOrders,
     /// Where running scans continue.
     pub cursors: Cursors,
+    /// Members of large sets that are popped next.
+    pub candidates: Candidates,
     /// Who may do what.
     pub users: Users,
     /// What was refused to them.
@@ -160,6 +162,8 @@ impl ServerState {
             in_script: false,
             events: self.event_classes(&settings),
             cursors: &self.cursors,
+            candidates: &self.candidates,
+            warms: false,
             memory: &self.memory,
         }
     }
@@ -202,6 +206,7 @@ impl ServerState {
             access: Access::new(ACCESS_BYTES, started_ms),
             orders: KnownOrders::new(0),
             cursors: Cursors::default(),
+            candidates: Candidates::default(),
             clients: Clients::new(Arc::clone(&memory)),
             pubsub: Arc::default(),
             tracking: Tracking::default(),

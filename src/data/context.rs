@@ -1,6 +1,6 @@
 //! What surrounds a call: the time, the database, the limits.
 
-use super::{Access, Cursors, EventClasses, KnownOrders, Packing};
+use super::{Access, Candidates, Cursors, EventClasses, KnownOrders, Packing};
 use crate::env::MemoryAccount;
 
 /// What a view or a transaction knows besides the records.
@@ -30,6 +30,11 @@ pub struct Context<'a> {
     pub events: EventClasses,
     /// Where running scans continue.
     pub cursors: &'a Cursors,
+    /// Members of large sets that are popped next.
+    pub candidates: &'a Candidates,
+    /// Whether the call only warms what the writer will read: its changes are thrown away, and what it
+    /// sees may be older than what the writer does.
+    pub warms: bool,
     /// What commands may hold.
     pub memory: &'a MemoryAccount,
 }

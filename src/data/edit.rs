@@ -11,7 +11,7 @@ use super::{
     View, key,
 };
 use super::{hash_expiry, root::Root};
-use crate::engine::{Changes, Direction, KeyRange, Pair, Read, Result, Txn};
+use crate::engine::{Changes, Direction, KeyRange, Pair, Read, Result, SeqNo, Txn};
 use crate::env::Purpose;
 
 /// What a transaction has done besides its changes.
@@ -293,7 +293,15 @@ impl<'a> Edit<'a> {
 
     /// A generation that was never used before.
     pub(super) fn next_generation(&mut self) -> u64 {
-        self.root.next_generation()
+        let generation = self.root.next_generation();
+        // A transaction that was dropped may have had it.
+        self.context.candidates.forget(generation);
+        generation
+    }
+
+    /// The sequence number that the transaction takes if it is committed.
+    pub(super) fn seq(&self) -> SeqNo {
+        self.txn.seq()
     }
 
     /// Copies the element records of a collection, if it has any, to database `db`, which is selected

@@ -71,13 +71,17 @@ impl Edit<'_> {
     /// The elements of the key for which [`Edit::find`] has answered `meta`; `None` for a string.
     pub fn elements<'a>(&'a self, meta: &'a Meta) -> Option<Elements<'a>> {
         let collection = meta.collection()?;
-        Some(Elements {
-            read: &self.txn,
-            keyspace: self.keyspace,
-            now_ms: self.context().now_ms,
-            shape: collection.shape(meta.kind),
-            collection,
-        })
+        Some(self.elements_of(collection.shape(meta.kind), collection))
+    }
+
+    /// The elements of a collection that hold this.
+    pub(super) fn elements_of<'a>(
+        &'a self,
+        shape: Shape,
+        collection: &'a Collection,
+    ) -> Elements<'a> {
+        let now_ms = self.context().now_ms;
+        Elements { read: &self.txn, keyspace: self.keyspace, now_ms, shape, collection }
     }
 }
 
@@ -155,6 +159,43 @@ impl<'a> Elements<'a> {
             Layout::Exploded { .. } | Layout::Ordered { .. } => {
                 let elements = this.walk_positions(0, TIMES).map(|found| Ok(found?.1));
                 Box::new(elements.filter_map(Result::transpose))
+            }
+        }
+    }
+
+    /// Hands name and value of all elements, in order, to `visit` until it answers false.
+    pub fn visit(&self, visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+        match &self.collection.layout {
+            Layout::Packed(list) | Layout::Expiring(list) => {
+                for entry in packed::entries(self.shape, list) {
+                    let entry = entry?;
+                    if self.is_alive(entry.expires_ms) && !visit(entry.name, entry.value) {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+            Layout::Integers(list) => {
+                for integer in integers::iter(list) {
+                    if !visit(itoa::Buffer::new().format(integer).as_bytes(), &[]) {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+            Layout::Exploded { generation } | Layout::Ordered { generation, .. } => {
+                let mut failed = Ok(());
+                self.records(*generation).visit(&mut |name, record| match exploded::split(
+                    self.shape, record,
+                ) {
+                    Ok((_, expires_ms)) if !self.is_alive(expires_ms) => true,
+                    Ok((value, _)) => visit(name, value),
+                    Err(error) => {
+                        failed = Err(error);
+                        false
+                    }
+                })?;
+                failed
             }
         }
     }

@@ -78,6 +78,22 @@ impl<'a> Records<'a> {
         })
     }
 
+    /// Hands name and record of all elements to `visit` until it answers false.
+    pub(super) fn visit(self, visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+        let range = key::elements(self.keyspace, self.generation, 0, Some(TIMES));
+        let mut is_sound = true;
+        self.read.visit(range, Direction::Forward, &mut |engine_key, record| {
+            match key::split_element(engine_key) {
+                Some((_, name)) => visit(name, record),
+                None => {
+                    is_sound = false;
+                    false
+                }
+            }
+        })?;
+        if is_sound { Ok(()) } else { Err(damaged("the key of an element is cut off")) }
+    }
+
     /// Expiry and name of the elements that expire no later than `until_ms`, soonest first.
     pub(super) fn expiring(self, until_ms: u64) -> impl Iterator<Item = Result<(u64, Bytes)>> + 'a {
         let end = TIMES.checked_add(until_ms.saturating_add(1));
@@ -92,18 +108,25 @@ impl<'a> Records<'a> {
 
 /// Value and expiry of an element.
 pub(super) fn decode(shape: Shape, record: &Bytes) -> Result<(Bytes, Option<u64>)> {
+    let (value, at_ms) = split(shape, record)?;
+    // Most are of a set, and have none.
+    Ok((if value.is_empty() { Bytes::new() } else { record.slice_ref(value) }, at_ms))
+}
+
+/// Value and expiry of an element, where they stand.
+pub(super) fn split(shape: Shape, record: &[u8]) -> Result<(&[u8], Option<u64>)> {
     if !shape.values {
         return match record.is_empty() {
-            true => Ok((Bytes::new(), None)),
+            true => Ok((&[], None)),
             false => Err(damaged("a member of a set with a value")),
         };
     }
     match record.split_first() {
-        Some((&LASTS, _)) => Ok((record.slice(1..), None)),
-        Some((&EXPIRES, rest)) if rest.len() >= 8 => {
-            let at_ms = rest.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
-            Ok((record.slice(9..), at_ms))
-        }
+        Some((&LASTS, value)) => Ok((value, None)),
+        Some((&EXPIRES, rest)) => match rest.split_first_chunk::<8>() {
+            Some((at_ms, value)) => Ok((value, Some(u64::from_le_bytes(*at_ms)))),
+            None => Err(damaged("an unknown form of an element")),
+        },
         _ => Err(damaged("an unknown form of an element")),
     }
 }

@@ -226,6 +226,13 @@ pub(super) fn parse_element(key: &Bytes) -> Option<(u64, Bytes)> {
     Some((u64::from_be_bytes(*order), key.slice(ELEMENT_PREFIX_LEN + 8..)))
 }
 
+/// Order and name of an element of a collection, where they stand.
+#[must_use]
+pub(super) fn split_element(key: &[u8]) -> Option<(u64, &[u8])> {
+    let (order, name) = key.get(ELEMENT_PREFIX_LEN..)?.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*order), name))
+}
+
 /// Key of a record of a collection, from what stands behind the generation: two parts of it.
 #[must_use]
 pub(super) fn part(keyspace: u32, generation: u64, tag: &[u8], rest: &[u8]) -> KeyBuf {

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use crate::data::model::Store;
     use crate::data::verify::verify;
-    use crate::data::{Access, Context, Cursors, EventClasses, Packing};
+    use crate::data::{Access, Candidates, Context, Cursors, EventClasses, Packing};
     use crate::env::UNBOUNDED_MEMORY;
 
     /// Changes the libraries of a store, and checks what it holds then.
@@ -111,6 +111,8 @@ mod tests {
             touch: true,
             in_script: false,
             cursors: &cursors,
+            candidates: &Candidates::default(),
+            warms: false,
             memory: &UNBOUNDED_MEMORY,
             events: EventClasses::default(),
         };

@@ -18,14 +18,15 @@
 //! - `rdb` is Redis's format of serialized values: [`View::dump`], [`Edit::restore`].
 //! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
 //! - [`verify`] proves what the records of a whole store promise each other.
-//! - [`Access`] and [`Cursors`] are shared memory beside the records; [`CursorFile`] keeps the cursors
-//!   over a restart.
+//! - [`Access`], [`Cursors`] and [`Candidates`] are shared memory beside the records; [`CursorFile`] keeps
+//!   the cursors over a restart.
 
 mod access;
 mod bit_edit;
 mod bit_field;
 mod bit_op;
 mod bits;
+mod candidates;
 mod check;
 mod collection;
 mod context;
@@ -60,6 +61,7 @@ mod ready;
 mod root;
 mod set;
 mod set_algebra;
+mod set_pop;
 mod sorted;
 mod stream;
 mod string;
@@ -73,6 +75,7 @@ pub use access::Access;
 pub use bit_edit::BitEdit;
 pub use bit_field::{FieldType, Overflow};
 pub use bit_op::BitOperation;
+pub use candidates::Candidates;
 pub use collection::{Collection, Layout, Packing};
 pub use context::Context;
 pub use counted::{Counts, KnownOrders, NO_KNOWN_ORDERS};

@@ -56,6 +56,12 @@ impl Elements<'_> {
         found.filter_map(|found| found.map(|(_, element)| element).transpose()).next().transpose()
     }
 
+    /// Whether one pass over all elements is cheaper than to pick `count` of them one by one.
+    #[must_use]
+    pub fn wants_pass(&self, count: u64) -> bool {
+        count > 1 && (self.is_inline() || self.count() / PASS_FACTOR < count)
+    }
+
     /// At most `count` different elements; all of them where there are no more. In no order.
     pub fn pick_distinct(&self, count: u64, room: &Room<'_>) -> Result<Vec<Element>> {
         if count >= self.count() {

@@ -16,7 +16,7 @@ pub(super) const SET: Shape = Shape { values: false, expiries: false };
 
 /// How the members are kept, while they change.
 #[derive(Debug)]
-enum Members {
+pub(super) enum Members {
     /// Integers, ascending.
     Integers(Vec<i64>),
     /// In the metadata record.
@@ -27,11 +27,11 @@ enum Members {
 
 /// A set that is being changed. Nothing holds before [`SetEdit::finish`].
 pub struct SetEdit<'e, 'a> {
-    edit: &'e mut Edit<'a>,
+    pub(super) edit: &'e mut Edit<'a>,
     key: &'e [u8],
     old: Option<Meta>,
-    members: Members,
-    changes: u64,
+    pub(super) members: Members,
+    pub(super) changes: u64,
 }
 
 impl<'a> Edit<'a> {
@@ -131,6 +131,8 @@ impl SetEdit<'_, '_> {
             Members::Exploded { generation, count } => {
                 *count += 1;
                 self.edit.put_element(*generation, member, Bytes::new());
+                let candidates = self.edit.context().candidates;
+                candidates.added(*generation, member);
             }
         }
         Ok(true)
@@ -141,6 +143,12 @@ impl SetEdit<'_, '_> {
         if !self.contains(member)? {
             return Ok(false);
         }
+        self.take_out(member)?;
+        Ok(true)
+    }
+
+    /// Deletes a member, which is there.
+    pub(super) fn take_out(&mut self, member: &[u8]) -> Result<()> {
         self.changes += 1;
         match &mut self.members {
             Members::Integers(list) => {
@@ -158,7 +166,7 @@ impl SetEdit<'_, '_> {
                 self.edit.delete_element(*generation, member);
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Writes the metadata record, or deletes the key where no member is left. Answers how many are.

@@ -84,7 +84,7 @@ impl Watch {
 mod tests {
     use super::super::model::Store;
     use super::super::{
-        Access, Context, Cursors, Edit, EventClasses, Packing, StreamEdit, StreamId,
+        Access, Candidates, Context, Cursors, Edit, EventClasses, Packing, StreamEdit, StreamId,
     };
     use super::*;
 
@@ -115,6 +115,8 @@ mod tests {
                 touch: true,
                 in_script: false,
                 cursors: &self.cursors,
+                candidates: &Candidates::default(),
+                warms: false,
                 memory: &crate::env::UNBOUNDED_MEMORY,
                 events: EventClasses::default(),
             };

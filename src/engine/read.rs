@@ -49,6 +49,23 @@ pub trait Read: Sync {
     /// Walks the keys of `range`. Deleted keys are not seen.
     fn scan(&self, range: KeyRange, direction: Direction) -> Scan<'_>;
 
+    /// Hands the keys of `range` and their values to `visit` until it answers false. As [`Self::scan`],
+    /// for who wants many and keeps none: nothing is copied, and nothing shared.
+    fn visit(
+        &self,
+        range: KeyRange,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        for pair in self.scan(range, direction) {
+            let (key, value) = pair?;
+            if !visit(&key, &value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The root record of this view: a small opaque record that changes atomically with the
     /// transactions and costs nothing to read. Empty in a new store.
     fn root(&self) -> &[u8];

@@ -42,6 +42,10 @@ impl Snapshot {
         self.published.tree.holds(memtable)
     }
 
+    fn view(&self) -> ViewOptions<'_> {
+        ViewOptions { seq: self.published.seq, mode: self.mode, steps: &self.steps }
+    }
+
     /// Sequence number of the newest transaction in the view.
     #[must_use]
     pub fn seq(&self) -> SeqNo {
@@ -64,8 +68,19 @@ impl Read for Snapshot {
         if range_is_empty(&range) {
             return Box::new(std::iter::empty());
         }
-        let view = ViewOptions { seq: self.published.seq, mode: self.mode, steps: &self.steps };
-        self.published.tree.scan(&range, direction, view)
+        self.published.tree.scan(&range, direction, self.view())
+    }
+
+    fn visit(
+        &self,
+        range: KeyRange,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        if range_is_empty(&range) {
+            return Ok(());
+        }
+        self.published.tree.visit(&range, direction, self.view(), visit)
     }
 
     fn root(&self) -> &[u8] {
@@ -90,6 +105,10 @@ impl Head {
     pub(super) fn new(tree: Arc<Tree>, root: Bytes, mode: ReadMode, steps_max: u32) -> Self {
         Self { tree, root, mode, steps: Steps::new(steps_max) }
     }
+
+    fn view(&self) -> ViewOptions<'_> {
+        ViewOptions { seq: SeqNo::MAX, mode: self.mode, steps: &self.steps }
+    }
 }
 
 impl Read for Head {
@@ -101,8 +120,19 @@ impl Read for Head {
         if range_is_empty(&range) {
             return Box::new(std::iter::empty());
         }
-        let view = ViewOptions { seq: SeqNo::MAX, mode: self.mode, steps: &self.steps };
-        self.tree.scan(&range, direction, view)
+        self.tree.scan(&range, direction, self.view())
+    }
+
+    fn visit(
+        &self,
+        range: KeyRange,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        if range_is_empty(&range) {
+            return Ok(());
+        }
+        self.tree.visit(&range, direction, self.view(), visit)
     }
 
     fn root(&self) -> &[u8] {

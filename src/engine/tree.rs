@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
-use super::memtable::Memtable;
+use super::memtable::{Entry, Memtable, MemtableIter};
 use super::rows::{Lookup, Rows};
 use super::version::{Version, meets};
 use super::{
-    Direction, Error, Found, KeyRange, LevelIter, MergeIter, ReadMode, Record, RecordIter, Result,
-    Scan, ScanOptions, SeqNo, VisibleIter,
+    Direction, Error, Found, KeyRange, LevelIter, MergeIter, Pair, ReadMode, Record, RecordIter,
+    Result, Scan, ScanOptions, SeqNo, VisibleIter,
 };
+
+/// Keys of which nothing is seen that a walk over one memtable passes over in one step.
+const PASSED_PER_STEP: usize = 16;
 
 /// Where all records are. Immutable but for the active memtable, which gets records newer than every
 /// view that exists, and loses those that none sees.
@@ -66,9 +70,14 @@ impl Steps {
 
     /// Takes one; `false` where none is left. A race between two scans of one view costs a step.
     fn take(&self) -> bool {
+        self.take_many(1)
+    }
+
+    /// Takes some; `false` where there were not as many.
+    fn take_many(&self, count: u32) -> bool {
         let left = self.left.load(Ordering::Relaxed);
-        self.left.store(left.saturating_sub(1), Ordering::Relaxed);
-        left > 0
+        self.left.store(left.saturating_sub(count), Ordering::Relaxed);
+        left >= count
     }
 }
 
@@ -121,17 +130,91 @@ impl Tree {
         direction: Direction,
         view: ViewOptions<'a>,
     ) -> Scan<'a> {
-        let mut sources: Vec<Box<dyn RecordIter + 'a>> = Vec::new();
+        match self.walk(range, direction, view) {
+            Walk::Alone(walk) => Box::new(walk),
+            Walk::Merged(walk) => walk,
+        }
+    }
+
+    /// Hands what a view sees of `range` to `visit` until that answers false.
+    pub(super) fn visit(
+        &self,
+        range: &KeyRange,
+        direction: Direction,
+        view: ViewOptions<'_>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        match self.walk(range, direction, view) {
+            Walk::Alone(mut walk) => {
+                walk.walk.expect_many();
+                while let Some(entry) = walk.next_entry().transpose()? {
+                    if !visit(entry.key(), entry.value().unwrap_or_default()) {
+                        break;
+                    }
+                }
+            }
+            Walk::Merged(walk) => {
+                for pair in walk {
+                    let (key, value) = pair?;
+                    if !visit(&key, &value) {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn walk<'a>(
+        &'a self,
+        range: &KeyRange,
+        direction: Direction,
+        view: ViewOptions<'a>,
+    ) -> Walk<'a> {
+        let mut walks = SmallVec::<[MemtableIter<'a>; 4]>::new();
         let memtables = self.sealed.iter().map(|sealed| &*sealed.memtable);
         for memtable in std::iter::once(&*self.active).chain(memtables) {
             for walk in memtable.walks(range, direction, view.seq, view.mode) {
                 match walk {
-                    Ok(walk) => sources.push(Box::new(walk)),
-                    Err(error) => return Box::new(std::iter::once(Err(error))),
+                    Ok(walk) => walks.push(walk),
+                    Err(error) => return Walk::Merged(Box::new(std::iter::once(Err(error)))),
                 }
             }
         }
-        let options = ScanOptions::cached(view.mode);
+        let tables = self.table_walks(range, direction, view.mode);
+        if tables.is_empty() {
+            if let Some(oldest) = walks.last_mut() {
+                oldest.hide_tombstones();
+            }
+            if walks.len() == 1
+                && let Some(walk) = walks.pop()
+            {
+                let steps = (view.mode == ReadMode::Resident).then_some(view.steps);
+                return Walk::Alone(Alone { walk, steps, ended: false });
+            }
+        }
+        let mut sources: Vec<Box<dyn RecordIter + 'a>> =
+            walks.into_iter().map(|walk| Box::new(walk) as Box<dyn RecordIter + 'a>).collect();
+        sources.extend(tables);
+        let merged = MergeIter::new(sources, direction);
+        Walk::Merged(match view.mode {
+            ReadMode::Blocking => Box::new(VisibleIter::new(merged, view.seq, direction)),
+            ReadMode::Resident => {
+                let counted = Counted { records: merged, steps: view.steps };
+                Box::new(VisibleIter::new(counted, view.seq, direction))
+            }
+        })
+    }
+
+    /// Walks over the tables that may hold keys of `range`, newest first.
+    fn table_walks<'a>(
+        &'a self,
+        range: &KeyRange,
+        direction: Direction,
+        mode: ReadMode,
+    ) -> Vec<Box<dyn RecordIter + 'a>> {
+        let mut sources: Vec<Box<dyn RecordIter + 'a>> = Vec::new();
+        let options = ScanOptions::cached(mode);
         for (number, level) in self.version.levels.iter().enumerate() {
             if number == 0 {
                 for handle in level.tables.iter().filter(|handle| meets(handle.info(), range)) {
@@ -142,14 +225,51 @@ impl Tree {
                 sources.push(Box::new(walk));
             }
         }
-        let merged = MergeIter::new(sources, direction);
-        match view.mode {
-            ReadMode::Blocking => Box::new(VisibleIter::new(merged, view.seq, direction)),
-            ReadMode::Resident => {
-                let counted = Counted { records: merged, steps: view.steps };
-                Box::new(VisibleIter::new(counted, view.seq, direction))
-            }
+        sources
+    }
+}
+
+/// A walk over what a view sees.
+enum Walk<'a> {
+    Alone(Alone<'a>),
+    Merged(Scan<'a>),
+}
+
+/// A walk over the only source there is, a memtable: of each key it meets what the view sees.
+struct Alone<'a> {
+    walk: MemtableIter<'a>,
+    /// Of a resident view.
+    steps: Option<&'a Steps>,
+    ended: bool,
+}
+
+impl Iterator for Alone<'_> {
+    type Item = Result<Pair>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_entry().map(|entry| {
+            let Record { key, value, .. } = entry?.into_record();
+            Ok((key, value.unwrap_or_default()))
+        })
+    }
+}
+
+impl Alone<'_> {
+    fn next_entry(&mut self) -> Option<Result<Entry>> {
+        if self.ended {
+            return None;
         }
+        let pay = |steps: u32| match self.steps {
+            Some(left) if !left.take_many(steps) => Err(Error::WouldBlock),
+            _ => Ok(()),
+        };
+        let passed = |keys: usize| pay(u32::try_from(keys / PASSED_PER_STEP).unwrap_or(u32::MAX));
+        let next = match pay(1) {
+            Ok(()) => self.walk.next_seen(passed),
+            Err(error) => Some(Err(error)),
+        };
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
     }
 }
 

@@ -37,6 +37,29 @@ impl EncodedItems {
         Self { kind, count: 0, pieces: Vec::new() }
     }
 
+    /// No items yet; about so many bytes are to come.
+    #[must_use]
+    pub fn with_capacity(kind: ListKind, bytes: usize) -> Self {
+        let piece = BytesMut::with_capacity(bytes.min(PIECE_BYTES + PIECE_BYTES / 8));
+        Self { kind, count: 0, pieces: vec![piece] }
+    }
+
+    /// Adds a bulk string; of a map a key, then its value.
+    pub fn add_bulk(&mut self, string: &[u8]) {
+        ReplyEncoder::write_bulk(string, self.piece());
+        self.count += 1;
+    }
+
+    /// Where the next item goes.
+    fn piece(&mut self) -> &mut BytesMut {
+        if self.pieces.last().is_none_or(|piece| piece.len() >= PIECE_BYTES) {
+            // The last item of a piece may reach beyond.
+            self.pieces.push(BytesMut::with_capacity(PIECE_BYTES + PIECE_BYTES / 8));
+        }
+        let last = self.pieces.len() - 1;
+        &mut self.pieces[last]
+    }
+
     /// Bytes of the items.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -76,14 +99,8 @@ impl EncodedItems {
 impl EncodedItems {
     /// Adds an item; of a map its key, then its value.
     pub fn add(&mut self, item: &Reply) {
-        if self.pieces.last().is_none_or(|piece| piece.len() >= PIECE_BYTES) {
-            // The last item of a piece may reach beyond.
-            self.pieces.push(BytesMut::with_capacity(PIECE_BYTES + PIECE_BYTES / 8));
-        }
-        if let Some(piece) = self.pieces.last_mut() {
-            ReplyEncoder::new(Version::Resp2).write(item, piece);
-            self.count += 1;
-        }
+        ReplyEncoder::new(Version::Resp2).write(item, self.piece());
+        self.count += 1;
     }
 }
 

@@ -22,7 +22,7 @@ use super::pushes;
 use super::stream::WriteHalf;
 use crate::commands::tracking::Cause;
 use crate::commands::{Answer, Client, Error, Outbox, ServerState, ShutdownPhase, Unblock};
-use crate::data::Edit;
+use crate::data::{Context, Edit};
 use crate::engine::{self, ReadMode, Txn};
 use crate::protocol::Reply;
 
@@ -294,7 +294,8 @@ async fn warm(state: &Arc<ServerState>, asked: Arc<Asked>) -> Arc<Asked> {
 fn dry_run(state: &ServerState, asked: &Asked) -> Result<(), Error> {
     let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
     let txn = Txn::new(&snapshot, snapshot.seq() + 1);
-    let mut edit = Edit::new(txn, state.context(asked.db, false))?;
+    let context = Context { warms: true, ..state.context(asked.db, false) };
+    let mut edit = Edit::new(txn, context)?;
     super::writer::run_in(&mut edit, &asked.call, Answer::gathered(&state.memory), None).map(drop)
 }
 

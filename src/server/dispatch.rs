@@ -41,6 +41,8 @@ pub(super) const WARMINGS_MAX: u32 = 3;
 const REAP_PATIENCE: Duration = Duration::from_millis(50);
 /// A read of more words runs on the blocking pool at once: a look-up takes about a microsecond.
 const WORDS_LIGHT_MAX: usize = 4096;
+/// What is encoded already, and larger than this, is sent as it is.
+const MANY_BYTES: usize = 64 << 10;
 /// Replies of more items are encoded where they were made.
 const ITEMS_MAX: usize = 64;
 
@@ -628,7 +630,7 @@ fn encoded(reply: Reply, version: Version) -> Reply {
         Reply::Array(items) | Reply::Set(items) if items.len() > ITEMS_MAX => {}
         Reply::Map(pairs) | Reply::Pairs(pairs) | Reply::Keyed(pairs)
             if pairs.len() > ITEMS_MAX => {}
-        Reply::Many(_) => {
+        Reply::Many(many) if many.bytes() > MANY_BYTES => {
             let Reply::Many(many) = reply else { return reply };
             return Reply::Encoded(many.into_pieces(version));
         }
@@ -675,6 +677,7 @@ pub(super) fn run_read(
 fn dry_run(state: &ServerState, group: &Group, call: &Call) -> Result<(), Error> {
     let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
     let txn = engine::Txn::new(&snapshot, snapshot.seq() + 1);
-    let mut edit = Edit::new(txn, state.context(group.db, false))?;
+    let context = Context { warms: true, ..state.context(group.db, false) };
+    let mut edit = Edit::new(txn, context)?;
     super::writer::run_in(&mut edit, call, Answer::gathered(&state.memory), None).map(drop)
 }

@@ -18,6 +18,8 @@ const BYTES_MAX: usize = 1 << 20;
 const STRING_BYTES_MAX: u64 = 256 << 10;
 /// Bytes of the parts in which a long string is read: four records.
 const STRING_PART_BYTES: u64 = 64 << 10;
+/// What stands around a string in a reply, in bytes, about.
+const BULK_OVERHEAD: usize = 8;
 /// What is made is handed out in pieces of about this size.
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
@@ -198,6 +200,7 @@ impl ReplyList<'_> {
             Way::Sent(outlet, count) => self.send(outlet, count, &item),
             Way::Measured if self.is_beyond(&item) => {
                 self.items = Vec::new();
+                self.encoded = None;
                 if self.is_counted { Err(Error::TooLong(self.count)) } else { Ok(()) }
             }
             Way::Measured => self.gather(item),
@@ -212,6 +215,51 @@ impl ReplyList<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Adds the strings that `walk` hands out. A string is encoded at once where that is as good.
+    ///
+    /// # Errors
+    /// As [`Self::push`], and as the walk.
+    pub(super) fn fill(
+        &mut self,
+        walk: impl FnOnce(&mut dyn FnMut(&[u8]) -> bool) -> engine::Result<()>,
+    ) -> Result<(), Error> {
+        let mut pushed = Ok(());
+        walk(&mut |string| {
+            pushed = self.push_bytes(string);
+            pushed.is_ok()
+        })?;
+        pushed
+    }
+
+    fn push_bytes(&mut self, string: &[u8]) -> Result<(), Error> {
+        if let Way::Sent(outlet, count) = self.answer.way {
+            self.begin(count);
+            ReplyEncoder::write_bulk(string, &mut self.piece);
+            return self.send_piece(outlet);
+        }
+        let is_light =
+            self.gathered() < ITEMS_MAX && self.room.held() + string.len() <= BYTES_MAX / 2;
+        let is_dropped = !self.is_counted && self.count > self.gathered();
+        if !is_light || is_dropped || self.kind == ListKind::Pairs || !self.items.is_empty() {
+            return self.push(Reply::Bulk(Bytes::copy_from_slice(string)));
+        }
+        if !self.is_counted {
+            self.count += 1;
+        }
+        self.room.take(string.len() + BULK_OVERHEAD)?;
+        let (kind, expected) = (self.kind, if self.is_counted { self.count } else { 0 });
+        let expected = expected.saturating_mul(string.len() + BULK_OVERHEAD);
+        let encoded =
+            self.encoded.get_or_insert_with(|| EncodedItems::with_capacity(kind, expected));
+        encoded.add_bulk(string);
+        Ok(())
+    }
+
+    /// Items so far.
+    fn gathered(&self) -> usize {
+        self.items.len() + self.encoded.as_ref().map_or(0, EncodedItems::count)
     }
 
     /// Adds a member and its score to a list of pairs.
@@ -260,7 +308,7 @@ impl ReplyList<'_> {
                 outlet.send(self.piece)?;
                 return Ok(Reply::Silent);
             }
-            Way::Measured if !self.is_counted && self.count > self.items.len() => {
+            Way::Measured if !self.is_counted && self.count > self.gathered() => {
                 return Err(Error::TooLong(self.count));
             }
             _ => {}
@@ -291,8 +339,8 @@ impl ReplyList<'_> {
 
     /// Whether the reply is too large to be gathered with this item, or was so before.
     fn is_beyond(&self, item: &Reply) -> bool {
-        let is_dropped = !self.is_counted && self.count > self.items.len() + 1;
-        is_dropped || self.items.len() >= ITEMS_MAX || self.room.held() + item.weight() > BYTES_MAX
+        let is_dropped = !self.is_counted && self.count > self.gathered() + 1;
+        is_dropped || self.gathered() >= ITEMS_MAX || self.room.held() + item.weight() > BYTES_MAX
     }
 
     /// Encodes the items that were gathered.
@@ -320,6 +368,11 @@ impl ReplyList<'_> {
         self.begin(count);
         let encoder = ReplyEncoder::new(self.answer.version);
         encoder.write_item(self.kind, item, &mut self.piece);
+        self.send_piece(outlet)
+    }
+
+    /// Hands out what is to be sent, if that is enough.
+    fn send_piece(&mut self, outlet: &dyn Outlet) -> Result<(), Error> {
         if self.piece.len() >= PIECE_BYTES {
             let empty = BytesMut::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
             outlet.send(std::mem::replace(&mut self.piece, empty))?;

@@ -113,6 +113,11 @@ pub(crate) const NUMBERS: &[Number] = &[
     gauge("used_memory_memtables", "memory_memtables_bytes", "Memory of memtables"),
     gauge("used_memory_block_cache", "memory_block_cache_bytes", "Memory of the block cache"),
     gauge("used_memory_access_slots", "memory_access_slots_bytes", "Memory of access times"),
+    gauge(
+        "used_memory_set_candidates",
+        "memory_set_candidates_bytes",
+        "Memory of members of sets that SPOP takes next",
+    ),
     gauge("allocator_active", "allocator_active_bytes", "Pages that the allocator uses"),
     gauge("allocator_resident", "allocator_resident_bytes", "Pages that the allocator holds"),
     gauge("total_system_memory", "system_memory_bytes", "Memory of the host"),

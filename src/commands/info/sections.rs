@@ -86,6 +86,7 @@ pub(super) fn memory(picture: &Picture<'_>, out: &mut Fields) {
     out.add("used_memory_memtables", used.memtables);
     out.add("used_memory_block_cache", used.cache);
     out.add("used_memory_access_slots", used.access);
+    out.add("used_memory_set_candidates", used.candidates);
     out.add("used_memory_pinned_memtables", used.pinned);
     out.add("used_memory_replies", used.replies);
     out.add("used_memory_working_sets", used.working);

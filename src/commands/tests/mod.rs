@@ -35,8 +35,8 @@ use self::store::Store;
 use super::table::{self, Lookup};
 use super::{Args, Attempt, BlockingHandler, Error, ReadHandler, Run};
 use crate::data::{
-    Access, Context, Cursors, Edit, EditOutcome, EventClasses, ExpiryMarks, KnownOrders, Packing,
-    ReadOutcome, View, expire_cycle,
+    Access, Candidates, Context, Cursors, Edit, EditOutcome, EventClasses, ExpiryMarks,
+    KnownOrders, Packing, ReadOutcome, View, expire_cycle,
 };
 use crate::engine::{self, Changes, ReadMode, Txn};
 use crate::env::UNBOUNDED_MEMORY;
@@ -50,6 +50,8 @@ struct Harness {
     access: Access,
     orders: KnownOrders,
     cursors: Cursors,
+    candidates: Candidates,
+    warms: bool,
     marks: ExpiryMarks,
     now_ms: u64,
     db: u16,
@@ -76,6 +78,8 @@ impl Harness {
             access: Access::new(1 << 16, START_MS),
             orders: KnownOrders::new(1 << 16),
             cursors: Cursors::default(),
+            candidates: Candidates::default(),
+            warms: false,
             marks: ExpiryMarks::default(),
             now_ms: START_MS,
             db: 0,
@@ -103,6 +107,8 @@ impl Harness {
             touch: true,
             events: EventClasses::NONE,
             cursors: &self.cursors,
+            candidates: &self.candidates,
+            warms: self.warms,
             memory: &UNBOUNDED_MEMORY,
         }
     }

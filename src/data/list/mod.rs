@@ -107,6 +107,36 @@ impl<'a> List<'a> {
         }
     }
 
+    /// Hands the elements from index `from` up to `to`, which does not belong to the range, to `visit`
+    /// until it answers false; as far as there are any.
+    pub fn visit(&self, from: u64, to: u64, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<()> {
+        let to = to.min(self.count());
+        let from = from.min(to);
+        match self.body {
+            ListBody::Packed { list, .. } => {
+                let skipped = usize::try_from(from).unwrap_or(usize::MAX);
+                let taken = usize::try_from(to - from).unwrap_or(usize::MAX);
+                for entry in packed::entries(ELEMENTS, list).skip(skipped).take(taken) {
+                    if !visit(entry?.name) {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+            ListBody::Dense(dense) if to - from > LOOK_UPS_MAX => {
+                dense.visit(self.read, self.keyspace, (from, to), visit)
+            }
+            ListBody::Dense(_) | ListBody::Indexed(_) => {
+                for element in self.walk(from, to, Direction::Forward) {
+                    if !visit(&element?) {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// All elements in order.
     #[must_use]
     pub fn walk_all(&self) -> ListWalk<'a> {
@@ -155,6 +185,26 @@ fn missing() -> crate::engine::Error {
 }
 
 impl Dense {
+    /// Hands elements `from..to`, which are there, to `visit` until it answers false.
+    fn visit(
+        self,
+        read: &dyn Read,
+        keyspace: u32,
+        (from, to): (u64, u64),
+        visit: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<()> {
+        let (mut next, end) = (self.head + from, self.head + to);
+        let range = key::elements(keyspace, self.generation, next, Some(end));
+        let (mut is_sound, mut goes_on) = (true, true);
+        read.visit(range, Direction::Forward, &mut |record, element| {
+            is_sound = key::split_element(record).is_some_and(|(position, _)| position == next);
+            next += 1;
+            goes_on = is_sound && visit(element);
+            goes_on
+        })?;
+        if is_sound && (next == end || !goes_on) { Ok(()) } else { Err(missing()) }
+    }
+
     /// Elements `from..to`, which are there.
     fn walk<'a>(
         self,

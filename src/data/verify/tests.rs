@@ -1,6 +1,6 @@
 use super::*;
 use crate::data::model::Store;
-use crate::data::{Access, Context, Cursors, Edit, EventClasses, Packing};
+use crate::data::{Access, Candidates, Context, Cursors, Edit, EventClasses, Packing};
 use crate::engine::Txn;
 use crate::env::UNBOUNDED_MEMORY;
 
@@ -23,6 +23,8 @@ fn store() -> Store {
         touch: true,
         in_script: false,
         cursors: &cursors,
+        candidates: &Candidates::default(),
+        warms: false,
         memory: &UNBOUNDED_MEMORY,
         events: EventClasses::default(),
     };

@@ -3,11 +3,13 @@
 use std::ops::Bound;
 
 use super::entry::Entry;
-use super::ordered::Page;
+use super::ordered::{Page, Sight};
 use crate::engine::SeqNo;
 
 /// Entries of a chunk: what is moved when a vector grows stays small.
 const CHUNK_ENTRIES: usize = 4096;
+/// Keys that are looked at for a page, at most.
+const KEYS_AT_ONCE: usize = 1024;
 /// Runs up to this length are sorted by comparing whole keys.
 const SHORT_RUN: usize = 32;
 /// So often a run is sorted by the next eight bytes; what is still equal then by whole keys.
@@ -221,39 +223,43 @@ impl Run {
     }
 
     /// As [`super::ordered::Ordered::page_from`].
-    pub(super) fn page_from(&self, start: Bound<&[u8]>, seq: SeqNo, limit: usize) -> Page {
+    pub(super) fn page_from(&self, start: Bound<&[u8]>, (sight, limit): (Sight, usize)) -> Page {
         let mut at = match start {
             Bound::Unbounded => 0,
             Bound::Included(key) => self.count(|other| other < key),
             Bound::Excluded(key) => self.count(|other| other <= key),
         };
-        let mut entries = Vec::new();
-        for _ in 0..limit.min(self.order.len() - at) {
+        let (mut entries, mut keys) = (Vec::new(), 0);
+        while entries.len() < limit && keys < KEYS_AT_ONCE && at < self.order.len() {
             let end = self.end_of(at);
-            entries.extend(self.seen_at(at, end, seq).cloned());
+            let seen = self.seen_at(at, end, sight.seq).filter(|entry| sight.shows(entry));
+            entries.extend(seen.cloned());
+            keys += 1;
             at = end;
         }
-        Page { entries, next: self.get(at).cloned() }
+        Page { entries, keys, next: self.get(at).cloned() }
     }
 
     /// As [`super::ordered::Ordered::page_before`].
-    pub(super) fn page_before(&self, end: Bound<&[u8]>, seq: SeqNo, limit: usize) -> Page {
+    pub(super) fn page_before(&self, end: Bound<&[u8]>, (sight, limit): (Sight, usize)) -> Page {
         let mut end = match end {
             Bound::Unbounded => self.order.len(),
             Bound::Included(key) => self.count(|other| other <= key),
             Bound::Excluded(key) => self.count(|other| other < key),
         };
-        let mut entries = Vec::new();
+        let (mut entries, mut keys) = (Vec::new(), 0);
         for _ in 0..limit {
             let Some(last) = end.checked_sub(1).and_then(|at| self.get(at)) else { break };
             let first = match end.checked_sub(2).and_then(|at| self.get(at)) {
                 Some(before) if before == last => self.count(|other| other < last.key()),
                 _ => end - 1,
             };
-            entries.extend(self.seen_at(first, end, seq).cloned());
+            let seen = self.seen_at(first, end, sight.seq).filter(|entry| sight.shows(entry));
+            entries.extend(seen.cloned());
+            keys += 1;
             end = first;
         }
-        Page { entries, next: (end > 0).then(|| self.get(end).cloned()).flatten() }
+        Page { entries, keys, next: (end > 0).then(|| self.get(end).cloned()).flatten() }
     }
 }
 

@@ -326,6 +326,33 @@ fn head(bytes: &[u8]) -> u64 {
 #[derive(Debug)]
 pub(super) struct MemtableIter<'a>(Entries<'a>);
 
+impl MemtableIter<'_> {
+    /// Passes over tombstones: nothing older is below.
+    pub(super) fn hide_tombstones(&mut self) {
+        self.0.hide_tombstones();
+    }
+
+    /// Reads as much at a time as there is: the walk is a long one.
+    pub(super) fn expect_many(&mut self) {
+        self.0.expect_many();
+    }
+
+    /// The next entry, if `go_on` allows to pass over so many keys of which nothing is seen.
+    pub(super) fn next_seen(
+        &mut self,
+        mut go_on: impl FnMut(usize) -> Result<()>,
+    ) -> Option<Result<Entry>> {
+        loop {
+            if let Some(entry) = self.0.next_on_page() {
+                return Some(Ok(entry));
+            }
+            if let Err(error) = go_on(self.0.turn_page()?) {
+                return Some(Err(error));
+            }
+        }
+    }
+}
+
 impl Iterator for MemtableIter<'_> {
     type Item = Result<Record>;
 

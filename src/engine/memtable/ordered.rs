@@ -17,6 +17,8 @@ use crate::engine::SeqNo;
 
 /// Keys of a leaf.
 const LEAF_KEYS: usize = 64;
+/// Leaves that a walk passes over at once where it sees nothing of them.
+const LEAVES_AT_ONCE: usize = 16;
 /// Leaves of a branch.
 const BRANCH_LEAVES: usize = 128;
 
@@ -96,11 +98,33 @@ pub(super) struct Ordered {
     root: RwLock<Node<Branch>>,
 }
 
+/// What a walk sees of a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sight {
+    /// Of its view.
+    pub(super) seq: SeqNo,
+    /// Whether that the key was deleted is worth a mention: not where nothing older is below.
+    pub(super) tombstones: bool,
+}
+
+impl Sight {
+    fn of(self, chain: &Chain) -> Option<&Entry> {
+        chain.seen_at(self.seq).filter(|entry| self.shows(entry))
+    }
+
+    /// Whether this version is shown.
+    pub(super) fn shows(self, entry: &Entry) -> bool {
+        self.tombstones || !entry.is_tombstone()
+    }
+}
+
 /// What a view sees of some keys that follow each other, in the order in which they were asked for,
 /// and where to go on.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) entries: Vec<Entry>,
+    /// Keys that were looked at for it.
+    pub(super) keys: usize,
     /// Forward: the key that comes next. Reverse: the key before which to go on.
     pub(super) next: Option<Entry>,
 }
@@ -190,32 +214,55 @@ impl Ordered {
         chain.seen_at(seq).cloned()
     }
 
-    /// What a view at `seq` sees of the keys from `start` on, ascending: of at most `limit` keys, all
-    /// of one leaf. May be empty though more follow.
-    pub(super) fn page_from(&self, start: Bound<&[u8]>, seq: SeqNo, limit: usize) -> Page {
+    /// What a walk sees of the keys from `start` on, ascending: at most `limit` versions, all of one
+    /// leaf. Leaves of which it sees nothing are passed over, a few at a time, up to a key that is past
+    /// the end. May be empty though more follow.
+    pub(super) fn page_from(
+        &self,
+        start: Bound<&[u8]>,
+        (sight, limit): (Sight, usize),
+        is_past: impl Fn(&[u8]) -> bool,
+    ) -> Page {
         let (Bound::Included(key) | Bound::Excluded(key)) = start else {
-            return self.page_from(Bound::Included(&[]), seq, limit);
+            return self.page_from(Bound::Included(&[]), (sight, limit), is_past);
         };
         let root = self.root.read();
         let branch_number = root.number_of(key);
         let branch = root.child(branch_number).read();
-        let number = branch.number_of(key);
-        let next = branch.from(number + 1).or_else(|| root.from(branch_number + 1));
-        let leaf = branch.child(number).read();
-        let first = match start {
+        let mut number = branch.number_of(key);
+        let last_number = number + LEAVES_AT_ONCE;
+        let mut page = Page { entries: Vec::new(), keys: 0, next: None };
+        let mut leaf = branch.child(number).read();
+        let mut at = match start {
             Bound::Excluded(_) => leaf.count_up_to(key),
             _ => leaf.count_before(key),
         };
-        let end = leaf.len().min(first.saturating_add(limit));
-        let seen = |position| leaf.get(position).and_then(|chain| chain.seen_at(seq)).cloned();
-        let entries = (first..end).filter_map(seen).collect();
-        let next = leaf.get(end).and_then(|chain| chain.seen_at(SeqNo::MAX)).or(next);
-        Page { entries, next: next.cloned() }
+        loop {
+            let from = at;
+            while at < leaf.len() && page.entries.len() < limit {
+                page.entries.extend(leaf.get(at).and_then(|chain| sight.of(chain)).cloned());
+                at += 1;
+            }
+            page.keys += at - from;
+            if let Some(chain) = leaf.get(at) {
+                page.next = chain.seen_at(SeqNo::MAX).cloned();
+                return page;
+            }
+            number += 1;
+            let next = branch.from(number);
+            let goes_on = next.is_some_and(|next| !is_past(next.key()));
+            if !goes_on || !page.entries.is_empty() || number > last_number {
+                page.next = next.or_else(|| root.from(branch_number + 1)).cloned();
+                return page;
+            }
+            leaf = branch.child(number).read();
+            at = 0;
+        }
     }
 
-    /// What a view at `seq` sees of the keys up to `end`, descending: of at most `limit` keys, all of
-    /// one leaf. May be empty though more follow.
-    pub(super) fn page_before(&self, end: Bound<&[u8]>, seq: SeqNo, limit: usize) -> Page {
+    /// What a walk sees of the keys up to `end`, descending: of at most `limit` keys, all of one leaf.
+    /// May be empty though more follow.
+    pub(super) fn page_before(&self, end: Bound<&[u8]>, (sight, limit): (Sight, usize)) -> Page {
         let root = self.root.read();
         let branch_number = root.number_before(end);
         let branch = root.child(branch_number).read();
@@ -228,13 +275,13 @@ impl Ordered {
             Bound::Excluded(key) => leaf.count_before(key),
         };
         let first = last.saturating_sub(limit);
-        let seen = |position| leaf.get(position).and_then(|chain| chain.seen_at(seq)).cloned();
+        let seen = |position| leaf.get(position).and_then(|chain| sight.of(chain)).cloned();
         let entries = (first..last).rev().filter_map(seen).collect();
         let next = match first {
             0 => begin,
             _ => leaf.get(first).and_then(|chain| chain.seen_at(SeqNo::MAX)),
         };
-        Page { entries, next: next.cloned() }
+        Page { entries, keys: last - first, next: next.cloned() }
     }
 }
 

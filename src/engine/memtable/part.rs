@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::backlog::{Backlog, Run, RunIter, Spot};
 use super::entry::Entry;
-use super::ordered::{Ordered, Page};
+use super::ordered::{Ordered, Page, Sight};
 use super::{Gone, Needed};
 use crate::engine::{Direction, Error, KeyRange, ReadMode, Result, SeqNo};
 
@@ -158,7 +158,7 @@ impl Part {
         };
         Ok(Entries {
             order: self.order(mode)?,
-            seq,
+            sight: Sight { seq, tombstones: true },
             page: Vec::new().into_iter(),
             page_keys: *PAGE_KEYS.start(),
             next: Next::Bound(from.clone()),
@@ -249,7 +249,7 @@ enum Next {
 #[derive(Debug)]
 pub(super) struct Entries<'a> {
     order: Order<'a>,
-    seq: SeqNo,
+    sight: Sight,
     page: std::vec::IntoIter<Entry>,
     /// Most keys of the next page.
     page_keys: usize,
@@ -259,11 +259,32 @@ pub(super) struct Entries<'a> {
 }
 
 impl Entries<'_> {
-    /// Reads the next page; `false` at the end.
-    fn turn_page(&mut self) -> bool {
+    /// Passes over tombstones from now on.
+    pub(super) fn hide_tombstones(&mut self) {
+        self.sight.tombstones = false;
+    }
+
+    /// Takes pages as long as they can be.
+    pub(super) fn expect_many(&mut self) {
+        self.page_keys = *PAGE_KEYS.end();
+    }
+
+    /// The next entry that is on a page already.
+    pub(super) fn next_on_page(&mut self) -> Option<Entry> {
+        let entry = self.page.next()?;
+        if self.is_past_stop(entry.key()) {
+            self.next = Next::End;
+            self.page = Vec::new().into_iter();
+            return None;
+        }
+        Some(entry)
+    }
+
+    /// Reads the next page; how many keys were looked at of which nothing is on it. `None` at the end.
+    pub(super) fn turn_page(&mut self) -> Option<usize> {
         let next = std::mem::replace(&mut self.next, Next::End);
         let page = match (&next, self.direction) {
-            (Next::End, _) => return false,
+            (Next::End, _) => return None,
             (Next::Bound(start), Direction::Forward) => {
                 self.page_from(start.as_ref().map(|key| &key[..]))
             }
@@ -275,26 +296,29 @@ impl Entries<'_> {
                 self.page_before(Bound::Excluded(entry.key()))
             }
         };
-        let Page { entries, next } = page;
+        let Page { entries, keys, next } = page;
+        let unseen = keys.saturating_sub(entries.len());
         self.page = entries.into_iter();
         self.page_keys = (2 * self.page_keys).min(*PAGE_KEYS.end());
         // Where a view sees nothing of a page, the pages behind the range end the walk all the same.
         let next = next.filter(|entry| !self.is_past_stop(entry.key()));
         self.next = next.map_or(Next::End, Next::Page);
-        true
+        Some(unseen)
     }
 
     fn page_from(&self, start: Bound<&[u8]>) -> Page {
+        let asked = (self.sight, self.page_keys);
         match self.order {
-            Order::Tree(tree) => tree.page_from(start, self.seq, self.page_keys),
-            Order::Run(run) => run.page_from(start, self.seq, self.page_keys),
+            Order::Tree(tree) => tree.page_from(start, asked, |key| self.is_past_stop(key)),
+            Order::Run(run) => run.page_from(start, asked),
         }
     }
 
     fn page_before(&self, end: Bound<&[u8]>) -> Page {
+        let asked = (self.sight, self.page_keys);
         match self.order {
-            Order::Tree(tree) => tree.page_before(end, self.seq, self.page_keys),
-            Order::Run(run) => run.page_before(end, self.seq, self.page_keys),
+            Order::Tree(tree) => tree.page_before(end, asked),
+            Order::Run(run) => run.page_before(end, asked),
         }
     }
 
@@ -314,16 +338,10 @@ impl Iterator for Entries<'_> {
 
     fn next(&mut self) -> Option<Entry> {
         loop {
-            match self.page.next() {
-                Some(entry) if self.is_past_stop(entry.key()) => {
-                    self.next = Next::End;
-                    self.page = Vec::new().into_iter();
-                    return None;
-                }
-                Some(entry) => return Some(entry),
-                None if !self.turn_page() => return None,
-                None => {}
+            if let Some(entry) = self.next_on_page() {
+                return Some(entry);
             }
+            self.turn_page()?;
         }
     }
 }

@@ -191,6 +191,24 @@ impl Read for Txn<'_> {
         Box::new(Overlay { base: base.peekable(), own: own.peekable(), direction })
     }
 
+    fn visit(
+        &self,
+        range: KeyRange,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        if self.changes.writes.is_empty() {
+            return self.base.view().visit(range, direction, visit);
+        }
+        for pair in self.scan(range, direction) {
+            let (key, value) = pair?;
+            if !visit(&key, &value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn root(&self) -> &[u8] {
         self.changes.root.as_deref().unwrap_or_else(|| self.base.view().root())
     }

@@ -140,6 +140,11 @@ impl ReplyEncoder {
         }
     }
 
+    /// Appends a bulk string, which is the same in both versions.
+    pub fn write_bulk(string: &[u8], dst: &mut BytesMut) {
+        put_bulk(dst, string);
+    }
+
     /// Appends what stands before a bulk string of so many bytes.
     pub fn write_bulk_header(bytes: u64, dst: &mut BytesMut) {
         dst.put_u8(b'$');

@@ -1,0 +1,377 @@
+//! Members of large sets that `SPOP` takes next.
+//!
+//! To find a random member is a walk from a random position, and that passes over whatever was deleted
+//! there. So a set that is popped again and again gets a *pool*: a window of positions is taken at
+//! random, wide enough for [`WINDOW`] members on the average, or for all of a set of at most [`WHOLE`];
+//! what is there is listed in random order, and the next ones come from the list.
+//!
+//! Why each member stays as likely as any other:
+//!
+//! - Each is equally likely to be in the window. A window is kept with a chance that grows with how many
+//!   it holds, so that a crowded one does not make its members rarer (as in `pick.rs`). It is left for
+//!   another once [`WINDOW_TAKEN`] were taken, and hardly ever one holds too few.
+//! - What is added within the window is listed as likely as what was there before and is still there.
+//! - The list says nothing of what is in the set. A candidate stays at its end until a transaction sees
+//!   that it is no member (any more), so a transaction that is dropped takes none away from the others.
+//!
+//! A pool belongs to a generation, so it is as good under another name, and nobody asks for it when the
+//! set is gone; a generation that is given out again, since the transaction that made it was dropped,
+//! begins without one. The writer fills a pool from what it sees. Where that would wait for the disk or takes
+//! too many steps, the run that warms fills it: the pool gathers what is added from the moment on at
+//! which the writer has found it empty, and a view that is not older knows the rest.
+//!
+//! Bounds: [`POOLS`] pools of at most [`LISTED_MAX`] names and [`NAME_BYTES_MAX`] bytes.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::exploded::{TIMES, hash_of};
+use crate::engine::{BuildKeyHasher, SeqNo};
+
+/// Members of a window, on the average.
+const WINDOW: u64 = 512;
+/// Members of a window that are told apart: six standard deviations above.
+const WINDOW_MAX: u64 = 648;
+/// Of these so many are taken.
+const WINDOW_TAKEN: usize = 256;
+/// Of a set of so few members all are listed.
+const WHOLE: u64 = 2048;
+/// Names that a pool lists at most.
+const LISTED_MAX: usize = 4096;
+/// Bytes of these names.
+const NAME_BYTES_MAX: usize = 256 << 10;
+/// Pools at a time.
+const POOLS: usize = 8;
+/// Sets of which it is known how often they were popped lately.
+const WATCHED: usize = 64;
+/// Pops from which on a set is worth a pool.
+const POPS_MIN: i32 = 4;
+/// A pool that was used within so many pops of any set gives its place to no other.
+const KEPT_POPS: u64 = 4096;
+/// What a name takes in memory beside its bytes, about.
+const NAME_OVERHEAD: usize = 72;
+
+/// A stretch of positions, which may go on behind the last at the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Window {
+    from: u64,
+    width: u64,
+}
+
+impl Window {
+    /// A window at a random place for a set of so many members.
+    fn random(count: u64) -> Self {
+        if count <= WHOLE {
+            return Self { from: 0, width: TIMES };
+        }
+        Self { from: fastrand::u64(..TIMES), width: TIMES / count * WINDOW }
+    }
+
+    fn is_whole(self) -> bool {
+        self.width == TIMES
+    }
+
+    fn contains(self, position: u64) -> bool {
+        position.wrapping_sub(self.from) % TIMES < self.width
+    }
+
+    /// Its positions as two ranges, the ends of which do not belong to them.
+    pub(super) fn ranges(self) -> [(u64, u64); 2] {
+        let to = self.from + self.width;
+        [(self.from, to.min(TIMES)), (0, to.saturating_sub(TIMES))]
+    }
+}
+
+/// A name and its position.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) position: u64,
+    pub(super) name: Bytes,
+}
+
+/// Who asks for the members of which set.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker {
+    pub(super) generation: u64,
+    /// Members of the set.
+    pub(super) count: u64,
+    /// Of its transaction.
+    pub(super) seq: SeqNo,
+    /// Whether it is a run that only warms.
+    pub(super) warms: bool,
+}
+
+/// What to do for the next member.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// It is this one, if it is a member.
+    Candidate(Bytes),
+    /// The pool wants to be filled with what is in this window.
+    Fill(Window),
+    /// The set has no pool.
+    NoPool,
+}
+
+/// The candidates of one set.
+#[derive(Debug)]
+struct Pool {
+    /// `None` before it is filled: then all that is added is listed.
+    window: Option<Window>,
+    /// The last is the next.
+    listed: Vec<Candidate>,
+    /// The positions of these.
+    positions: HashSet<u64, BuildKeyHasher>,
+    name_bytes: usize,
+    /// The transaction that has found it empty.
+    since: SeqNo,
+    /// Members listed and members of the set when it was filled.
+    filled_with: usize,
+    filled_of: u64,
+    /// How many were found to be gone since.
+    gone: usize,
+    /// When it was asked last, in pops of any set.
+    asked_at: u64,
+}
+
+impl Pool {
+    fn empty(since: SeqNo, asked_at: u64) -> Self {
+        Self {
+            window: None,
+            listed: Vec::new(),
+            positions: HashSet::with_hasher(BuildKeyHasher::random()),
+            name_bytes: 0,
+            since,
+            filled_with: 0,
+            filled_of: 0,
+            gone: 0,
+            asked_at,
+        }
+    }
+
+    /// Whether another window is due.
+    fn is_through(&self) -> bool {
+        let is_whole = self.window.is_some_and(Window::is_whole);
+        self.listed.is_empty() || (!is_whole && self.gone >= WINDOW_TAKEN)
+    }
+
+    /// Whether something that is added in the window is listed.
+    fn admits(&self) -> bool {
+        let part = |gone: usize, of: u64| 1.0 - gone as f64 / of.max(1) as f64;
+        let here = part(self.gone, self.filled_with as u64);
+        let everywhere = part(self.gone, self.filled_of);
+        self.window.is_some_and(Window::is_whole) || fastrand::f64() * everywhere < here
+    }
+
+    /// Lists a candidate at a random place of the order.
+    fn push(&mut self, candidate: Candidate) {
+        if !self.positions.insert(candidate.position) {
+            return;
+        }
+        self.name_bytes += candidate.name.len();
+        self.listed.push(candidate);
+        let last = self.listed.len() - 1;
+        self.listed.swap(last, fastrand::usize(..=last));
+    }
+
+    /// Takes a candidate that is gone off the list. Most that come again went last.
+    fn take_off(&mut self, position: u64) {
+        if !self.positions.remove(&position) {
+            return;
+        }
+        let place = self.listed.iter().rposition(|candidate| candidate.position == position);
+        if let Some(place) = place {
+            self.name_bytes -= self.listed.swap_remove(place).name.len();
+            self.gone += 1;
+        }
+    }
+
+    fn is_too_large(&self) -> bool {
+        self.listed.len() > LISTED_MAX || self.name_bytes > NAME_BYTES_MAX
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.name_bytes + self.listed.len() * NAME_OVERHEAD
+    }
+}
+
+/// All pools, and which sets are popped.
+#[derive(Debug, Default)]
+struct Pools {
+    by_generation: HashMap<u64, Pool>,
+    /// Generation and pops of it, each in a place of its own.
+    watched: Vec<(u64, i32)>,
+    pops: u64,
+}
+
+impl Pools {
+    /// Whether the set is popped often enough for a pool, and there is a place for one.
+    fn wants(&mut self, generation: u64) -> bool {
+        let pops = self.pops_of(generation);
+        *pops = pops.saturating_add(1);
+        *pops >= POPS_MIN && self.has_place()
+    }
+
+    /// The pops of a set since it is watched.
+    fn pops_of(&mut self, generation: u64) -> &mut i32 {
+        self.watched.resize(WATCHED, (0, 0));
+        let place = usize::try_from(generation).unwrap_or(0) % WATCHED;
+        let watched = &mut self.watched[place];
+        if watched.0 != generation {
+            *watched = (generation, 0);
+        }
+        &mut watched.1
+    }
+
+    fn has_place(&mut self) -> bool {
+        if self.by_generation.len() < POOLS {
+            return true;
+        }
+        let oldest = self.by_generation.iter().min_by_key(|(_, pool)| pool.asked_at);
+        let leaves = oldest
+            .filter(|(_, pool)| pool.asked_at + KEPT_POPS < self.pops)
+            .map(|(generation, _)| *generation);
+        leaves.and_then(|generation| self.by_generation.remove(&generation)).is_some()
+    }
+}
+
+/// The pools of a server. Shared memory beside the records: nothing in it is durable, and what it says is
+/// checked when it is used.
+#[derive(Debug, Default)]
+pub struct Candidates {
+    pools: Mutex<Pools>,
+    /// Number of pools, so that most never take the lock.
+    count: AtomicUsize,
+    /// Held by a run that warms while it fills a pool: others do not fill it once more.
+    filling: Mutex<()>,
+}
+
+impl Candidates {
+    /// What to do for the next member of a set.
+    pub(super) fn next(&self, asker: Asker) -> Next {
+        let pools = &mut *self.pools.lock();
+        pools.pops += u64::from(!asker.warms);
+        let now = pools.pops;
+        let Some(pool) = pools.by_generation.get_mut(&asker.generation) else {
+            if asker.warms || !pools.wants(asker.generation) {
+                return Next::NoPool;
+            }
+            pools.by_generation.insert(asker.generation, Pool::empty(asker.seq, now));
+            self.count.store(pools.by_generation.len(), Ordering::Relaxed);
+            return Next::Fill(Window::random(asker.count));
+        };
+        pool.asked_at = now;
+        if pool.window.is_none() {
+            return Next::Fill(Window::random(asker.count));
+        }
+        match pool.listed.last() {
+            Some(next) if !pool.is_through() => Next::Candidate(next.name.clone()),
+            _ if asker.warms => Next::NoPool,
+            _ => {
+                *pool = Pool::empty(asker.seq, now);
+                Next::Fill(Window::random(asker.count))
+            }
+        }
+    }
+
+    /// Fills a pool with all that `asker` sees in `window`, if the window is kept.
+    pub(super) fn fill(&self, asker: Asker, window: Window, mut found: Vec<Candidate>) {
+        let pools = &mut *self.pools.lock();
+        let Some(pool) = pools.by_generation.get_mut(&asker.generation) else { return };
+        // A view from before may lack what was added meanwhile.
+        if pool.window.is_some() || asker.seq < pool.since {
+            return;
+        }
+        let is_kept = window.is_whole() || fastrand::u64(..WINDOW_MAX) < found.len() as u64;
+        if !is_kept {
+            return;
+        }
+        fastrand::shuffle(&mut found);
+        let added = std::mem::replace(&mut pool.listed, found);
+        pool.window = Some(window);
+        pool.positions = pool.listed.iter().map(|candidate| candidate.position).collect();
+        pool.name_bytes = pool.listed.iter().map(|candidate| candidate.name.len()).sum();
+        (pool.filled_with, pool.filled_of) = (pool.listed.len(), asker.count);
+        let added = added.into_iter().filter(|added| window.contains(added.position));
+        added.for_each(|added| pool.push(added));
+        if pool.is_too_large() {
+            self.remove(pools, asker.generation);
+        }
+    }
+
+    /// The set is none for a pool.
+    pub(super) fn refuse(&self, generation: u64) {
+        let pools = &mut *self.pools.lock();
+        *pools.pops_of(generation) = i32::MIN;
+        self.remove(pools, generation);
+    }
+
+    /// Whether so many names are too many for a pool.
+    pub(super) fn is_too_large(names: usize, name_bytes: usize) -> bool {
+        names > LISTED_MAX || name_bytes > NAME_BYTES_MAX
+    }
+
+    /// Keeps others from filling pools.
+    pub(super) fn lock_filling(&self) -> MutexGuard<'_, ()> {
+        self.filling.lock()
+    }
+
+    /// The next `count` candidates of a set, for a run that warms.
+    pub(super) fn upcoming(&self, generation: u64, count: usize) -> Vec<Bytes> {
+        let pools = self.pools.lock();
+        let listed = pools.by_generation.get(&generation).map(|pool| &pool.listed);
+        let upcoming = listed.into_iter().flat_map(|listed| listed.iter().rev().take(count));
+        upcoming.map(|candidate| candidate.name.clone()).collect()
+    }
+
+    /// The next candidate of a set, `name`, is no member.
+    pub(super) fn gone(&self, generation: u64, name: &[u8]) {
+        let mut pools = self.pools.lock();
+        let Some(pool) = pools.by_generation.get_mut(&generation) else { return };
+        if let Some(position) = pool.listed.last().filter(|next| next.name == name) {
+            pool.take_off(position.position);
+        }
+    }
+
+    /// A member is added to a set.
+    pub(super) fn added(&self, generation: u64, name: &[u8]) {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let position = hash_of(name);
+        let pools = &mut *self.pools.lock();
+        let Some(pool) = pools.by_generation.get_mut(&generation) else { return };
+        // What was popped, and comes again, may be the next still.
+        pool.take_off(position);
+        let is_listed = match pool.window {
+            Some(window) => window.contains(position) && pool.admits(),
+            None => true,
+        };
+        if is_listed {
+            pool.push(Candidate { position, name: Bytes::copy_from_slice(name) });
+        }
+        if pool.is_too_large() {
+            self.remove(pools, generation);
+        }
+    }
+
+    /// Forgets what is known of a generation.
+    pub(super) fn forget(&self, generation: u64) {
+        if self.count.load(Ordering::Relaxed) > 0 {
+            self.remove(&mut self.pools.lock(), generation);
+        }
+    }
+
+    fn remove(&self, pools: &mut Pools, generation: u64) {
+        pools.by_generation.remove(&generation);
+        self.count.store(pools.by_generation.len(), Ordering::Relaxed);
+    }
+
+    /// Bytes in use, about.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.pools.lock().by_generation.values().map(Pool::size_bytes).sum()
+    }
+}
