@@ -47,6 +47,8 @@ pub(super) fn open(
 ) -> Result<(Arc<Shared>, Writer)> {
     let dir = options.dir.clone();
     make_dir(&*fs, &dir)?;
+    // What is refused gets no lock file either.
+    Manifest::check_dir(&*fs, &dir)?;
     let lock = take_lock(&*fs, &dir)?;
     let (manifest, found) = Manifest::open_or_create(fs.clone(), &dir, &BTreeMap::new())?;
     check_tables(&*fs, &dir, &found)?;
