@@ -28,7 +28,8 @@ pub(crate) fn ran(
     counted(state, session, command, words, failed, elapsed_ns);
 }
 
-fn counted(
+/// As [`ran`], of a call that those who monitor have seen.
+pub(crate) fn counted(
     state: &ServerState,
     session: &Session,
     command: &Command,
