@@ -110,12 +110,25 @@ impl Writer {
     }
 
     /// As [`Self::begin`], for walks that may be of any length; they wait for no block either.
+    /// It only deletes, as [`Self::begin_freeing`].
     pub fn begin_long(&self) -> Result<Txn<'_>> {
-        self.begin_with(ReadMode::Resident, u32::MAX)
+        self.shared.check_freeing()?;
+        self.begin_over(ReadMode::Resident, u32::MAX)
+    }
+
+    /// As [`Self::begin`], for a transaction that only deletes: it goes on below the reserve of free
+    /// space, until half of that is left.
+    pub fn begin_freeing(&self, mode: ReadMode) -> Result<Txn<'_>> {
+        self.shared.check_freeing()?;
+        self.begin_over(mode, self.shared.options.resident_steps.saturating_mul(STEPS_OF_WRITER))
     }
 
     fn begin_with(&self, mode: ReadMode, steps: u32) -> Result<Txn<'_>> {
         self.shared.check_writable()?;
+        self.begin_over(mode, steps)
+    }
+
+    fn begin_over(&self, mode: ReadMode, steps: u32) -> Result<Txn<'_>> {
         if self.shared.is_stopping() {
             return Err(Error::Closed);
         }
