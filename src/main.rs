@@ -25,10 +25,8 @@ fn main() -> ExitCode {
     }
     match siltdb::server::run(parsed) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("siltdb: {error}");
-            ExitCode::FAILURE
-        }
+        // It has been told.
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

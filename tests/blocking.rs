@@ -583,3 +583,39 @@ fn what_is_restored_is_waited_for() {
     await_blocked(&server, 1);
     drop(client);
 }
+
+#[test]
+fn who_monitors_sees_a_call_when_it_begins_to_wait() {
+    let server = Server::start(&[]);
+    let mut monitor = server.connect();
+    assert_eq!(monitor.call(&["MONITOR"]), "+OK");
+    let mut client = server.connect();
+    client.send(&encode(&[b"BLPOP", b"l", b"0"]));
+    assert!(monitor.reply().ends_with(r#"] "BLPOP" "l" "0""#));
+    let mut other = server.connect();
+    assert_eq!(other.call(&["RPUSH", "l", "a"]), ":1");
+    assert_eq!(client.reply(), "[l, a]");
+    assert_eq!(client.call(&["PING"]), "+PONG");
+    assert!(monitor.reply().ends_with(r#"] "RPUSH" "l" "a""#));
+    assert!(monitor.reply().ends_with(r#"] "PING""#), "it is shown once");
+}
+
+#[test]
+fn keys_that_end_a_call_when_they_go_are_counted() {
+    let server = Server::start(&[]);
+    let mut other = server.connect();
+    assert_eq!(other.call(&["XGROUP", "CREATE", "s", "g", "$", "MKSTREAM"]), "+OK");
+    let read = |name| ["XREADGROUP", "GROUP", "g", name, "BLOCK", "0", "STREAMS", "s", ">"];
+    let _list = blocked(&server, &["BLPOP", "l", "0"], 1);
+    let _one = blocked(&server, &read("one"), 2);
+    let mut two = blocked(&server, &read("two"), 3);
+    let told = |other: &mut Client| {
+        let info = other.call(&["INFO", "clients"]);
+        let lines = info.lines().filter(|line| line.starts_with("total_blocking_keys"));
+        lines.map(|line| line.rsplit(':').next().expect("a number").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&mut other), ["2", "1"]);
+    assert_eq!(other.call(&["DEL", "s"]), ":1");
+    assert!(two.reply().starts_with("-NOGROUP"));
+    eventually("they are gone", || told(&mut other) == ["1", "0"]);
+}

@@ -170,6 +170,39 @@ fn below_the_reserve_writes_are_refused_and_what_is_left_is_for_the_background()
     assert_holds(&store, count + 2);
 }
 
+/// Down to half of the reserve; what is deleted gives space back.
+#[test]
+fn below_the_reserve_deletions_go_on() {
+    let fs = SimFs::new(1);
+    let mut store = open(&fs, 40_000).unwrap();
+    let count = fill_memory(&mut store, 0);
+    idle(&store);
+    let delete = |store: &mut Store, number| {
+        let mut txn = store.writer.begin_freeing(ReadMode::Blocking)?;
+        txn.delete(key(number));
+        let changes = txn.into_changes();
+        store.writer.commit(changes);
+        store.make_durable()
+    };
+    leave(&fs, 39_999);
+    idle(&store);
+    assert_refused(&store);
+    delete(&mut store, count - 1).unwrap();
+    assert_holds(&store, count - 1);
+    leave(&fs, 19_999);
+    idle(&store);
+    assert_refused(&store);
+    assert!(matches!(delete(&mut store, count - 2), Err(Error::NoSpace(_))));
+    assert!(matches!(store.engine.check_freeing(), Err(Error::NoSpace(_))));
+    leave(&fs, 31_000);
+    idle(&store);
+    assert_refused(&store);
+    delete(&mut store, count - 2).unwrap();
+    assert_holds(&store, count - 2);
+    drop(store);
+    assert_holds(&open(&fs.crash(1), 40_000).unwrap(), count - 2);
+}
+
 #[test]
 fn a_batch_that_found_the_disk_full_is_written_later() {
     let fs = SimFs::new(1);

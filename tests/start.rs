@@ -18,10 +18,43 @@ fn a_server_that_cannot_listen_makes_no_data_directory() {
         let mut server = Command::new(env!("CARGO_BIN_EXE_siltdb"));
         let output = server.args(args).arg("--dir").arg(&dir).output().expect("it runs");
         assert!(!output.status.success(), "{args:?}");
-        let errors = String::from_utf8_lossy(&output.stderr);
+        let errors = String::from_utf8_lossy(&output.stdout);
         assert!(errors.contains("listen"), "{errors}");
+        assert!(output.stderr.is_empty(), "told once: {output:?}");
         assert!(!dir.exists(), "{args:?}");
     }
+}
+
+/// The reason stands on standard error where the log does not show it, and names the file.
+#[test]
+fn a_start_without_a_log_on_standard_output_tells_why_on_standard_error() {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let (dir, log) = (temporary.path().join("data"), temporary.path().join("log"));
+    let no_log = temporary.path().join("no/log");
+    for (logfile, why) in
+        [(&no_log, format!("log file {}", no_log.display())), (&log, "listen".to_owned())]
+    {
+        let mut server = Command::new(env!("CARGO_BIN_EXE_siltdb"));
+        server.args(["--port", "0", "--logfile"]).arg(logfile).arg("--dir").arg(&dir);
+        let output = server.output().expect("it runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && errors.contains(&why), "{errors}");
+        assert!(!dir.exists());
+    }
+}
+
+#[test]
+fn a_directory_that_is_refused_gets_no_file() {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let dir = temporary.path().join("data");
+    std::fs::create_dir(&dir).expect("made");
+    write(&dir.join("dump.rdb"), "");
+    let mut server = Command::new(env!("CARGO_BIN_EXE_siltdb"));
+    server.args(["--port", &support::free_port().to_string(), "--dir"]).arg(&dir);
+    let output = server.output().expect("it runs");
+    let log = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && log.contains("another server (dump.rdb)"), "{log}");
+    assert_eq!(std::fs::read_dir(&dir).expect("there").count(), 1);
 }
 
 /// A rule means the command whatever it is called.
@@ -136,8 +169,9 @@ fn wrong_renames_are_told_and_rewritten_files_keep_theirs() {
         let mut server = Command::new(env!("CARGO_BIN_EXE_siltdb"));
         let output = server.arg(&file).arg("--dir").arg(temporary.path().join("data")).output();
         let output = output.expect("it runs");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && errors.contains(why), "{line}: {errors}");
+        let told = [output.stdout, output.stderr].concat();
+        let told = String::from_utf8_lossy(&told);
+        assert!(!output.status.success() && told.contains(why), "{line}: {told}");
     }
     write(&file, "rename-command CONFIG settings\ntimeout 5\n");
     for expected in ["5", "6"] {

@@ -225,8 +225,8 @@ fn a_server_may_have_only_tls_and_does_not_start_without_a_certificate() {
         command
     };
     let without = args.iter().filter(|arg| !arg.contains("key")).cloned().collect::<Vec<_>>();
-    let output = command(&without).output().expect("it runs");
-    let errors = String::from_utf8_lossy(&output.stderr);
+    let output = command(&without).stdout(Stdio::piped()).output().expect("it runs");
+    let errors = String::from_utf8_lossy(&output.stdout);
     assert!(!output.status.success() && errors.contains("Failed to configure TLS"), "{errors}");
     assert!(!dir.exists());
     let mut child = command(&args).spawn().expect("it starts");

@@ -265,7 +265,7 @@ fn a_second_server_is_kept_off_the_data() {
         .output()
         .expect("the second server starts");
     assert!(!output.status.success());
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("in use by another process"), "{text}");
 }
 
@@ -311,6 +311,39 @@ fn a_client_above_the_soft_output_limit_is_dropped_when_its_time_is_up() {
         other.call(&["INFO", "stats"]).contains("client_output_buffer_limit_disconnections:1\r\n")
     });
     assert!(client.is_closed());
+}
+
+/// As in Redis, where a limit counts what the first buffer of a client does not hold.
+#[test]
+fn no_output_limit_locks_out_who_wants_to_change_it() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let set = |limit| ["CONFIG", "SET", "client-output-buffer-limit", limit];
+    assert_eq!(client.call(&["SET", "large", &"v".repeat(20_000)]), "+OK");
+    assert_eq!(client.call(&set("normal 1 1 1 pubsub 1 1 1")), "+OK");
+    assert_eq!(client.call(&["PING"]), "+PONG");
+    let mut subscriber = server.connect();
+    assert_eq!(subscriber.call(&["SUBSCRIBE", "c"]), "[subscribe, c, :1]");
+    assert_eq!(client.call(&["PUBLISH", "c", "m"]), ":1");
+    assert_eq!(subscriber.reply(), "[message, c, m]");
+    client.send(&encode(&[b"GET", b"large"]));
+    assert!(client.is_closed(), "a limit it is");
+    assert_eq!(server.connect().call(&set("normal 0 0 0")), "+OK");
+    assert_eq!(server.connect().call(&["GET", "large"]).len(), 20_000);
+}
+
+#[test]
+fn a_key_may_have_one_mib() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let name = |len| "k".repeat(len);
+    let (most, renamed, hash) = (name(1 << 20), "r".repeat(1 << 20), "h".repeat(1 << 20));
+    assert_eq!(client.call(&["SET", &most, "v", "EX", "100"]), "+OK");
+    assert_eq!(client.call(&["RENAME", &most, &renamed]), "+OK");
+    assert_eq!(client.call(&["HSET", &hash, "f", "v"]), ":1");
+    assert_eq!(client.call(&["HEXPIRE", &hash, "9", "FIELDS", "1", "f"]), "[:1]");
+    let refused = client.call(&["SET", &name((1 << 20) + 64), "v"]);
+    assert_eq!(refused, "-ERR a key, or the name of an element, is longer than 1 MiB");
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub struct Wait {
     /// With which words the call is run again, where that are not its own: what it said of now may
     /// have to be said of the time when it came.
     pub again: Option<Vec<Bytes>>,
+    /// Whether the call ends when one of its keys goes.
+    pub needs_keys: bool,
 }
 
 impl Wait {
@@ -43,7 +45,8 @@ impl Wait {
     #[must_use]
     pub fn new(keys: Vec<Bytes>, kind: KeyType, timeout_ms: Option<u64>) -> Self {
         let (on_timeout, at_once) = (Reply::NullArray, Reply::NullArray);
-        Self { keys, kind, timeout_ms, on_timeout, at_once, again: None }
+        let (again, needs_keys) = (None, false);
+        Self { keys, kind, timeout_ms, on_timeout, at_once, again, needs_keys }
     }
 }
 

@@ -129,6 +129,11 @@ fn queueable(session: &Session, command: &Command) -> Result<(), Error> {
 /// After a failed write of the log, or on a full disk, only reads go on; told here, so that no write
 /// waits for it.
 fn write_possible(state: &ServerState, command: &Command) -> Result<(), Error> {
+    if command.flags.has(Flags::FREES) {
+        // While the directory is opened again the writer tells.
+        let Ok(engine) = state.engine() else { return Ok(()) };
+        return engine.check_freeing().map_err(Error::Engine);
+    }
     if command.flags.has(Flags::WRITE) { writable(state) } else { Ok(()) }
 }
 

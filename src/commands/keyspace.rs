@@ -7,11 +7,14 @@ use crate::protocol::Reply;
 
 /// The family's table.
 pub(super) const COMMANDS: &[CommandSpec] = &[
-    many_keys("del", Run::Write(del), REMOVED).since("1.0.0").summary("Deletes keys."),
+    many_keys("del", Run::Write(del), REMOVED)
+        .since("1.0.0")
+        .summary("Deletes keys.")
+        .flags(Flags::FREES),
     many_keys("unlink", Run::Write(del), REMOVED)
         .since("4.0.0")
         .summary("Deletes keys.")
-        .flags(Flags::FAST),
+        .flags(Flags::FAST.or(Flags::FREES)),
     many_keys("exists", Run::Read(exists), LOOKED_AT)
         .since("1.0.0")
         .summary("Counts those of the keys that exist.")
@@ -106,6 +109,7 @@ const fn flushing(
     run: fn(&mut Edit<'_>, &mut Args<'_>) -> CommandResult,
 ) -> CommandSpec {
     CommandSpec::new(name, Arity::AtLeast(1), Run::Write(run))
+        .flags(Flags::FREES)
         .group(Group::Server)
         .since("1.0.0")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])

@@ -18,7 +18,7 @@ const RECORD_OVERHEAD_BYTES: u64 = 32;
 /// Elements that the size of a large collection is told from, if the call does not say how many.
 pub(super) const SAMPLES: u64 = 5;
 /// Below this much memory ratios say nothing.
-const DOCTOR_BYTES_MIN: u64 = 5 << 20;
+const DOCTOR_BYTES_MIN: u64 = 16 << 20;
 
 /// The automatic memory budget is this part of what there is.
 const AUTOMATIC_SHARE: u64 = 4;
@@ -289,6 +289,9 @@ mod tests {
     fn the_doctor_names_what_it_finds() {
         let mut memory = Breakdown::default();
         let budget = 200 << 20;
+        assert!(diagnosis(&memory, budget).contains("little memory"));
+        // A server without data.
+        memory.process = ProcessMemory { allocated: 6 << 20, rss: 40 << 20, ..memory.process };
         assert!(diagnosis(&memory, budget).contains("little memory"));
         memory.process = ProcessMemory { allocated: 100 << 20, rss: 300 << 20, ..memory.process };
         memory.clients = 60 << 20;

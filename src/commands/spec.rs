@@ -244,6 +244,9 @@ impl Flags {
     /// Has nothing to do with data, nor with what the connection has sent to the writer: need not wait
     /// for that. Ours; not shown.
     pub const JOINS: Self = Self(1 << 27);
+    /// Only deletes, in the records of each key as a whole: goes on where little space is free on the
+    /// disk. Ours; not shown.
+    pub const FREES: Self = Self(1 << 28);
     /// For a slot that is being imported, in a cluster; means nothing alone.
     pub const ASKING: Self = Self(1 << 26);
 

@@ -125,6 +125,8 @@ pub struct ServerState {
     pub scripts: Scripts,
     /// Keys that calls wait for.
     pub awaited_keys: AtomicUsize,
+    /// How many of them end a call when they go.
+    pub needed_keys: AtomicUsize,
     /// `DEBUG SET-ACTIVE-EXPIRE`: whether the expiry task removes keys.
     pub active_expire: AtomicBool,
     /// `DEBUG PAUSE-CRON`: whether what is done ten times a second is left undone.
@@ -221,6 +223,7 @@ impl ServerState {
             saving: AtomicBool::new(false),
             scripts: Scripts::default(),
             awaited_keys: AtomicUsize::new(0),
+            needed_keys: AtomicUsize::new(0),
             active_expire: AtomicBool::new(true),
             pauses_cron: AtomicBool::new(false),
             changes: AtomicU64::new(0),

@@ -1,6 +1,6 @@
 //! What a setting is: its kind says how it is read, checked and printed.
 
-use super::units::{parse_bool, parse_integer, parse_memory, print_bool};
+use super::units::{parse_bool, parse_integer, parse_memory, print_bool, print_memory};
 use super::{MemoryShare, Settings};
 
 /// Shape of a value that is only kept.
@@ -212,6 +212,21 @@ impl Setting {
         }
     }
 
+    /// The value as `CONFIG REWRITE` writes it: sizes in the largest unit without a rest.
+    pub(super) fn print_line(&self, settings: &Settings) -> String {
+        let share = |share| match share {
+            MemoryShare::Bytes(bytes) => Some(bytes),
+            MemoryShare::Percent(_) => None,
+        };
+        let bytes = match self.kind {
+            Kind::Memory { get, .. } => Some(get(settings)),
+            Kind::MemoryOrPercent { get, .. } => share(get(settings)),
+            Kind::Kept(Shape::Memory(..)) => self.print(settings).parse().ok(),
+            _ => None,
+        };
+        bytes.map_or_else(|| self.print(settings), print_memory)
+    }
+
     /// Checks the words of a line, or the one text of `CONFIG SET`, and changes the value. The error says what is wrong, in the words
     /// of `CONFIG SET`.
     pub fn apply(
@@ -299,7 +314,7 @@ impl Shape {
     }
 }
 
-const WRONG_COUNT: &str = "wrong number of arguments";
+pub(super) const WRONG_COUNT: &str = "wrong number of arguments";
 const NOT_MEMORY_OR_PERCENT: &str = "argument must be a memory or percent value";
 
 fn switch(word: &str) -> Result<bool, String> {

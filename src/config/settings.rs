@@ -15,6 +15,28 @@ pub struct OutputLimit {
     pub soft_seconds: u64,
 }
 
+impl OutputLimit {
+    /// Bytes that never reach a limit, in whatever way it is set: a client can always be sent an error, or
+    /// the reply to the `CONFIG SET` that is to raise the limit.
+    pub const FREE_BYTES: usize = 16 << 10;
+
+    /// Whether so many bytes may not wait for any time.
+    #[must_use]
+    pub fn is_hard_at(&self, bytes: usize) -> bool {
+        Self::reaches(bytes, self.hard_bytes)
+    }
+
+    /// Whether so many bytes may wait for the time of the soft limit only.
+    #[must_use]
+    pub fn is_soft_at(&self, bytes: usize) -> bool {
+        Self::reaches(bytes, self.soft_bytes)
+    }
+
+    fn reaches(bytes: usize, limit: u64) -> bool {
+        limit != 0 && bytes > Self::FREE_BYTES && bytes as u64 >= limit
+    }
+}
+
 /// `client-output-buffer-limit` of each class of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutputLimits {

@@ -43,9 +43,35 @@ pub(crate) fn parse_memory(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
+/// A number of bytes in the largest unit that leaves no rest.
+pub(super) fn print_memory(bytes: u64) -> String {
+    let units = [(1 << 30, "gb"), (1 << 20, "mb"), (1 << 10, "kb")];
+    match units.into_iter().find(|(unit, _)| bytes != 0 && bytes.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", bytes / unit),
+        None => bytes.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{parse_bool, parse_integer, parse_memory};
+    use super::{parse_bool, parse_integer, parse_memory, print_memory};
+
+    #[test]
+    fn sizes_are_written_in_their_largest_unit() {
+        for (bytes, text) in [
+            (0, "0"),
+            (1000, "1000"),
+            (1024, "1kb"),
+            (1 << 20, "1mb"),
+            (3 << 29, "1536mb"),
+            (2 << 30, "2gb"),
+            (2 << 40, "2048gb"),
+            (u64::MAX, "18446744073709551615"),
+        ] {
+            assert_eq!(print_memory(bytes), text);
+            assert_eq!(parse_memory(text), Some(bytes));
+        }
+    }
 
     #[test]
     fn sizes() {

@@ -75,6 +75,11 @@ impl Engine {
         self.owner.shared.check_writable()
     }
 
+    /// As [`Self::check_writable`], for a transaction that only deletes.
+    pub fn check_freeing(&self) -> Result<()> {
+        self.owner.shared.check_freeing()
+    }
+
     /// Why writes are refused for good, once a failure of the log, a flush or the manifest has ended
     /// them.
     #[must_use]

@@ -144,6 +144,10 @@ impl Shared {
         if self.check_writable().is_err() || self.is_stopping() {
             return false;
         }
+        self.is_memory_full()
+    }
+
+    fn is_memory_full(&self) -> bool {
         let published = self.published.load();
         let limit = self.memtable_bytes.load(Ordering::Relaxed);
         published.tree.sealed.len() >= self.options.sealed_max
@@ -232,6 +236,14 @@ impl Shared {
     pub(super) fn check_writable(&self) -> Result<()> {
         self.check_poison()?;
         self.space.check()
+    }
+
+    /// As [`Self::check_writable`], for a transaction that only deletes: it goes on below the reserve
+    /// of free space, while that is not spent and there is memory without waiting for a flush.
+    pub(super) fn check_freeing(&self) -> Result<()> {
+        self.check_poison()?;
+        self.space.check_freeing()?;
+        if self.is_memory_full() { self.space.check() } else { Ok(()) }
     }
 
     /// Fails with `Poisoned` where writes are refused for good.

@@ -4,7 +4,8 @@
 //! again until there is space; nothing has failed for good. Meanwhile writes are refused with
 //! [`Error::NoSpace`], so that neither the log nor the memory grows, and come back by themselves. The
 //! flush thread looks twice a second at how much is free: below a reserve writes are refused as well,
-//! and what is left is for flush and compaction, which give space back.
+//! and what is left is for flush and compaction, which give space back, and down to half of it for
+//! transactions that only delete.
 //!
 //! A sync that fails is another matter: nobody knows what became of the data, whatever the reason
 //! was. Then writes are refused until the store is opened again.
@@ -22,13 +23,15 @@ use super::{Error, Result};
 pub(super) enum Cause {
     /// Less than the reserve is free.
     Reserve,
+    /// Less than half of the reserve is free: not even deletions go on.
+    Spent,
     /// A flush found the disk full.
     Flush,
     /// An append to the log found the disk full.
     Log,
 }
 
-const CAUSES: usize = 3;
+const CAUSES: usize = 4;
 
 /// Whether there is space for writes.
 #[derive(Debug)]
@@ -62,6 +65,19 @@ impl Space {
         }
     }
 
+    /// As [`Self::check`], for a transaction that only deletes.
+    pub(super) fn check_freeing(&self) -> Result<()> {
+        if self.refuses.load(Ordering::Acquire) && !self.holds_alone(Cause::Reserve) {
+            return self.check();
+        }
+        Ok(())
+    }
+
+    fn holds_alone(&self, cause: Cause) -> bool {
+        let causes = self.causes.lock();
+        causes.iter().enumerate().all(|(other, why)| other == cause as usize || why.is_none())
+    }
+
     /// Notes that `cause` holds, for the reason given, or not. Answers whether writes are refused
     /// from now on (`Some(true)`), accepted from now on, or as before.
     fn set(&self, cause: Cause, why: Option<Arc<str>>) -> Option<bool> {
@@ -92,20 +108,29 @@ pub(super) fn look(shared: &Shared) {
     let dir = &shared.options.dir;
     let Ok(free) = shared.fs.free_bytes(dir) else { return };
     let reserve = shared.space.reserve;
+    if free < reserve / 2 && !shared.space.holds(Cause::Spent) {
+        set(shared, Cause::Spent, Some(too_little(shared, free)));
+    } else if free >= reserve / 4 * 3 && shared.space.holds(Cause::Spent) {
+        set(shared, Cause::Spent, None);
+    }
     if !shared.space.holds(Cause::Reserve) {
         if free < reserve {
-            let why = format!(
-                "No space left on device: {} MiB are free for {}, {} MiB are kept for flush and \
-                 compaction; free some space there, writes then come back by themselves",
-                free >> 20,
-                dir.display(),
-                reserve.div_ceil(1 << 20)
-            );
-            set(shared, Cause::Reserve, Some(why.into()));
+            set(shared, Cause::Reserve, Some(too_little(shared, free)));
         }
     } else if free >= shared.space.enough {
         set(shared, Cause::Reserve, None);
     }
+}
+
+fn too_little(shared: &Shared, free: u64) -> Arc<str> {
+    let why = format!(
+        "No space left on device: {} MiB are free for {}, {} MiB are kept for flush and \
+         compaction; free some space there, writes then come back by themselves",
+        free >> 20,
+        shared.options.dir.display(),
+        shared.space.reserve.div_ceil(1 << 20)
+    );
+    why.into()
 }
 
 fn set(shared: &Shared, cause: Cause, why: Option<Arc<str>>) {
@@ -134,7 +159,11 @@ mod tests {
         assert!(matches!(space.check(), Err(Error::NoSpace(why)) if &*why == "flush"));
         assert_eq!(space.set(Cause::Flush, None), None);
         assert!(matches!(space.check(), Err(Error::NoSpace(why)) if &*why == "reserve"));
+        assert!(space.check_freeing().is_ok());
+        space.set(Cause::Spent, Some("spent".into()));
+        assert!(matches!(space.check_freeing(), Err(Error::NoSpace(why)) if &*why == "spent"));
+        assert_eq!(space.set(Cause::Spent, None), None);
         assert_eq!(space.set(Cause::Reserve, None), Some(false));
-        assert!(space.check().is_ok());
+        assert!(space.check().is_ok() && space.check_freeing().is_ok());
     }
 }

@@ -24,8 +24,8 @@ use super::tree::Published;
 use super::wal::{self, Append, LogBatch, Wal};
 use super::{Changes, Error, ReadMode, Result, SeqNo, Txn, admission};
 
-/// Longest key in bytes.
-pub const KEY_BYTES_MAX: usize = 1 << 20;
+/// Longest key in bytes: a name of 1 MiB, and what stands in front of it.
+pub const KEY_BYTES_MAX: usize = (1 << 20) + 64;
 /// Longest value in bytes.
 pub const VALUE_BYTES_MAX: usize = 512 << 20;
 /// Most bytes of keys and values in one transaction: a batch of the log, which holds at least one,
@@ -110,12 +110,25 @@ impl Writer {
     }
 
     /// As [`Self::begin`], for walks that may be of any length; they wait for no block either.
+    /// It only deletes, as [`Self::begin_freeing`].
     pub fn begin_long(&self) -> Result<Txn<'_>> {
-        self.begin_with(ReadMode::Resident, u32::MAX)
+        self.shared.check_freeing()?;
+        self.begin_over(ReadMode::Resident, u32::MAX)
+    }
+
+    /// As [`Self::begin`], for a transaction that only deletes: it goes on below the reserve of free
+    /// space, until half of that is left.
+    pub fn begin_freeing(&self, mode: ReadMode) -> Result<Txn<'_>> {
+        self.shared.check_freeing()?;
+        self.begin_over(mode, self.shared.options.resident_steps.saturating_mul(STEPS_OF_WRITER))
     }
 
     fn begin_with(&self, mode: ReadMode, steps: u32) -> Result<Txn<'_>> {
         self.shared.check_writable()?;
+        self.begin_over(mode, steps)
+    }
+
+    fn begin_over(&self, mode: ReadMode, steps: u32) -> Result<Txn<'_>> {
         if self.shared.is_stopping() {
             return Err(Error::Closed);
         }
@@ -129,7 +142,7 @@ impl Writer {
         for (key, value) in &changes.writes {
             let value_len = value.as_ref().map_or(0, Bytes::len);
             if key.len() > KEY_BYTES_MAX {
-                return Err(Error::Limit("a key is longer than 1 MiB"));
+                return Err(Error::Limit("a key, or the name of an element, is longer than 1 MiB"));
             }
             if value_len > VALUE_BYTES_MAX {
                 return Err(Error::Limit("a value is longer than 512 MiB"));

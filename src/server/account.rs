@@ -28,7 +28,8 @@ pub(crate) fn ran(
     counted(state, session, command, words, failed, elapsed_ns);
 }
 
-fn counted(
+/// As [`ran`], of a call that those who monitor have seen.
+pub(crate) fn counted(
     state: &ServerState,
     session: &Session,
     command: &Command,
@@ -155,13 +156,19 @@ pub(crate) fn edit(state: &ServerState, outcome: &EditOutcome) {
     state.changes.fetch_add(outcome.dirty, Ordering::Relaxed);
 }
 
-/// The one place where an error becomes a reply; engine failures are logged here, but
-/// for the refusals after a failure of the log or on a full disk, which was logged itself.
+/// The one place where an error becomes a reply; engine failures are logged here, but for the
+/// refusals after a failure of the log or on a full disk, which was logged itself, and those of a
+/// command that is too large, of which a client could send any number.
 pub(crate) fn error_reply(state: &ServerState, error: &Error) -> Reply {
-    if let Error::Engine(engine_error) = error
-        && !matches!(engine_error, engine::Error::Poisoned(_) | engine::Error::NoSpace(_))
-    {
-        tracing::warn!(error = %engine_error, "a command failed in the engine");
+    match error {
+        Error::Engine(engine::Error::Poisoned(_) | engine::Error::NoSpace(_)) => {}
+        Error::Engine(what @ (engine::Error::Limit(_) | engine::Error::NoRoom)) => {
+            tracing::debug!(%what, "a command was refused");
+        }
+        Error::Engine(failure) => {
+            tracing::warn!(error = %failure, "a command failed in the engine")
+        }
+        _ => {}
     }
     let text = error.to_string();
     state.metrics.error(&text);

@@ -21,7 +21,10 @@ use super::output::{Full, Output};
 use super::pushes;
 use super::stream::WriteHalf;
 use crate::commands::tracking::Cause;
-use crate::commands::{Answer, Client, Error, Outbox, ServerState, ShutdownPhase, Unblock};
+use crate::commands::{
+    Answer, Client, CommandResult, Error, Outbox, ServerState, ShutdownPhase, Unblock,
+    monitor_source,
+};
 use crate::data::{Context, Edit};
 use crate::engine::{self, ReadMode, Txn};
 use crate::protocol::Reply;
@@ -49,6 +52,18 @@ pub(crate) struct Asked {
     pub(crate) ticket: Ticket,
     /// Whether the user might not make it any more when it was to be served.
     pub(crate) is_refused: AtomicBool,
+    /// Whether those who monitor have seen it: when it began to wait.
+    is_shown: AtomicBool,
+}
+
+impl Asked {
+    /// Shows the call to those who monitor, once.
+    fn show(&self, state: &ServerState) {
+        if !self.is_shown.swap(true, Ordering::Relaxed) {
+            let (source, words) = (monitor_source(&self.client), &self.call.request.args);
+            state.monitors.show(state, self.call.command, self.db, &source, words);
+        }
+    }
 }
 
 /// What the writer says of a call that waits.
@@ -147,11 +162,20 @@ impl Dispatcher {
                 self.reply(output, result, true);
             }
             Some(Done { result, elapsed_ns }) => {
-                self.finished(&asked.call, result, elapsed_ns, output);
+                asked.show(&self.state);
+                self.waited(&asked.call, result, elapsed_ns, output);
             }
             // The server is ending, and so does the conversation.
             None => self.session.close(),
         }
+    }
+
+    /// Answers a call that those who monitor have seen.
+    fn waited(&mut self, call: &Call, result: CommandResult, elapsed_ns: u64, out: &mut Output) {
+        let (words, failed) = (&call.request.args, account::has_failed(&result));
+        account::counted(&self.state, &self.session, call.command, words, failed, elapsed_ns);
+        self.end_caching(Some(call.command));
+        self.reply(out, result, true);
     }
 
     /// The call with words of its own: those of the request keep the read buffer.
@@ -169,6 +193,7 @@ impl Dispatcher {
             remembers: self.session.remembered().is_some(),
             ticket: Ticket::default(),
             is_refused: AtomicBool::new(false),
+            is_shown: AtomicBool::new(false),
         })
     }
 }
@@ -222,6 +247,7 @@ async fn attempt(
     let message = Message::Blocking { asked: Arc::clone(asked), mode, waits, done };
     writer.send(message).await.ok()?;
     let Ok(Waits { timeout_ms, on_timeout }) = waiting.await else { return ended.await.ok() };
+    asked.show(state);
     release();
     let wait = async {
         tokio::select! {
@@ -264,7 +290,8 @@ async fn stops(state: &ServerState) {
 /// Runs the call on the blocking pool, over a transaction that is thrown away, so that the blocks that
 /// it needs are in memory when the writer runs it; the same call with a new ticket.
 async fn warm(state: &Arc<ServerState>, asked: Arc<Asked>) -> Arc<Asked> {
-    let Asked { call, db, no_touch, users_version, client, cause, remembers, .. } = &*asked;
+    let Asked { call, db, no_touch, users_version, client, cause, remembers, is_shown, .. } =
+        &*asked;
     let call = Call::new(call.command, call.request.clone());
     let again = Asked {
         call,
@@ -276,6 +303,7 @@ async fn warm(state: &Arc<ServerState>, asked: Arc<Asked>) -> Arc<Asked> {
         remembers: *remembers,
         ticket: Ticket::default(),
         is_refused: AtomicBool::new(false),
+        is_shown: AtomicBool::new(is_shown.load(Ordering::Relaxed)),
     };
     let again = Arc::new(again);
     state.metrics.writes_warmed.add(1);

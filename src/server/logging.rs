@@ -23,7 +23,11 @@ pub(crate) type Level = reload::Handle<LevelFilter, tracing_subscriber::Registry
 pub(crate) fn start(settings: &Settings) -> io::Result<Level> {
     let to_file = !settings.logfile.is_empty();
     let writer = if to_file {
-        BoxMakeWriter::new(Arc::new(env::open_for_append(Path::new(&settings.logfile))?))
+        let file = env::open_for_append(Path::new(&settings.logfile)).map_err(|error| {
+            let why = format!("Can't open the log file {}: {error}", settings.logfile);
+            io::Error::new(error.kind(), why)
+        })?;
+        BoxMakeWriter::new(Arc::new(file))
     } else {
         BoxMakeWriter::new(io::stdout)
     };
@@ -36,6 +40,11 @@ pub(crate) fn start(settings: &Settings) -> io::Result<Level> {
         tracing::debug!("this process logs already");
     }
     Ok(level)
+}
+
+/// Whether standard output shows errors that are logged.
+pub(crate) fn shows_errors(settings: &Settings) -> bool {
+    settings.logfile.is_empty() && settings.loglevel != LogLevel::Nothing
 }
 
 /// The level of `tracing` for a `loglevel`.

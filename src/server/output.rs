@@ -61,7 +61,7 @@ impl Patience {
     fn deadline(&mut self, waiting: usize) -> Option<Instant> {
         let time = Duration::from_secs(self.limit.soft_seconds.max(1));
         let until = *self.until.get_or_insert_with(|| Instant::now().checked_add(time));
-        until.filter(|_| exceeds(waiting.max(self.made), self.limit.soft_bytes))
+        until.filter(|_| self.limit.is_soft_at(waiting.max(self.made)))
     }
 }
 
@@ -119,13 +119,12 @@ impl Output {
     /// Whether so much is gathered that the next command should not add to it before a
     /// [`Self::flush`].
     pub(crate) fn is_large(&self) -> bool {
-        let hard_bytes = self.limit.hard_bytes;
-        let hard_max = usize::try_from(hard_bytes).unwrap_or(usize::MAX);
+        let hard_max = usize::try_from(self.limit.hard_bytes).unwrap_or(usize::MAX);
         let much = match hard_max {
             0 => FLUSH_BYTES,
             _ => hard_max.clamp(FLUSH_BYTES, LIMITED_FLUSH_BYTES),
         };
-        self.len() >= much || exceeds(self.len(), hard_bytes)
+        self.len() >= much || self.limit.is_hard_at(self.len())
     }
 
     /// Sends what is gathered. Waits for the peer: this is the back-pressure on a client that does
@@ -136,7 +135,7 @@ impl Output {
     /// the soft limit allows has waited for the socket for its time. Then nothing more may be sent.
     pub(crate) async fn flush(&mut self, state: &ServerState) -> Result<(), Full> {
         let mut waiting = self.len();
-        if exceeds(waiting, self.limit.hard_bytes) {
+        if self.limit.is_hard_at(waiting) {
             return Err(Full::Limit);
         }
         let mut patience = Patience::new(self.limit);
@@ -171,7 +170,7 @@ impl Output {
         made: usize,
         patience: &mut Patience,
     ) -> Result<(), Full> {
-        if exceeds(made, self.limit.hard_bytes) {
+        if self.limit.is_hard_at(made) {
             return Err(Full::Limit);
         }
         let mut waiting = piece.len();
@@ -252,9 +251,4 @@ impl Output {
     pub(crate) fn into_parts(self) -> (BytesMut, u64) {
         (self.buffer, self.sent)
     }
-}
-
-/// Whether `bytes` reach a limit; 0 is none.
-fn exceeds(bytes: usize, limit: u64) -> bool {
-    limit != 0 && bytes as u64 >= limit
 }

@@ -1,6 +1,6 @@
 //! The server's life: open the store, listen, serve, shut down.
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -37,10 +37,21 @@ const CONTROL_MAX: usize = 16;
 /// Runs a server until it is told to stop. Returns once everything acknowledged is synced.
 ///
 /// # Errors
-/// Where the data directory cannot be opened, or an address cannot be listened on.
+/// Where the data directory cannot be opened, or an address cannot be listened on. It has been told
+/// then: in the log, and on standard error where the log does not show on standard output.
 pub fn run(parsed: Parsed) -> io::Result<()> {
-    let level = logging::start(&parsed.config.load())?;
-    open_and_serve(parsed, level).inspect_err(|error| tracing::error!("{error}"))
+    let settings = parsed.config.load_full();
+    let started = logging::start(&settings);
+    let shown = started.is_ok() && logging::shows_errors(&settings);
+    let ended = started.and_then(|level| {
+        open_and_serve(parsed, level).inspect_err(|error| tracing::error!("{error}"))
+    });
+    if let Err(error) = &ended
+        && !shown
+    {
+        writeln!(io::stderr(), "siltdb: {error}")?;
+    }
+    ended
 }
 
 fn open_and_serve(parsed: Parsed, level: Level) -> io::Result<()> {

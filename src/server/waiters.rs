@@ -32,6 +32,8 @@ struct Waiter {
     kind: KeyType,
     /// With which words it is run again, where that are not its own.
     words: Option<Vec<Bytes>>,
+    /// Whether it ends when one of its keys goes.
+    needs_keys: bool,
     done: oneshot::Sender<Done>,
 }
 
@@ -41,6 +43,8 @@ pub(super) struct Waiters {
     /// By number; numbers ascend in the order in which the calls came.
     by_number: BTreeMap<u64, Waiter>,
     lines: HashMap<Place, BTreeSet<u64>>,
+    /// How many calls end when this place is left.
+    needed: HashMap<Place, usize>,
     last_number: u64,
 }
 
@@ -68,6 +72,9 @@ impl Waiters {
         for key in &waiter.keys {
             let line = self.lines.entry((waiter.asked.db, key.clone())).or_default();
             line.insert(self.last_number);
+            if waiter.needs_keys {
+                *self.needed.entry((waiter.asked.db, key.clone())).or_default() += 1;
+            }
         }
         self.by_number.insert(self.last_number, waiter);
     }
@@ -76,6 +83,14 @@ impl Waiters {
         let waiter = self.by_number.remove(&number)?;
         for key in &waiter.keys {
             let place = (waiter.asked.db, key.clone());
+            if waiter.needs_keys
+                && let Some(calls) = self.needed.get_mut(&place)
+            {
+                *calls -= 1;
+                if *calls == 0 {
+                    self.needed.remove(&place);
+                }
+            }
             if let Some(line) = self.lines.get_mut(&place) {
                 line.remove(&number);
                 if line.is_empty() {
@@ -142,9 +157,13 @@ impl WriterTask {
                 self.serve(ready);
                 self.done(result, started_ns, done);
             }
-            Tried::Nothing(Wait { keys, kind, timeout_ms, on_timeout, again, .. }, ready) => {
+            Tried::Nothing(
+                Wait { keys, kind, timeout_ms, on_timeout, again, needs_keys, .. },
+                ready,
+            ) => {
                 if waits.send(Waits { timeout_ms, on_timeout }).is_ok() {
-                    self.waiters.add(Waiter { asked, keys, kind, words: again, done });
+                    let words = again;
+                    self.waiters.add(Waiter { asked, keys, kind, words, needs_keys, done });
                     self.tell_awaited();
                 }
                 self.serve(ready);
@@ -222,7 +241,9 @@ impl WriterTask {
     }
 
     fn tell_awaited(&self) {
-        self.state.awaited_keys.store(self.waiters.lines.len(), Ordering::Relaxed);
+        let Waiters { lines, needed, .. } = &self.waiters;
+        self.state.awaited_keys.store(lines.len(), Ordering::Relaxed);
+        self.state.needed_keys.store(needed.len(), Ordering::Relaxed);
     }
 
     /// What has come at a place. Where that is no stream, those who read one are told that it has

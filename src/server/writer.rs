@@ -29,7 +29,7 @@ use super::program::{Long, long_ended};
 use super::reaper::transact;
 use super::waiters::Waiters;
 use crate::commands::tracking::Cause;
-use crate::commands::{Answer, Change, Control, Done, Error, Prepared, Run, ServerState};
+use crate::commands::{Answer, Change, Control, Done, Error, Flags, Prepared, Run, ServerState};
 use crate::config::AppendFsync;
 use crate::data::{Context, Edit, EditOutcome, Event, ExpiryMarks, Modified, Ready};
 use crate::engine::{self, Batch, ReadMode, SeqNo, Writer};
@@ -648,7 +648,8 @@ fn run_call(
     call: &super::group::Call,
     notes: bool,
 ) -> Result<Ran, Error> {
-    let txn = writer.begin(mode)?;
+    let frees = call.command.flags.has(Flags::FREES);
+    let txn = if frees { writer.begin_freeing(mode)? } else { writer.begin(mode)? };
     let mut edit = Edit::new(txn, context)?;
     if notes {
         edit.note_ready();

@@ -87,20 +87,24 @@ impl Rig {
     async fn set(&self, key: &str, value: &Bytes, px: Option<&'static str>) -> bool {
         let mut words = vec![Bytes::from("SET"), Bytes::from(key.to_owned()), value.clone()];
         words.extend(px.into_iter().flat_map(|ms| [Bytes::from("PX"), Bytes::from(ms)]));
-        let mut group = self.group();
-        group.push(call(words));
-        let (answer, answered) = oneshot::channel();
-        self.messages.send(Message::Group(group, answer)).await.expect("the task runs");
-        let group = in_time("a write", answered).await.expect("the task runs");
-        assert_eq!(group.done.len(), 1);
-        match &group.done[0].result {
+        match self.run(words).await {
             Ok(reply) => {
-                assert_eq!(*reply, Reply::OK);
+                assert_eq!(reply, Reply::OK);
                 true
             }
             Err(Error::Engine(_)) => false,
             Err(other) => panic!("{other}"),
         }
+    }
+
+    async fn run(&self, words: Vec<Bytes>) -> Result<Reply, Error> {
+        let mut group = self.group();
+        group.push(call(words));
+        let (answer, answered) = oneshot::channel();
+        self.messages.send(Message::Group(group, answer)).await.expect("the task runs");
+        let mut group = in_time("a write", answered).await.expect("the task runs");
+        assert_eq!(group.done.len(), 1);
+        group.done.remove(0).result
     }
 
     /// Has what has expired deleted; an answer is all that is promised.
@@ -275,4 +279,32 @@ async fn the_end_does_not_wait_for_a_disk_that_hangs() {
         rig.end(Duration::from_millis(100)).await.expect_err("the disk hangs");
         fs.hang(false);
     }
+}
+
+#[tokio::test]
+async fn keys_are_deleted_below_the_reserve() {
+    let fs = SimFs::new(1);
+    let rig = start(&fs, AppendFsync::Always, LARGE_SEGMENT);
+    let value = Bytes::from_static(b"v");
+    for key in ["a", "b", "c"] {
+        assert!(rig.set(key, &value, None).await);
+    }
+    let engine = rig.state.engine().expect("is open");
+    let reserve = Options::for_budget(Path::new("/db"), 64 << 20).space_reserve_bytes;
+    let leave = |bytes| {
+        fs.set_capacity(Some(fs.used_bytes() + bytes));
+        while engine.step().expect("nothing fails") {}
+    };
+    let run = |words: &'static [&str]| rig.run(words.iter().map(|word| (*word).into()).collect());
+    leave(reserve - 1);
+    assert!(!rig.set("d", &value, None).await);
+    assert_eq!(run(&["DEL", "a"]).await.expect("goes on"), Reply::Integer(1));
+    assert_eq!(rig.get("a"), None);
+    leave(reserve / 2 - 1);
+    assert!(matches!(run(&["DEL", "b"]).await, Err(Error::Engine(engine::Error::NoSpace(_)))));
+    leave(reserve - 1);
+    assert_eq!(run(&["FLUSHALL"]).await.expect("goes on"), Reply::OK);
+    assert_eq!(rig.get("b"), None);
+    drop(engine);
+    rig.end(PATIENCE).await.expect("the end");
 }

@@ -105,6 +105,11 @@ pub(crate) const NUMBERS: &[Number] = &[
     gauge("blocked_clients", "blocked_clients", "Clients whose call waits for keys"),
     gauge("pubsub_clients", "pubsub_clients", "Clients with subscriptions"),
     gauge("total_blocking_keys", "blocking_keys", "Keys that calls wait for"),
+    gauge(
+        "total_blocking_keys_on_nokey",
+        "blocking_keys_on_nokey",
+        "Keys that calls wait for which end when they go",
+    ),
     gauge("used_memory", "memory_allocated_bytes", "Memory allocated by the process"),
     gauge("used_memory_rss", "memory_resident_bytes", "Memory resident, as the system counts it"),
     gauge("used_memory_peak", "memory_allocated_peak_bytes", "Most memory allocated"),
@@ -426,7 +431,7 @@ mod tests {
     const CONSTANT: &str = "cluster_connections active_defrag_hits active_defrag_misses \
         active_defrag_key_hits active_defrag_key_misses io_threaded_reads_processed \
         io_threaded_writes_processed \
-        clients_in_timeout_table total_blocking_keys_on_nokey \
+        clients_in_timeout_table \
         used_memory_startup used_memory_functions mem_not_counted_for_evict \
         mem_replication_backlog mem_total_replication_buffers mem_clients_slaves \
         mem_cluster_links mem_aof_buffer active_defrag_running lazyfree_pending_objects \

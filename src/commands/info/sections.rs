@@ -68,7 +68,7 @@ pub(super) fn clients(picture: &Picture<'_>, out: &mut Fields) {
     // Those of two clients count twice.
     out.add("total_watched_keys", watched.iter().sum::<usize>());
     out.add("total_blocking_keys", state.awaited_keys.load(Ordering::Relaxed));
-    out.add("total_blocking_keys_on_nokey", 0);
+    out.add("total_blocking_keys_on_nokey", state.needed_keys.load(Ordering::Relaxed));
     out.add("paused_reason", if state.pause.is_set() { "client_pause" } else { "none" });
 }
 

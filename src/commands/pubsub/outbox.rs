@@ -192,11 +192,10 @@ impl Outbox {
 impl Queue {
     /// Whether `held` bytes are too many now.
     fn exceeds(&mut self, held: usize, limit: OutputLimit, now: impl FnOnce() -> Instant) -> bool {
-        let reaches = |bytes: u64| bytes != 0 && held as u64 >= bytes;
-        if reaches(limit.hard_bytes) {
+        if limit.is_hard_at(held) {
             return true;
         }
-        if !reaches(limit.soft_bytes) {
+        if !limit.is_soft_at(held) {
             self.above_soft_since = None;
             return false;
         }
@@ -288,8 +287,9 @@ mod tests {
     #[test]
     fn the_hard_limit_closes_once() {
         let outbox = outbox();
-        let limit = limit(2 * MESSAGE_BYTES as u64, 0, 0);
-        assert!(outbox.push(Bytes::from_static(b"x"), ANYWHERE, limit));
+        let limit = limit(OutputLimit::FREE_BYTES as u64, 0, 0);
+        let most = vec![b'x'; OutputLimit::FREE_BYTES - MESSAGE_BYTES];
+        assert!(outbox.push(Bytes::from(most), ANYWHERE, limit));
         assert!(!outbox.push(Bytes::from_static(b"y"), ANYWHERE, limit));
         assert!(outbox.client.is_killed() && outbox.len() == 0);
         assert!(outbox.push(Bytes::from_static(b"z"), ANYWHERE, limit), "told once only");
@@ -300,15 +300,16 @@ mod tests {
     fn the_soft_limit_closes_after_its_time_without_a_break() {
         let outbox = outbox();
         let limit = limit(0, 100, 5);
+        let much = || Bytes::from(vec![b'x'; OutputLimit::FREE_BYTES]);
         let start = Instant::now();
         let after_ms = |ms| move || start + Duration::from_millis(ms);
-        assert!(outbox.push_at((Bytes::from(vec![b'x'; 100]), ANYWHERE), limit, after_ms(0)));
+        assert!(outbox.push_at((much(), ANYWHERE), limit, after_ms(0)));
         assert!(!outbox.is_overdue_at(limit, after_ms(5000)));
         let mut batch = VecDeque::new();
         outbox.take(&mut batch, Portion { most: 1, ..Portion::all(0) });
-        outbox.written(1, 100);
+        outbox.written(1, OutputLimit::FREE_BYTES);
         assert!(!outbox.is_overdue_at(limit, after_ms(5001)), "the time starts anew");
-        assert!(outbox.push_at((Bytes::from(vec![b'x'; 100]), ANYWHERE), limit, after_ms(6000)));
+        assert!(outbox.push_at((much(), ANYWHERE), limit, after_ms(6000)));
         assert!(!outbox.is_overdue_at(limit, after_ms(11_000)));
         assert!(outbox.is_overdue_at(limit, after_ms(11_001)));
         assert!(!outbox.push_at((Bytes::new(), ANYWHERE), limit, after_ms(11_001)));

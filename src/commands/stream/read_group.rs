@@ -78,7 +78,8 @@ pub(super) fn xreadgroup(edit: &mut Edit<'_>, args: &mut Args<'_>) -> Result<Att
         _ if !answer.is_empty() => Attempt::Done(Reply::Keyed(answer)),
         None => Attempt::Done(Reply::NullArray),
         Some(timeout_ms) => {
-            Attempt::Wait(Wait::new(call.keys.to_vec(), KeyType::Stream, timeout_ms))
+            let wait = Wait::new(call.keys.to_vec(), KeyType::Stream, timeout_ms);
+            Attempt::Wait(Wait { needs_keys: true, ..wait })
         }
     })
 }

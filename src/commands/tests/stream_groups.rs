@@ -214,6 +214,16 @@ fn lag_is_known_where_nothing_was_deleted_ahead() {
 }
 
 #[test]
+fn nobody_is_behind_an_empty_stream() {
+    with_three(
+        "xgroup setid s g 0 entriesread 1 -> +OK
+         xtrim s maxlen 0 -> 3
+         xinfo groups s -> [{\"name\": \"g\", \"consumers\": 0, \"pending\": 0, \
+             \"last-delivered-id\": \"0-0\", \"entries-read\": 1, \"lag\": 0}]",
+    );
+}
+
+#[test]
 fn everything_is_told_of_a_stream() {
     let mut server = Harness::new();
     server.script(THREE);

@@ -96,6 +96,7 @@ fn parse_with(
         }
     }
     options(&mut loader, matches)?;
+    loader.settings.dir = absolute_dir(&loader.settings.dir)?;
 
     let mut notices = Vec::new();
     if !loader.without_effect.is_empty() {
@@ -103,6 +104,16 @@ fn parse_with(
         notices.push(format!("settings accepted without effect: {names}"));
     }
     Ok(Parsed { action, config: Config::new(loader.settings, file), notices })
+}
+
+/// The data directory by a path that stays right wherever the process, or who reads of it, then is.
+fn absolute_dir(dir: &str) -> Result<String, LoadError> {
+    let why = |why: String| LoadError { file: None, line: 0, text: String::new(), why };
+    if dir.is_empty() {
+        return Err(why("dir: it names no directory".to_owned()));
+    }
+    let path = std::path::absolute(dir).map_err(|error| why(format!("dir: {error}")))?;
+    path.into_os_string().into_string().map_err(|_| why("dir: not UTF-8 text".to_owned()))
 }
 
 fn read_stdin(loader: &mut Loader<'_>, stdin: &mut dyn Read) -> Result<(), LoadError> {

@@ -50,7 +50,10 @@ fn check_is_a_command_of_its_own() {
 fn defaults() {
     let parsed = run(&[]);
     assert_eq!(parsed.action, Action::Serve);
-    assert_eq!(**parsed.config.load(), crate::config::Settings::default());
+    let mut settings = crate::config::Settings::default();
+    let here = std::env::current_dir().expect("there is one");
+    settings.dir = here.join("data").to_str().expect("text").to_owned();
+    assert_eq!(**parsed.config.load(), settings);
     assert_eq!(parsed.config.file(), None);
     assert!(parsed.notices.is_empty());
 }

@@ -4,6 +4,7 @@
 //! line. `include` reads another file in place; a relative path starts at the working directory, as
 //! in Redis, and its last part may be a pattern. Later lines win over earlier ones.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::glob::{is_pattern, matches};
@@ -137,7 +138,8 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// The files that `pattern` names, in the order of their names; none is fine for a pattern.
+    /// The files that `pattern` names, in the order of their names; none is fine for a pattern,
+    /// as is a directory that is not there.
     fn included(&self, pattern: &Path) -> Result<Vec<PathBuf>, String> {
         let name = pattern.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let dir = pattern.parent().unwrap_or(Path::new(""));
@@ -148,10 +150,11 @@ impl<'a> Loader<'a> {
             return Ok(vec![pattern.to_owned()]);
         }
         let listed = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-        let mut names = self
-            .fs
-            .list(listed)
-            .map_err(|error| format!("{} cannot be listed: {error}", listed.display()))?;
+        let mut names = match self.fs.list(listed) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            listing => listing
+                .map_err(|error| format!("{} cannot be listed: {error}", listed.display()))?,
+        };
         names.retain(|entry| matches(name.as_bytes(), entry.as_bytes()));
         // As in a shell, a pattern does not find hidden files.
         names.retain(|entry| !entry.starts_with('.') || name.starts_with('.'));

@@ -83,6 +83,8 @@ fn mistakes_name_file_and_line() {
     check_error("dir \"/tmp", 1, "unbalanced quotes");
     check_error("rename-command FLUSHALL", 1, "rename-command: wrong number of arguments");
     check_error("loadmodule /lib/x.so", 1, "modules are not supported");
+    check_error("replicaof 10.0.0.1 6379", 1, "replicaof: replication is not supported");
+    check_error("slaveof host", 1, "replicaof: wrong number of arguments");
     check_error("cluster-enabled yes", 1, "cluster mode is not supported");
     check_error("include /etc/missing.conf", 1, "/etc/missing.conf: cannot be read");
     check_error("include /etc/redis.conf", 1, "more than 16 deep");
@@ -109,9 +111,11 @@ fn included_files_are_read_in_place() {
     let (settings, _) = load(&files).expect("valid");
     assert_eq!((settings.port, settings.timeout), (4, 5));
 
-    let nothing =
-        load(&[("redis.conf", "include /etc/*.none\n")]).expect("a pattern may find none");
-    assert_eq!(nothing.0, Settings::default());
+    for pattern in ["/etc/*.none", "/nowhere/*.conf"] {
+        let text = format!("include {pattern}\n");
+        let (nothing, _) = load(&[("redis.conf", &text)]).expect("a pattern may find none");
+        assert_eq!(nothing, Settings::default());
+    }
 
     let inner = load(&[("redis.conf", "port 1\ninclude /etc/in.conf"), ("in.conf", "\nx y")]);
     let text = inner.expect_err("unknown").to_string();

@@ -118,7 +118,7 @@ fn setting_of(line: &str) -> Option<&'static Setting> {
 
 /// The line that gives a setting its present value, with its end.
 fn line_of(setting: &Setting, present: &Settings) -> String {
-    let value = setting.print(present);
+    let value = setting.print_line(present);
     // Several words never need quotes; without any the line says so.
     let words = match setting.takes_words() && !value.is_empty() {
         true => value,

@@ -1,7 +1,7 @@
 //! What Redis has a use for and we have not: checked, kept and shown, so that tools and
 //! configuration files of Redis work. The text says why there is no effect.
 
-use super::words::{get_save, set_save};
+use super::words::{get_replicaof, get_save, set_replicaof, set_save};
 use crate::config::kind::Shape::{self, Choice, Choices, Integer, Integers, Memory, Switch, Text};
 use crate::config::kind::{Kind, Setting};
 
@@ -163,9 +163,14 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("replica-priority", Integer(0, I32), "100", REPLICATION).alias("slave-priority"),
     kept("replica-read-only", Switch, "yes", REPLICATION).alias("slave-read-only"),
     kept("replica-serve-stale-data", Switch, "yes", REPLICATION).alias("slave-serve-stale-data"),
-    Setting::new("replicaof", Kind::Only("replication is not supported"), "", REPLICATION)
-        .alias("slaveof")
-        .immutable(),
+    Setting::new(
+        "replicaof",
+        Kind::Words { get: get_replicaof, set: set_replicaof },
+        "",
+        REPLICATION,
+    )
+    .alias("slaveof")
+    .immutable(),
     kept("sanitize-dump-payload", Choice(&["no", "yes", "clients"]), "no", CHECKED),
     Setting::new("save", Kind::Words { get: get_save, set: set_save }, "", RDB),
     kept("server-cpulist", Text, "", CPU).alias("server_cpulist"),

@@ -1,6 +1,6 @@
 //! Settings of several words.
 
-use crate::config::kind::Source;
+use crate::config::kind::{Source, WRONG_COUNT};
 use crate::config::units::parse_memory;
 use crate::config::{OutputLimit, Settings};
 use crate::protocol::format_double;
@@ -18,6 +18,20 @@ pub(super) fn set_bind(settings: &mut Settings, words: &[&str], _: Source) -> Re
     }
     settings.bind = words.iter().map(|word| (*word).to_owned()).collect();
     Ok(())
+}
+
+pub(super) fn get_replicaof(_: &Settings) -> String {
+    String::new()
+}
+
+/// `no one`, as failovers write it, is what every server here is.
+pub(super) fn set_replicaof(_: &mut Settings, words: &[&str], _: Source) -> Result<(), String> {
+    match words {
+        [] => Ok(()),
+        [no, one] if no.eq_ignore_ascii_case("no") && one.eq_ignore_ascii_case("one") => Ok(()),
+        [_, _] => Err("replication is not supported".to_owned()),
+        _ => Err(WRONG_COUNT.to_owned()),
+    }
 }
 
 pub(super) fn get_save(settings: &Settings) -> String {

@@ -2,7 +2,8 @@
 //!
 //! The count of entries ever added gives each entry a number. What a group has read is known while the
 //! entries between it and the end have no holes: deletions there make the numbers useless, and lag and
-//! entries read unknown, until the group has passed them. The rules are those of Redis 7.4.
+//! entries read unknown, until the group has passed them. The rules are those of Redis 8.0, which
+//! of an empty stream knows that nobody is behind it.
 
 use super::{Group, Stream, StreamId};
 
@@ -13,10 +14,10 @@ impl Stream {
     pub fn lag(&self, group: &Group) -> Option<i64> {
         let added = i64::try_from(self.added).unwrap_or(i64::MAX);
         let behind = |read: u64| added.saturating_sub(i64::try_from(read).unwrap_or(i64::MAX));
-        if self.added == 0 {
+        if self.length == 0 {
             return Some(0);
         }
-        if self.length > 0 && group.last < self.first && self.max_deleted < self.first {
+        if group.last < self.first && self.max_deleted < self.first {
             return i64::try_from(self.length).ok();
         }
         match group.entries_read {

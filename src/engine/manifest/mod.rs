@@ -87,6 +87,15 @@ impl Manifest {
         Self::open_with(fs, dir, options, ROLL_BYTES_MIN)
     }
 
+    /// Refuses a directory without `CURRENT` that holds other data, or what is left of ours.
+    pub fn check_dir(fs: &dyn Fs, dir: &Path) -> Result<()> {
+        let names = fs.list(dir).map_err(Error::io("list", dir))?;
+        match names.iter().any(|name| name == CURRENT) {
+            true => Ok(()),
+            false => check_is_new(dir, &names),
+        }
+    }
+
     fn open_with(
         fs: Arc<dyn Fs>,
         dir: &Path,

@@ -9,6 +9,7 @@
 mod replay;
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
@@ -47,6 +48,8 @@ pub(super) fn open(
 ) -> Result<(Arc<Shared>, Writer)> {
     let dir = options.dir.clone();
     make_dir(&*fs, &dir)?;
+    // What is refused gets no lock file either.
+    Manifest::check_dir(&*fs, &dir)?;
     let lock = take_lock(&*fs, &dir)?;
     let (manifest, found) = Manifest::open_or_create(fs.clone(), &dir, &BTreeMap::new())?;
     check_tables(&*fs, &dir, &found)?;
@@ -208,14 +211,21 @@ fn make_dir(fs: &dyn Fs, dir: &Path) -> Result<()> {
 }
 
 fn take_lock(fs: &dyn Fs, dir: &Path) -> Result<Box<dyn DirectoryLock>> {
-    let path = dir.join(LOCK_FILE);
-    fs.lock(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::WouldBlock => Error::Directory {
-            path: dir.to_owned(),
-            what: "in use by another process; stop it, or give another directory".into(),
-        },
-        _ => Error::io("lock", &path)(error),
-    })
+    fs.lock(&dir.join(LOCK_FILE)).map_err(|error| lock_error(dir, error))
+}
+
+fn lock_error(dir: &Path, error: std::io::Error) -> Error {
+    let what = match error.kind() {
+        ErrorKind::WouldBlock => {
+            "in use by another process; stop it, or give another directory".to_owned()
+        }
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => format!(
+            "it cannot be locked ({error}); who opens it must be able to write there, to check it \
+             as well: a check of data that must not be touched is one of a copy"
+        ),
+        _ => return Error::io("lock", &dir.join(LOCK_FILE))(error),
+    };
+    Error::Directory { path: dir.to_owned(), what }
 }
 
 fn names(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>> {
@@ -271,4 +281,23 @@ fn check_tables(fs: &dyn Fs, dir: &Path, found: &manifest::State) -> Result<()> 
         return Err(Error::Corruption { path, offset, what });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_cannot_be_had_says_why() {
+        let told = |kind: ErrorKind| lock_error(Path::new("/db"), kind.into()).to_string();
+        assert!(told(ErrorKind::WouldBlock).starts_with("/db: in use by another process"));
+        for kind in [ErrorKind::ReadOnlyFilesystem, ErrorKind::PermissionDenied] {
+            let text = told(kind);
+            assert!(
+                text.starts_with("/db: it cannot be locked") && text.contains("copy"),
+                "{text}"
+            );
+        }
+        assert!(told(ErrorKind::Other).starts_with("lock /db/LOCK"));
+    }
 }
