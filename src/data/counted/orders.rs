@@ -123,19 +123,17 @@ impl KnownOrders {
             return Taken::Nothing;
         }
         let mut kept = self.kept.lock();
-        match kept.remove(generation) {
-            Some(found) if found.seq == seq => return Taken::Known(found.known),
-            _ => {}
-        }
+        let found = kept.remove(generation);
         let place = usize::try_from(generation).unwrap_or(0) % MISSED;
-        match kept.missed.get_mut(place) {
-            Some(missed) if *missed == generation => Taken::Wanted,
-            Some(missed) => {
-                *missed = generation;
-                Taken::Nothing
-            }
-            None => Taken::Nothing,
+        let Some(missed) = kept.missed.get_mut(place) else { return Taken::Nothing };
+        match found {
+            Some(found) if found.seq == seq => return Taken::Known(found.known),
+            // Others change it, too: what would be read now may soon be outdated again.
+            Some(_) => *missed = 0,
+            None if *missed == generation => return Taken::Wanted,
+            None => *missed = generation,
         }
+        Taken::Nothing
     }
 
     /// Keeps what is known of a generation, the metadata record of which the transaction `seq` has written.
