@@ -98,9 +98,9 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::data::Candidates;
     use crate::data::model::{Store, check};
     use crate::data::{Access, Context, Cursors, Edit, EventClasses, Meta, Packing, View};
+    use crate::data::{Candidates, KnownOrders};
     use crate::engine::{Direction, Error, Found, KeyRange, Read, Scan, Txn};
     use crate::env::UNBOUNDED_MEMORY;
 
@@ -110,6 +110,7 @@ mod tests {
         access: Access,
         cursors: Cursors,
         candidates: Candidates,
+        orders: KnownOrders,
     }
 
     /// A view that has no time for walks.
@@ -158,7 +159,8 @@ mod tests {
     impl Server {
         fn new() -> Self {
             let (access, cursors) = (Access::new(1 << 10, 0), Cursors::default());
-            Self { store: Store::default(), access, cursors, candidates: Candidates::default() }
+            let (candidates, orders) = (Candidates::default(), KnownOrders::new(0));
+            Self { store: Store::default(), access, cursors, candidates, orders }
         }
 
         fn context(&self) -> Context<'_> {
@@ -175,6 +177,7 @@ mod tests {
                 events: EventClasses::NONE,
                 cursors: &self.cursors,
                 candidates: &self.candidates,
+                orders: &self.orders,
                 warms: false,
                 memory: &UNBOUNDED_MEMORY,
             }
