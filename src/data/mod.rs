@@ -18,8 +18,8 @@
 //! - `rdb` is Redis's format of serialized values: [`View::dump`], [`Edit::restore`].
 //! - [`expire_cycle`] deletes what has expired; [`RecordFilter`] tells compaction what is dead.
 //! - [`verify`] proves what the records of a whole store promise each other.
-//! - [`Access`], [`Cursors`] and [`Candidates`] are shared memory beside the records; [`CursorFile`] keeps
-//!   the cursors over a restart.
+//! - [`Access`], [`Cursors`], [`Candidates`] and [`KnownOrders`] are shared memory beside the records;
+//!   [`CursorFile`] keeps the cursors over a restart.
 
 mod access;
 mod bit_edit;

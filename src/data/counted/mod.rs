@@ -26,6 +26,9 @@
 //! [`Counts`] also bounds the items on both sides. All scans of items and of levels begin within the
 //! bounds: what was deleted outside of them costs nothing, however much it is. So a queue stays as
 //! fast as it was at first, at whatever end items come and go.
+//!
+//! `known` is what the writer knows of an order besides, `tree` its count records, decoded; [`KnownOrders`]
+//! keeps that from transaction to transaction.
 
 use std::ops::Bound;
 
