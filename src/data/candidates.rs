@@ -1,4 +1,4 @@
-//! Members of large sets that `SPOP` takes next.
+//! Elements of large collections that random picks come from, and members that `SPOP` takes next.
 //!
 //! To find a random member is a walk from a random position, and that passes over whatever was deleted
 //! there. So a set that is popped again and again gets a *pool*: a window of positions is taken at
@@ -20,10 +20,14 @@
 //! too many steps, the run that warms fills it: the pool gathers what is added from the moment on at
 //! which the writer has found it empty, and a view that is not older knows the rest.
 //!
+//! Reads pick from the list at random, and leave the window for another after as many picks; what their
+//! view does not have they pass over. A pool that a read has made waits for a view that has all that was
+//! added before the pool was there.
+//!
 //! Bounds: [`POOLS`] pools of at most [`LISTED_MAX`] names and [`NAME_BYTES_MAX`] bytes.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -51,6 +55,8 @@ const WATCHED: usize = 64;
 const POPS_MIN: i32 = 4;
 /// A pool that was used within so many pops of any set gives its place to no other.
 const KEPT_POPS: u64 = 4096;
+/// Picks that find nothing before a pool is made anew.
+const MISSED_MIN: usize = 64;
 /// What a name takes in memory beside its bytes, about.
 const NAME_OVERHEAD: usize = 72;
 
@@ -132,6 +138,9 @@ struct Pool {
     filled_of: u64,
     /// How many were found to be gone since.
     gone: usize,
+    /// Picks since, and how many of them did not find what was listed.
+    picks: usize,
+    missed: usize,
     /// When it was asked last, in pops of any set.
     asked_at: u64,
 }
@@ -147,6 +156,8 @@ impl Pool {
             filled_with: 0,
             filled_of: 0,
             gone: 0,
+            picks: 0,
+            missed: 0,
             asked_at,
         }
     }
@@ -176,14 +187,11 @@ impl Pool {
         self.listed.swap(last, fastrand::usize(..=last));
     }
 
-    /// Takes a candidate that is gone off the list. Most that come again went last.
+    /// Takes the next candidate off the list, if it is the one at `position`: it is gone.
     fn take_off(&mut self, position: u64) {
-        if !self.positions.remove(&position) {
-            return;
-        }
-        let place = self.listed.iter().rposition(|candidate| candidate.position == position);
-        if let Some(place) = place {
-            self.name_bytes -= self.listed.swap_remove(place).name.len();
+        if let Some(next) = self.listed.pop_if(|next| next.position == position) {
+            self.positions.remove(&position);
+            self.name_bytes -= next.name.len();
             self.gone += 1;
         }
     }
@@ -244,6 +252,8 @@ pub struct Candidates {
     pools: Mutex<Pools>,
     /// Number of pools, so that most never take the lock.
     count: AtomicUsize,
+    /// The newest transaction that has written an element of any collection.
+    newest: AtomicU64,
     /// Held by a run that warms while it fills a pool: others do not fill it once more.
     filling: Mutex<()>,
 }
@@ -258,11 +268,13 @@ impl Candidates {
             if asker.warms || !pools.wants(asker.generation) {
                 return Next::NoPool;
             }
-            pools.by_generation.insert(asker.generation, Pool::empty(asker.seq, now));
-            self.count.store(pools.by_generation.len(), Ordering::Relaxed);
+            self.insert(pools, asker.generation, Pool::empty(asker.seq, now));
             return Next::Fill(Window::random(asker.count));
         };
         pool.asked_at = now;
+        if pool.window.is_none() && asker.seq < pool.since {
+            return Next::NoPool;
+        }
         if pool.window.is_none() {
             return Next::Fill(Window::random(asker.count));
         }
@@ -274,6 +286,54 @@ impl Candidates {
                 Next::Fill(Window::random(asker.count))
             }
         }
+    }
+
+    /// What to do for an element that a read picks.
+    pub(super) fn pick(&self, asker: Asker) -> Next {
+        let pools = &mut *self.pools.lock();
+        pools.pops += 1;
+        let now = pools.pops;
+        if let Some(pool) = pools.by_generation.get_mut(&asker.generation) {
+            pool.asked_at = now;
+            pool.picks += 1;
+            let is_whole = pool.window.is_some_and(Window::is_whole);
+            let is_through = pool.is_through() || (!is_whole && pool.picks > WINDOW_TAKEN);
+            if pool.window.is_some() && !is_through {
+                let picked = fastrand::choice(&pool.listed);
+                return picked.map_or(Next::NoPool, |picked| Next::Candidate(picked.name.clone()));
+            }
+            if pool.window.is_some() {
+                *pool = Pool::empty(self.newest.load(Ordering::SeqCst) + 1, now);
+            }
+        } else if pools.wants(asker.generation) {
+            self.insert(pools, asker.generation, Pool::empty(SeqNo::MAX, now));
+            if let Some(pool) = pools.by_generation.get_mut(&asker.generation) {
+                pool.since = self.newest.load(Ordering::SeqCst) + 1;
+            }
+        } else {
+            return Next::NoPool;
+        }
+        let since = pools.by_generation.get(&asker.generation).map(|pool| pool.since);
+        if since.is_some_and(|since| asker.seq >= since) {
+            Next::Fill(Window::random(asker.count))
+        } else {
+            Next::NoPool
+        }
+    }
+
+    /// What [`Self::pick`] has answered is not in the view of who has asked.
+    pub(super) fn missed(&self, generation: u64) {
+        let pools = &mut *self.pools.lock();
+        let Some(pool) = pools.by_generation.get_mut(&generation) else { return };
+        pool.missed += 1;
+        if pool.missed > MISSED_MIN && pool.missed > pool.listed.len() / 2 {
+            self.remove(pools, generation);
+        }
+    }
+
+    fn insert(&self, pools: &mut Pools, generation: u64, pool: Pool) {
+        pools.by_generation.insert(generation, pool);
+        self.count.store(pools.by_generation.len(), Ordering::SeqCst);
     }
 
     /// Fills a pool with all that `asker` sees in `window`, if the window is kept.
@@ -335,15 +395,17 @@ impl Candidates {
         }
     }
 
-    /// A member is added to a set.
-    pub(super) fn added(&self, generation: u64, name: &[u8]) {
-        if self.count.load(Ordering::Relaxed) == 0 {
+    /// An element is written by a transaction, most likely a new one.
+    pub(super) fn added(&self, generation: u64, name: &[u8], seq: SeqNo) {
+        // In this order, and in `pick` the other way round: either this sees the pool, or that sees this.
+        self.newest.fetch_max(seq, Ordering::SeqCst);
+        if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
         let position = hash_of(name);
         let pools = &mut *self.pools.lock();
         let Some(pool) = pools.by_generation.get_mut(&generation) else { return };
-        // What was popped, and comes again, may be the next still.
+        // What was popped, and comes again, may be the next still; it shall not be from now on.
         pool.take_off(position);
         let is_listed = match pool.window {
             Some(window) => window.contains(position) && pool.admits(),
@@ -366,7 +428,7 @@ impl Candidates {
 
     fn remove(&self, pools: &mut Pools, generation: u64) {
         pools.by_generation.remove(&generation);
-        self.count.store(pools.by_generation.len(), Ordering::Relaxed);
+        self.count.store(pools.by_generation.len(), Ordering::SeqCst);
     }
 
     /// Bytes in use, about.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::collection::damaged;
 use super::exploded::{self, Record, Records, TIMES};
 use super::packed::{self, Entry, Shape};
-use super::{Collection, Edit, Layout, Meta, View, integers, parse_int};
+use super::{Candidates, Collection, Edit, Layout, Meta, View, integers, parse_int};
 use crate::engine::{Read, Result};
 
 /// An element of a hash, a set or a sorted set.
@@ -50,6 +50,8 @@ pub struct Elements<'a> {
     pub(super) now_ms: u64,
     pub(super) shape: Shape,
     pub(super) collection: &'a Collection,
+    /// Where candidates for picks are.
+    pub(super) pools: Option<&'a Candidates>,
 }
 
 impl View<'_> {
@@ -63,7 +65,8 @@ impl View<'_> {
         }
         let shape = collection.shape(meta.kind);
         let (read, keyspace) = (self.read(), self.keyspace());
-        Some(Elements { read, keyspace, now_ms, shape, collection })
+        let pools = Some(self.context().candidates);
+        Some(Elements { read, keyspace, now_ms, shape, collection, pools })
     }
 }
 
@@ -81,7 +84,8 @@ impl Edit<'_> {
         collection: &'a Collection,
     ) -> Elements<'a> {
         let now_ms = self.context().now_ms;
-        Elements { read: &self.txn, keyspace: self.keyspace, now_ms, shape, collection }
+        let (keyspace, pools) = (self.keyspace, Some(self.context().candidates));
+        Elements { read: &self.txn, keyspace, now_ms, shape, collection, pools }
     }
 }
 
@@ -282,7 +286,7 @@ impl<'a> Elements<'a> {
         self.count().checked_sub(expired).ok_or_else(|| damaged("more expiries than elements"))
     }
 
-    fn records(&self, generation: u64) -> Records<'a> {
+    pub(super) fn records(&self, generation: u64) -> Records<'a> {
         Records { read: self.read, keyspace: self.keyspace, generation }
     }
 
@@ -321,8 +325,14 @@ mod tests {
         let members = [(0, "a"), (0, "b"), (3, "c"), (7, "d"), (7, "e"), (7, "f"), (9, "g")];
         let (store, collection) = store(&members);
         let shape = Shape { values: false, expiries: false };
-        let elements =
-            Elements { read: &store, keyspace: 0, now_ms: 0, shape, collection: &collection };
+        let elements = Elements {
+            read: &store,
+            keyspace: 0,
+            now_ms: 0,
+            shape,
+            collection: &collection,
+            pools: None,
+        };
         let page = |cursor, count| {
             let (next, page) = elements.page(cursor, count).unwrap();
             let names: Vec<u8> = page.iter().flat_map(|member| member.name.to_vec()).collect();

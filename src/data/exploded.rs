@@ -153,6 +153,9 @@ impl Edit<'_> {
 
     /// Writes the record of an element.
     pub(super) fn put_element(&mut self, generation: u64, name: &[u8], record: Bytes) {
+        if !self.context.warms {
+            self.context.candidates.added(generation, name, self.txn.seq());
+        }
         self.put_ordered(generation, hash_of(name), name, record);
     }
 

@@ -89,6 +89,10 @@ impl Read for Store {
         }
     }
 
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+
     fn root(&self) -> &[u8] {
         &self.root
     }

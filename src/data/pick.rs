@@ -7,13 +7,15 @@
 //!   likely to be in the window, so each is as likely as any other; only a window of more than
 //!   [`WINDOW_MAX`] elements, one in 10^6, makes a difference. A pick takes three windows on the
 //!   average, and reads some 25 records.
+//! - A collection that is picked from often has a pool (`candidates.rs`): a pick is one look-up then.
 //! - Where a walk over all is not much more than the picks would be, it is made: one pass, uniform.
 
 use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::exploded::TIMES;
+use super::candidates::{Asker, Candidate, Candidates, Next, Window};
+use super::exploded::{Record, Records, TIMES};
 use super::{Element, Elements, Layout, integers};
 use crate::engine::Result;
 use crate::env::Room;
@@ -27,8 +29,33 @@ const WINDOW_MAX: u64 = 24;
 /// Windows that are tried before the first element behind a random position is taken: so many are
 /// only needed where nearly all fields have expired.
 const TRIES: u32 = 128;
+/// Candidates of a pool that are tried before a pick is made without it.
+const POOLED_TRIES: u32 = 16;
 /// Below so many elements for each pick one pass over all is cheaper than windows.
 const PASS_FACTOR: u64 = 32;
+
+/// Fills a pool with what is in `window`; false where that is too much.
+pub(super) fn fill(
+    candidates: &Candidates,
+    records: Records<'_>,
+    asker: Asker,
+    window: Window,
+) -> Result<bool> {
+    let (mut found, mut name_bytes) = (Vec::new(), 0);
+    for (from, to) in window.ranges().into_iter().filter(|(from, to)| from < to) {
+        for record in records.walk(from, to) {
+            let Record { hash, name, .. } = record?;
+            name_bytes += name.len();
+            found.push(Candidate { position: hash, name: Bytes::copy_from_slice(&name) });
+            if Candidates::is_too_large(found.len(), name_bytes) {
+                candidates.refuse(asker.generation);
+                return Ok(false);
+            }
+        }
+    }
+    candidates.fill(asker, window, found);
+    Ok(true)
+}
 
 /// The element, where the command may hold it.
 fn take(room: &Room<'_>, element: Element) -> Result<Element> {
@@ -45,6 +72,9 @@ impl Elements<'_> {
         }
         if self.is_inline() || self.count() <= FEW {
             return Ok(fastrand::choice(self.walk().collect::<Result<Vec<_>>>()?));
+        }
+        if let Some(element) = self.pick_pooled()? {
+            return Ok(Some(element));
         }
         for _ in 0..TRIES {
             if let Some(element) = self.try_window()? {
@@ -134,6 +164,31 @@ impl Elements<'_> {
             }
         }
         Ok(picked)
+    }
+
+    /// An element from the pool of the collection, where it has one.
+    fn pick_pooled(&self) -> Result<Option<Element>> {
+        let (Some(candidates), Some(generation)) = (self.pools, self.collection.generation())
+        else {
+            return Ok(None);
+        };
+        let seq = self.read.seq().saturating_add(1);
+        let asker = Asker { generation, count: self.count(), seq, warms: false };
+        for _ in 0..POOLED_TRIES {
+            match candidates.pick(asker) {
+                Next::Candidate(name) => match self.get(&name)? {
+                    Some(element) => return Ok(Some(element)),
+                    None => candidates.missed(generation),
+                },
+                Next::Fill(window) => {
+                    if !fill(candidates, self.records(generation), asker, window)? {
+                        break;
+                    }
+                }
+                Next::NoPool => break,
+            }
+        }
+        Ok(None)
     }
 
     /// An element of a window at a random place, if the window is kept.

@@ -131,8 +131,6 @@ impl SetEdit<'_, '_> {
             Members::Exploded { generation, count } => {
                 *count += 1;
                 self.edit.put_element(*generation, member, Bytes::new());
-                let candidates = self.edit.context().candidates;
-                candidates.added(*generation, member);
             }
         }
         Ok(true)

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use super::candidates::{Asker, Candidate, Candidates, Next, Window};
-use super::exploded::Record;
+use super::candidates::{Asker, Next};
+use super::elements::Elements;
+use super::pick::fill;
 use super::set::{Members, SET, SetEdit};
 use super::{Collection, Layout, packed};
 use crate::engine::Result;
@@ -65,7 +66,10 @@ impl SetEdit<'_, '_> {
                     let _filling = warms.then(|| candidates.lock_filling());
                     let is_filled = warms && matches!(candidates.next(asker), Next::Candidate(_));
                     windows += 1;
-                    if windows > WINDOWS || !is_filled && !self.fill(asker, window)? {
+                    if windows > WINDOWS
+                        || !is_filled
+                            && !fill(candidates, self.edit.records(generation), asker, window)?
+                    {
                         break;
                     }
                 }
@@ -74,25 +78,8 @@ impl SetEdit<'_, '_> {
         }
         let layout = Layout::Exploded { generation };
         let collection = Collection { count, next_expiry_ms: None, layout };
-        Ok(self.edit.elements_of(SET, &collection).pick()?.map(|element| element.name))
-    }
-
-    /// Fills the pool of a set with what is in `window`; false where that is too much.
-    fn fill(&self, asker: Asker, window: Window) -> Result<bool> {
-        let (mut found, mut name_bytes) = (Vec::new(), 0);
-        for (from, to) in window.ranges().into_iter().filter(|(from, to)| from < to) {
-            for record in self.edit.records(asker.generation).walk(from, to) {
-                let Record { hash, name, .. } = record?;
-                name_bytes += name.len();
-                found.push(Candidate { position: hash, name: Bytes::copy_from_slice(&name) });
-                if Candidates::is_too_large(found.len(), name_bytes) {
-                    self.edit.context().candidates.refuse(asker.generation);
-                    return Ok(false);
-                }
-            }
-        }
-        self.edit.context().candidates.fill(asker, window, found);
-        Ok(true)
+        let elements = Elements { pools: None, ..self.edit.elements_of(SET, &collection) };
+        Ok(elements.pick()?.map(|element| element.name))
     }
 
     /// Looks up what comes next, in a run that warms.
@@ -111,8 +98,9 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::data::Candidates;
     use crate::data::model::{Store, check};
-    use crate::data::{Access, Context, Cursors, Edit, EventClasses, Meta, Packing};
+    use crate::data::{Access, Context, Cursors, Edit, EventClasses, Meta, Packing, View};
     use crate::engine::{Direction, Error, Found, KeyRange, Read, Scan, Txn};
     use crate::env::UNBOUNDED_MEMORY;
 
@@ -134,6 +122,10 @@ mod tests {
 
         fn scan(&self, _: KeyRange, _: Direction) -> Scan<'_> {
             Box::new(std::iter::once(Err(Error::WouldBlock)))
+        }
+
+        fn seq(&self) -> u64 {
+            self.0.seq()
         }
 
         fn root(&self) -> &[u8] {
@@ -368,6 +360,51 @@ mod tests {
         assert!(server.candidates.size_bytes() >= size);
         let rest: BTreeSet<u32> = std::iter::from_fn(|| server.pop(b"s")).collect();
         assert_eq!(rest.len(), 600 - 4);
+    }
+
+    #[test]
+    fn reads_pick_what_their_view_has_and_all_of_it_as_likely() {
+        fastrand::seed(9);
+        let pick = |server: &Server, store: &Store| {
+            let view = View::new(store, server.context()).unwrap();
+            let meta = view.find(b"s").unwrap().unwrap();
+            let picked = view.elements(b"s", &meta).unwrap().pick().unwrap().unwrap();
+            std::str::from_utf8(&picked.name).unwrap().parse::<u32>().unwrap()
+        };
+        // A window gives as many picks as half of its members.
+        for (members, picks, expected) in [(500, 15_000, 0.8..1.2), (3000, 60_000, 1.1..1.7)] {
+            let mut server = Server::new();
+            server.run(true, |edit| add(edit, b"s", 0..members));
+            let mut counts: BTreeMap<u32, u32> = (0..members).map(|name| (name, 0)).collect();
+            for _ in 0..picks {
+                *counts.get_mut(&pick(&server, &server.store)).unwrap() += 1;
+            }
+            let unevenness = unevenness(&counts);
+            assert!(expected.contains(&unevenness), "{members}: {unevenness}");
+            assert!(server.candidates.size_bytes() > 0, "there is a pool");
+
+            let before = server.store.clone();
+            server.run(true, |edit| {
+                add(edit, b"s", 5000..5500);
+                let mut set = set(edit, b"s");
+                for name in 0..400_u32 {
+                    set.remove(name.to_string().as_bytes()).unwrap();
+                }
+                set.finish();
+            });
+            // One that is dropped says nothing.
+            server.run(false, |edit| add(edit, b"s", 6000..6100));
+            let mut seen = BTreeSet::new();
+            for _ in 0..picks {
+                assert!(pick(&server, &before) < 5000);
+                seen.insert(pick(&server, &server.store));
+            }
+            assert!(
+                seen.iter()
+                    .all(|name| (400..members).contains(name) || (5000..5500).contains(name))
+            );
+            assert_eq!(seen.len(), members as usize + 100);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::{Found, Result};
+use super::{Found, Result, SeqNo};
 
 /// How far a read may go to find a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,9 @@ pub trait Read: Sync {
         }
         Ok(())
     }
+
+    /// The newest transaction that the view is sure to show as a whole.
+    fn seq(&self) -> SeqNo;
 
     /// The root record of this view: a small opaque record that changes atomically with the
     /// transactions and costs nothing to read. Empty in a new store.

@@ -83,6 +83,10 @@ impl Read for Snapshot {
         self.published.tree.visit(&range, direction, self.view(), visit)
     }
 
+    fn seq(&self) -> SeqNo {
+        self.published.seq
+    }
+
     fn root(&self) -> &[u8] {
         &self.published.root
     }
@@ -133,6 +137,10 @@ impl Read for Head {
             return Ok(());
         }
         self.tree.visit(&range, direction, self.view(), visit)
+    }
+
+    fn seq(&self) -> SeqNo {
+        SeqNo::MAX
     }
 
     fn root(&self) -> &[u8] {

@@ -40,7 +40,7 @@ use crate::data::{
 };
 use crate::engine::{self, Changes, ReadMode};
 use crate::env::UNBOUNDED_MEMORY;
-use crate::protocol::Reply;
+use crate::protocol::{ListKind, Reply};
 
 const START_MS: u64 = 1_700_000_000_000;
 
@@ -110,7 +110,12 @@ impl Harness {
         }
     }
 
+    /// Calls a command; the items of a reply that is encoded already are made again.
     fn call(&mut self, words: &[Bytes]) -> Result<Reply, Error> {
+        self.answer(words).map(decoded)
+    }
+
+    fn answer(&mut self, words: &[Bytes]) -> Result<Reply, Error> {
         let Lookup::Found(command) = table::lookup(&words[0], words.get(1).map(|w| &w[..])) else {
             panic!("unknown command {words:?}")
         };
@@ -226,9 +231,24 @@ impl Harness {
     }
 }
 
+/// A reply of items, whatever way they are kept.
+fn decoded(reply: Reply) -> Reply {
+    let Reply::Many(many) = reply else { return reply };
+    let mut items = many.items();
+    match many.kind() {
+        ListKind::Array | ListKind::Pairs => Reply::Array(items.collect()),
+        ListKind::Set => Reply::Set(items.collect()),
+        ListKind::Map => {
+            let pairs = std::iter::from_fn(|| Some((items.next()?, items.next()?)));
+            Reply::Map(pairs.collect())
+        }
+    }
+}
+
 fn text(reply: &Reply) -> String {
     let list = |replies: &[Reply]| replies.iter().map(text).collect::<Vec<_>>().join(" ");
     match reply {
+        Reply::Many(_) => text(&decoded(reply.clone())),
         Reply::Simple(word) => format!("+{word}"),
         Reply::Error(message) => format!("-{message}"),
         Reply::Integer(number) => number.to_string(),

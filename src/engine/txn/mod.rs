@@ -203,6 +203,10 @@ impl Read for Txn<'_> {
         Ok(())
     }
 
+    fn seq(&self) -> SeqNo {
+        self.seq.saturating_sub(1)
+    }
+
     fn root(&self) -> &[u8] {
         self.changes.root.as_deref().unwrap_or_else(|| self.base.view().root())
     }
