@@ -20,6 +20,7 @@ pub mod manifest;
 mod memtable;
 mod merge;
 mod options;
+mod pending;
 mod read;
 mod record;
 mod recover;

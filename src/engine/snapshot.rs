@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::memtable::Memtable;
+use super::pending::Pending;
 use super::tree::{Published, Steps, Tree, ViewOptions};
 use super::{Direction, Found, KeyRange, Read, ReadMode, Result, Scan, SeqNo};
 
@@ -98,16 +99,24 @@ impl Read for Snapshot {
 
 /// The newest state, unpublished changes included: what a transaction stands on.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct Head<'a> {
     tree: Arc<Tree>,
+    /// What the open batch has written, which is not in the tree yet.
+    pending: &'a Pending,
     root: Bytes,
     mode: ReadMode,
     steps: Steps,
 }
 
-impl Head {
-    pub(super) fn new(tree: Arc<Tree>, root: Bytes, mode: ReadMode, steps_max: u32) -> Self {
-        Self { tree, root, mode, steps: Steps::new(steps_max) }
+impl<'a> Head<'a> {
+    pub(super) fn new(
+        tree: Arc<Tree>,
+        pending: &'a Pending,
+        root: Bytes,
+        mode: ReadMode,
+        steps_max: u32,
+    ) -> Self {
+        Self { tree, pending, root, mode, steps: Steps::new(steps_max) }
     }
 
     fn view(&self) -> ViewOptions<'_> {
@@ -115,16 +124,20 @@ impl Head {
     }
 }
 
-impl Read for Head {
+impl Read for Head<'_> {
     fn newest(&self, key: &[u8]) -> Result<Option<Found>> {
-        self.tree.get(key, SeqNo::MAX, self.mode)
+        match self.pending.newest(key) {
+            Some(found) => Ok(Some(found)),
+            None => self.tree.get(key, SeqNo::MAX, self.mode),
+        }
     }
 
     fn scan(&self, range: KeyRange, direction: Direction) -> Scan<'_> {
         if range_is_empty(&range) {
             return Box::new(std::iter::empty());
         }
-        self.tree.scan(&range, direction, self.view())
+        let below = self.tree.scan(&range, direction, self.view());
+        self.pending.over(below, &range, direction)
     }
 
     fn visit(
@@ -136,7 +149,16 @@ impl Read for Head {
         if range_is_empty(&range) {
             return Ok(());
         }
-        self.tree.visit(&range, direction, self.view(), visit)
+        if self.pending.is_empty() {
+            return self.tree.visit(&range, direction, self.view(), visit);
+        }
+        for pair in self.scan(range, direction) {
+            let (key, value) = pair?;
+            if !visit(&key, &value) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn seq(&self) -> SeqNo {

@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 
 use super::batch::BatchBuilder;
 use super::memtable::{Entry, Memtable, Needed};
+use super::pending::Pending;
 use super::rows::{Replaced, Rows};
 use super::shared::Shared;
 use super::snapshot::Head;
@@ -51,7 +52,7 @@ const BUFFERS_PER_MEMTABLE: u64 = 16;
 /// again, here as well, since warming makes no walk shorter.
 const STEPS_OF_WRITER: u32 = 16;
 
-/// Writes of a transaction of which the rows are asked for together.
+/// Writes of which the rows are asked for together.
 const WRITES_AT_ONCE: usize = 16;
 
 /// The one writer of a store. Owned by one task; synchronous and deterministic.
@@ -67,6 +68,8 @@ pub struct Writer {
     seq: SeqNo,
     root: Bytes,
     open: Option<OpenBatch>,
+    /// What the open batch has written.
+    pending: Pending,
     /// Closed batches that are not published, oldest first.
     in_flight: VecDeque<(SeqNo, Bytes)>,
     /// What every view sees, as of the newest publication.
@@ -94,6 +97,7 @@ impl Writer {
             seq,
             root,
             open: None,
+            pending: Pending::default(),
             in_flight: VecDeque::new(),
             oldest_view: 0,
             buffers: Buffers::default(),
@@ -132,7 +136,8 @@ impl Writer {
         if self.shared.is_stopping() {
             return Err(Error::Closed);
         }
-        let head = Head::new(self.shared.tree(), self.root.clone(), mode, steps);
+        let (tree, root) = (self.shared.tree(), self.root.clone());
+        let head = Head::new(tree, &self.pending, root, mode, steps);
         Ok(Txn::over(head, self.seq + 1))
     }
 
@@ -180,21 +185,8 @@ impl Writer {
             }
         });
         open.builder.add(&changes);
-        let needed = Needed { oldest_view: self.oldest_view, batch_seq: open.first_seq };
-        for writes in changes.writes.iter().as_slice().chunks(WRITES_AT_ONCE) {
-            if writes.len() == WRITES_AT_ONCE {
-                let keys: SmallVec<[&[u8]; WRITES_AT_ONCE]> =
-                    writes.iter().map(|(key, _)| &key[..]).collect();
-                open.rows.prefetch(&keys);
-            }
-            for (key, value) in writes {
-                let entry = Entry::new(key, self.seq, value.as_deref());
-                let spot = open.memtable.insert(entry.clone(), needed);
-                // Behind the memtable, so that whoever finds the row finds older versions there.
-                if let Some((entry, spot)) = open.rows.note(entry, spot, open.first_seq) {
-                    open.memtable.release([(&entry, spot)]);
-                }
-            }
+        for (key, value) in changes.writes {
+            self.pending.set(key, self.seq, value);
         }
         if let Some(root) = changes.root {
             self.root = root;
@@ -213,6 +205,7 @@ impl Writer {
     /// I/O.
     pub fn take_batch(&mut self) -> Option<Batch> {
         let open = self.open.take()?;
+        self.put_down(&open);
         let root = open.root_changed.then_some(&self.root[..]);
         let log = open.builder.finish(root);
         let bytes = log.len();
@@ -239,6 +232,24 @@ impl Writer {
         }
         let (shared, buffers) = (self.shared.clone(), self.buffers.clone());
         Some(Batch { append, seq: self.seq, bytes, shared, buffers })
+    }
+
+    /// Puts what the open batch has written into its memtable.
+    fn put_down(&mut self, open: &OpenBatch) {
+        let needed = Needed { oldest_view: self.oldest_view, batch_seq: open.first_seq };
+        let (writes, seqs) = self.pending.versions();
+        for (writes, seqs) in writes.chunks(WRITES_AT_ONCE).zip(seqs.chunks(WRITES_AT_ONCE)) {
+            let keys: SmallVec<[&[u8]; WRITES_AT_ONCE]> =
+                writes.iter().map(|(key, _)| &key[..]).collect();
+            open.rows.prefetch(&keys);
+            for ((key, value), seq) in writes.iter().zip(seqs) {
+                let entry = Entry::new(key, *seq, value.as_deref());
+                let spot = open.memtable.insert(entry.clone(), needed);
+                // Behind the memtable, so that whoever finds the row finds older versions there.
+                open.rows.note(entry, spot, open.first_seq);
+            }
+        }
+        self.pending.clear();
     }
 
     /// A handle that syncs the log, for another thread.

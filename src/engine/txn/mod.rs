@@ -42,7 +42,7 @@ pub struct Txn<'a> {
 /// What a transaction stands on.
 enum Base<'a> {
     /// The newest state, as the writer gives it.
-    Head(Head),
+    Head(Head<'a>),
     /// Any other view.
     View(&'a dyn Read),
 }
@@ -68,7 +68,7 @@ impl<'a> Txn<'a> {
         }
     }
 
-    pub(super) fn over(head: Head, seq: SeqNo) -> Self {
+    pub(super) fn over(head: Head<'a>, seq: SeqNo) -> Self {
         Self {
             base: Base::Head(head),
             seq,
@@ -187,8 +187,7 @@ impl Read for Txn<'_> {
         if self.changes.writes.is_empty() || range_is_empty(&range) {
             return base;
         }
-        let own = self.changes.writes.in_order(&range, direction);
-        Box::new(Overlay { base: base.peekable(), own: own.peekable(), direction })
+        Overlay::lay(&self.changes.writes, base, &range, direction)
     }
 
     fn visit(
@@ -222,11 +221,27 @@ impl Read for Txn<'_> {
     }
 }
 
-/// Merges the transaction's own changes over the pairs below it.
-struct Overlay<'a> {
+/// Lays writes over the pairs below them.
+pub(super) struct Overlay<'a> {
     base: std::iter::Peekable<Scan<'a>>,
     own: std::iter::Peekable<Box<dyn Iterator<Item = &'a Write> + 'a>>,
     direction: Direction,
+}
+
+impl<'a> Overlay<'a> {
+    /// Lays what `writes` has within `range`, which is not empty, over what is `below`.
+    pub(super) fn lay(
+        writes: &'a Writes,
+        below: Scan<'a>,
+        range: &KeyRange,
+        direction: Direction,
+    ) -> Scan<'a> {
+        let mut own = writes.in_order(range, direction).peekable();
+        if own.peek().is_none() {
+            return below;
+        }
+        Box::new(Self { base: below.peekable(), own, direction })
+    }
 }
 
 impl Iterator for Overlay<'_> {

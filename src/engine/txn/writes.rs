@@ -1,11 +1,12 @@
 //! The writes of a transaction: one per key.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 use std::ops::RangeBounds;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use hashbrown::HashTable;
 
 use super::super::{BuildKeyHasher, Direction, KeyRange};
 
@@ -21,8 +22,8 @@ const WRITE_BYTES: usize = 128;
 #[derive(Debug, Default)]
 pub struct Writes {
     list: Vec<(Bytes, Option<Bytes>)>,
-    /// Where each key is in `list`, once there are many.
-    index: Option<Box<Index>>,
+    /// Where each key is in `list`, by its hash, once there are many.
+    index: HashTable<u32>,
     /// The same in order, once many were walked.
     order: OnceLock<BTreeMap<Bytes, usize>>,
     bytes: usize,
@@ -31,37 +32,38 @@ pub struct Writes {
 /// A write: a key and its new value.
 pub(super) type Write = (Bytes, Option<Bytes>);
 
-type Index = HashMap<Bytes, usize, BuildKeyHasher>;
-
 impl Writes {
-    /// Sets the new value of `key`.
-    pub fn set(&mut self, key: Bytes, value: Option<Bytes>) {
+    /// Sets the new value of `key`; where it is among [`Self::as_slice`].
+    pub fn set(&mut self, key: Bytes, value: Option<Bytes>) -> usize {
         let value_len = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
-        let place = match &mut self.index {
-            Some(index) => match index.entry(key.clone()) {
-                Entry::Occupied(known) => Some(*known.get()),
-                Entry::Vacant(new) => {
-                    new.insert(self.list.len());
-                    None
-                }
-            },
-            None => self.place(&key),
-        };
-        if let Some((_, before)) = place.and_then(|at| self.list.get_mut(at)) {
+        if let Some(place) = self.place(&key)
+            && let Some((_, before)) = self.list.get_mut(place)
+        {
             self.bytes = self.bytes + value_len(&value) - value_len(before);
             *before = value;
-            return;
+            return place;
         }
         self.bytes += key.len() + value_len(&value) + WRITE_BYTES;
+        let place = self.list.len();
         if let Some(order) = self.order.get_mut() {
-            order.insert(key.clone(), self.list.len());
+            order.insert(key.clone(), place);
         }
         self.list.push((key, value));
-        if self.index.is_none() && self.list.len() >= INDEXED {
-            let mut index = Index::with_hasher(BuildKeyHasher::random());
-            index.extend(self.list.iter().map(|(key, _)| key.clone()).zip(0..));
-            self.index = Some(Box::new(index));
+        if self.list.len() > INDEXED {
+            self.note_place(place);
+        } else if self.list.len() == INDEXED {
+            (0..INDEXED).for_each(|place| self.note_place(place));
         }
+        place
+    }
+
+    /// Puts a place that is in no index into it.
+    fn note_place(&mut self, place: usize) {
+        let Self { list, index, .. } = self;
+        let hash = |place: u32| list.get(place as usize).map_or(0, |(key, _)| hash_of(key));
+        // A transaction is bounded in bytes, and takes some for each write.
+        let place = u32::try_from(place).expect("fewer than 2^32 writes");
+        index.insert_unique(hash(place), place, |place| hash(*place));
     }
 
     /// The new value of `key`, where it has one.
@@ -70,18 +72,32 @@ impl Writes {
         self.list.get(self.place(key)?).map(|(_, value)| value.as_ref())
     }
 
-    fn place(&self, key: &[u8]) -> Option<usize> {
-        match &self.index {
-            Some(index) => index.get(key).copied(),
-            None => {
-                // Keys of one transaction begin alike; where they end they differ.
-                let last = key.last();
-                let is_same = |other: &Bytes| {
-                    other.len() == key.len() && other.last() == last && other == key
-                };
-                self.list.iter().position(|(other, _)| is_same(other))
-            }
+    /// Where `key` is among [`Self::as_slice`].
+    pub(in crate::engine) fn place(&self, key: &[u8]) -> Option<usize> {
+        // Keys of one transaction begin alike; where they end they differ.
+        let last = key.last();
+        let is_same =
+            |other: &Bytes| other.len() == key.len() && other.last() == last && other == key;
+        if self.list.len() < INDEXED {
+            return self.list.iter().position(|(other, _)| is_same(other));
         }
+        let is_there =
+            |place: &u32| self.list.get(*place as usize).is_some_and(|(other, _)| is_same(other));
+        self.index.find(hash_of(key), is_there).map(|place| *place as usize)
+    }
+
+    /// All writes, in the order in which the keys were first written.
+    #[must_use]
+    pub fn as_slice(&self) -> &[(Bytes, Option<Bytes>)] {
+        &self.list
+    }
+
+    /// Forgets all writes, and keeps their room.
+    pub(in crate::engine) fn clear(&mut self) {
+        self.list.clear();
+        self.index.clear();
+        self.order = OnceLock::new();
+        self.bytes = 0;
     }
 
     /// What they take in memory, in bytes, about.
@@ -129,6 +145,10 @@ impl Writes {
         });
         Box::new(found.into_iter())
     }
+}
+
+fn hash_of(key: &[u8]) -> u64 {
+    BuildKeyHasher::shared().hash_one(key)
 }
 
 impl<'a> IntoIterator for &'a Writes {
