@@ -552,7 +552,7 @@ impl<'a> Calls<'a> {
     fn edit<T>(&mut self, run: impl FnOnce(&mut Edit<'_>) -> Result<T, Error>) -> Result<T, Error> {
         let context = self.context();
         let inner = match &self.ground {
-            Ground::Txn(outer) => Txn::new(outer, outer.seq()),
+            Ground::Txn(outer) => outer.inner(),
             Ground::View(view) => Txn::new(*view, 0),
         };
         let mut edit = Edit::new(inner, context)?;

@@ -20,7 +20,7 @@
 //! too many steps, the run that warms fills it: the pool gathers what is added from the moment on at
 //! which the writer has found it empty, and a view that is not older knows the rest.
 //!
-//! Reads pick from the list at random, and leave the window for another after as many picks; what their
+//! Reads pick from the list at random (of a window one after the other), and leave the window for another after as many picks; what their
 //! view does not have they pass over. A pool that a read has made waits for a view that has all that was
 //! added before the pool was there.
 //!
@@ -259,8 +259,8 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// What to do for the next member of a set.
-    pub(super) fn next(&self, asker: Asker) -> Next {
+    /// What to do for the next member of a set, behind the first `passed` that are listed.
+    pub(super) fn next(&self, asker: Asker, passed: usize) -> Next {
         let pools = &mut *self.pools.lock();
         pools.pops += u64::from(!asker.warms);
         let now = pools.pops;
@@ -278,9 +278,10 @@ impl Candidates {
         if pool.window.is_none() {
             return Next::Fill(Window::random(asker.count));
         }
-        match pool.listed.last() {
+        let at = pool.listed.len().checked_sub(passed + 1);
+        match at.and_then(|at| pool.listed.get(at)) {
             Some(next) if !pool.is_through() => Next::Candidate(next.name.clone()),
-            _ if asker.warms => Next::NoPool,
+            _ if asker.warms || passed > 0 => Next::NoPool,
             _ => {
                 *pool = Pool::empty(asker.seq, now);
                 Next::Fill(Window::random(asker.count))
@@ -299,7 +300,12 @@ impl Candidates {
             let is_whole = pool.window.is_some_and(Window::is_whole);
             let is_through = pool.is_through() || (!is_whole && pool.picks > WINDOW_TAKEN);
             if pool.window.is_some() && !is_through {
-                let picked = fastrand::choice(&pool.listed);
+                // Of a window none comes twice: they are few, and the collection has many more.
+                let picked = if is_whole {
+                    fastrand::choice(&pool.listed)
+                } else {
+                    pool.listed.get((pool.picks - 1) % pool.listed.len())
+                };
                 return picked.map_or(Next::NoPool, |picked| Next::Candidate(picked.name.clone()));
             }
             if pool.window.is_some() {

@@ -64,7 +64,9 @@ impl<'a> Edit<'a> {
     /// The database `context.db` in `txn`, which may change as much as one command may hold. Fails
     /// only where the root record is damaged.
     pub fn new(mut txn: Txn<'a>, context: Context<'a>) -> Result<Self> {
-        context.orders.settle(txn.seq());
+        if txn.is_of_writer() {
+            context.orders.settle(txn.seq());
+        }
         txn.set_room(context.memory.room(Purpose::Changes));
         let root = Root::parse(txn.root())?;
         let keyspace = root.database(context.db).keyspace;
@@ -297,6 +299,11 @@ impl<'a> Edit<'a> {
         // A transaction that was dropped may have had it.
         self.context.candidates.forget(generation);
         generation
+    }
+
+    /// Whether the transaction stands on the newest state itself.
+    pub(super) fn is_over_newest(&self) -> bool {
+        self.txn.is_over_newest()
     }
 
     /// The sequence number that the transaction takes if it is committed.

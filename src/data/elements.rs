@@ -65,7 +65,7 @@ impl View<'_> {
         }
         let shape = collection.shape(meta.kind);
         let (read, keyspace) = (self.read(), self.keyspace());
-        let pools = Some(self.context().candidates);
+        let pools = read.is_committed().then_some(self.context().candidates);
         Some(Elements { read, keyspace, now_ms, shape, collection, pools })
     }
 }
@@ -84,7 +84,8 @@ impl Edit<'_> {
         collection: &'a Collection,
     ) -> Elements<'a> {
         let now_ms = self.context().now_ms;
-        let (keyspace, pools) = (self.keyspace, Some(self.context().candidates));
+        let keyspace = self.keyspace;
+        let pools = self.txn.is_committed().then_some(self.context().candidates);
         Elements { read: &self.txn, keyspace, now_ms, shape, collection, pools }
     }
 }

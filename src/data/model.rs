@@ -24,7 +24,7 @@ pub(crate) struct Store {
 impl Store {
     /// A transaction on top of the store.
     pub(crate) fn txn(&self) -> Txn<'_> {
-        Txn::new(self, self.seq + 1)
+        Txn::over_newest(self, self.seq + 1)
     }
 
     /// Sequence number of the newest transaction.

@@ -32,6 +32,8 @@ pub struct SetEdit<'e, 'a> {
     old: Option<Meta>,
     pub(super) members: Members,
     pub(super) changes: u64,
+    /// Candidates of a pool that were taken or passed over.
+    pub(super) passed: usize,
 }
 
 impl<'a> Edit<'a> {
@@ -49,7 +51,7 @@ impl<'a> Edit<'a> {
                 }
             },
         };
-        SetEdit { edit: self, key, old, members, changes: 0 }
+        SetEdit { edit: self, key, old, members, changes: 0, passed: 0 }
     }
 
     /// Sets `key` to a set of these members, which are different, whatever it held; without members

@@ -2,7 +2,7 @@
 //!
 //! `Xxh3Default` prepares half a kilobyte of state to hash twenty bytes; this keeps eight bytes.
 
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -14,7 +14,10 @@ pub struct BuildKeyHasher {
 }
 
 /// The seed of all hashes that entries of memory carry.
-static SHARED: LazyLock<BuildKeyHasher> = LazyLock::new(BuildKeyHasher::random);
+static SHARED: LazyLock<BuildKeyHasher> = LazyLock::new(|| {
+    // Not of a thread's own random numbers, which a test may have fixed.
+    BuildKeyHasher { seed: RandomState::new().hash_one(()) }
+});
 
 impl BuildKeyHasher {
     /// The one of this process, for hashes that are kept beside their keys; with a random seed.

@@ -69,6 +69,11 @@ pub trait Read: Sync {
     /// The newest transaction that the view is sure to show as a whole.
     fn seq(&self) -> SeqNo;
 
+    /// Whether all that it shows is committed: nothing of it can be dropped.
+    fn is_committed(&self) -> bool {
+        true
+    }
+
     /// The root record of this view: a small opaque record that changes atomically with the
     /// transactions and costs nothing to read. Empty in a new store.
     fn root(&self) -> &[u8];

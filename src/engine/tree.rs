@@ -183,12 +183,10 @@ impl Tree {
         }
         let tables = self.table_walks(range, direction, view.mode);
         if tables.is_empty() {
-            if let Some(oldest) = walks.last_mut() {
-                oldest.hide_tombstones();
-            }
             if walks.len() == 1
-                && let Some(walk) = walks.pop()
+                && let Some(mut walk) = walks.pop()
             {
+                walk.hide_tombstones();
                 let steps = (view.mode == ReadMode::Resident).then_some(view.steps);
                 return Walk::Alone(Alone { walk, steps, ended: false });
             }

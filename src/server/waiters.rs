@@ -227,6 +227,7 @@ impl WriterTask {
     pub(super) fn fail_waiters(&mut self, error: &engine::Error) {
         let waiters = std::mem::take(&mut self.waiters.by_number);
         self.waiters.lines.clear();
+        self.waiters.needed.clear();
         for waiter in waiters.into_values().filter(|waiter| waiter.asked.ticket.serve()) {
             let result = Err(Error::Engine(error.clone()));
             drop(waiter.done.send(Done { result, elapsed_ns: 0 }));
@@ -250,7 +251,7 @@ impl WriterTask {
     /// gone.
     fn kinds_at(&self, (db, key): &Place) -> impl Iterator<Item = KeyType> + use<> {
         let find = || {
-            let txn = self.writer.begin(ReadMode::Blocking)?;
+            let txn = self.writer.begin_freeing(ReadMode::Blocking)?;
             Edit::new(txn, self.state.context(*db, false))?.find(key)
         };
         let kind = find().ok().flatten().map(|meta| meta.kind);
@@ -340,7 +341,8 @@ impl WriterTask {
         let (Run::Blocking(handler) | Run::ReadOrBlock(_, handler)) = call.command.spec.run else {
             unreachable!("only calls that may wait are sent as such")
         };
-        let txn = self.writer.begin(mode)?;
+        // Who takes from a queue frees space, and a deletion ends what others wait for.
+        let txn = self.writer.begin_freeing(mode)?;
         let mut edit = Edit::new(txn, self.state.context(*db, !no_touch))?;
         if !self.waiters.is_empty() {
             edit.note_ready();

@@ -649,7 +649,12 @@ fn run_call(
     notes: bool,
 ) -> Result<Ran, Error> {
     let frees = call.command.flags.has(Flags::FREES);
-    let txn = if frees { writer.begin_freeing(mode)? } else { writer.begin(mode)? };
+    let txn = match call.command.spec.run {
+        // Where nothing can be written the connection reads what is published.
+        Run::Read(_) => writer.begin(mode).map_err(|_| engine::Error::WouldBlock)?,
+        _ if frees => writer.begin_freeing(mode)?,
+        _ => writer.begin(mode)?,
+    };
     let mut edit = Edit::new(txn, context)?;
     if notes {
         edit.note_ready();

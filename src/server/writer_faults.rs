@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::group::{Call, Group};
+use super::group::{self, Call, Group};
 use super::message::{self, Message};
 use super::shutdown;
 use super::writer::WriterTask;
@@ -298,7 +298,15 @@ async fn keys_are_deleted_below_the_reserve() {
     let run = |words: &'static [&str]| rig.run(words.iter().map(|word| (*word).into()).collect());
     leave(reserve - 1);
     assert!(!rig.set("d", &value, None).await);
-    assert_eq!(run(&["DEL", "a"]).await.expect("goes on"), Reply::Integer(1));
+    let mut group = rig.group();
+    for words in [["DEL", "a"], ["GET", "b"]] {
+        group.push(call(words.map(Bytes::from).to_vec()));
+    }
+    let (answer, answered) = oneshot::channel();
+    rig.messages.send(Message::Group(group, answer)).await.expect("the task runs");
+    let group = in_time("a deletion", answered).await.expect("the task runs");
+    assert!(matches!(group.done[..], [group::Done { result: Ok(Reply::Integer(1)), .. }]));
+    assert!(group.blocked, "the connection reads by itself");
     assert_eq!(rig.get("a"), None);
     leave(reserve / 2 - 1);
     assert!(matches!(run(&["DEL", "b"]).await, Err(Error::Engine(engine::Error::NoSpace(_)))));

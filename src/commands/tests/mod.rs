@@ -148,7 +148,7 @@ impl Harness {
     fn run_nested(&mut self, calls: &[(Vec<Bytes>, bool)]) {
         let mut outer = self.store.txn();
         for (words, is_kept) in calls {
-            let inner = Txn::new(&outer, outer.seq());
+            let inner = outer.inner();
             let (changes, _) = self.run_uncommitted(inner, words);
             if *is_kept {
                 outer.absorb(changes);

@@ -135,6 +135,7 @@ impl OrderWriter<'_, '_> {
         let root = Node { items: self.counts.len, children: self.counts.top };
         let root = Step { separator: Bytes::new(), node: root };
         let order = Order { read: self.txn, place: self.place, counts: self.counts };
+        self.known.forget_lost();
         if let Some(tree) = &mut self.known.tree {
             let behind = tree.path(order, order_key, &mut path)?;
             path.push(root);

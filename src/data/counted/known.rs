@@ -54,8 +54,14 @@ impl Known {
         self.tree.as_ref().is_none_or(|tree| tree.fits(order))
     }
 
+    /// Lets go of a tree that does not say all any more: then the records are asked.
+    pub(super) fn forget_lost(&mut self) {
+        self.tree.take_if(|tree| tree.is_lost());
+    }
+
     /// Lets go of a tree where there are no levels any more, makes one where there are some.
     pub(in crate::data) fn follow_levels(&mut self, order: Order<'_>) -> Result<()> {
+        self.forget_lost();
         if order.counts.levels == 0 {
             self.tree = None;
         } else if self.tree.is_none() && self.is_wanted {

@@ -132,6 +132,20 @@ fn any_key() -> impl Strategy<Value = Bytes> {
     ]
 }
 
+/// What was read of a tree of two levels knows the upper one only; where that shrinks to one node, its
+/// children were never looked at.
+#[test]
+fn a_level_that_goes_away_unknown_is_read_again() {
+    let mut fixture = Fixture::new(b"");
+    fixture.toggle((0..2000).map(number));
+    assert_eq!(fixture.counts.levels, 2);
+    fixture.has_known = true;
+    fixture.toggle((0..900).map(number));
+    assert!(fixture.known.is_wanted());
+    fixture.toggle((1000..1003).map(number));
+    fixture.compare(&[number(950), number(1500)]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 

@@ -59,6 +59,11 @@ impl CountTree {
         self.bytes
     }
 
+    /// Whether something of it was not followed.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
     /// Whether it says the same as the records of this order, all of whose writes it was told.
     pub(super) fn fits(&self, order: Order<'_>) -> bool {
         let (len, top) = (order.counts.len, order.counts.top);

@@ -37,6 +37,18 @@ pub struct Txn<'a> {
     /// What the changes may take, where that is bounded, and whether it was enough so far.
     room: Option<Room<'a>>,
     is_full: bool,
+    standing: Standing,
+}
+
+/// Where a transaction stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// On the newest state itself.
+    Newest,
+    /// Within a transaction that does.
+    Within,
+    /// On any other view.
+    Aside,
 }
 
 /// What a transaction stands on.
@@ -65,7 +77,25 @@ impl<'a> Txn<'a> {
             changes: Changes::default(),
             room: None,
             is_full: false,
+            standing: Standing::Aside,
         }
+    }
+
+    /// The same, where `base` is the newest state itself: all that it shows is committed, and nobody
+    /// else changes it meanwhile.
+    #[must_use]
+    pub fn over_newest(base: &'a dyn Read, seq: SeqNo) -> Self {
+        Self { standing: Standing::Newest, ..Self::new(base, seq) }
+    }
+
+    /// A transaction within this one, which may [`Self::absorb`] what it changes.
+    #[must_use]
+    pub fn inner(&'a self) -> Self {
+        let standing = match self.standing {
+            Standing::Newest | Standing::Within => Standing::Within,
+            Standing::Aside => Standing::Aside,
+        };
+        Self { standing, ..Self::new(self, self.seq) }
     }
 
     pub(super) fn over(head: Head<'a>, seq: SeqNo) -> Self {
@@ -75,6 +105,7 @@ impl<'a> Txn<'a> {
             changes: Changes::default(),
             room: None,
             is_full: false,
+            standing: Standing::Newest,
         }
     }
 
@@ -87,7 +118,14 @@ impl<'a> Txn<'a> {
     /// Whether it stands on the newest state itself, not on another transaction or a view.
     #[must_use]
     pub fn is_over_newest(&self) -> bool {
-        matches!(self.base, Base::Head(_))
+        self.standing == Standing::Newest
+    }
+
+    /// Whether its number is that of the next commit: it stands on the newest state, or within a
+    /// transaction that does.
+    #[must_use]
+    pub fn is_of_writer(&self) -> bool {
+        self.standing != Standing::Aside
     }
 
     /// Sets `key` to `value`.
@@ -210,6 +248,10 @@ impl Read for Txn<'_> {
 
     fn seq(&self) -> SeqNo {
         self.seq.saturating_sub(1)
+    }
+
+    fn is_committed(&self) -> bool {
+        self.is_over_newest() && self.changes.writes.is_empty()
     }
 
     fn root(&self) -> &[u8] {
