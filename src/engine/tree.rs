@@ -182,14 +182,13 @@ impl Tree {
             }
         }
         let tables = self.table_walks(range, direction, view.mode);
-        if tables.is_empty() {
-            if walks.len() == 1
-                && let Some(mut walk) = walks.pop()
-            {
-                walk.hide_tombstones();
-                let steps = (view.mode == ReadMode::Resident).then_some(view.steps);
-                return Walk::Alone(Alone { walk, steps, ended: false });
-            }
+        if tables.is_empty()
+            && walks.len() == 1
+            && let Some(mut walk) = walks.pop()
+        {
+            walk.hide_tombstones();
+            let steps = (view.mode == ReadMode::Resident).then_some(view.steps);
+            return Walk::Alone(Alone { walk, steps, ended: false });
         }
         let mut sources: Vec<Box<dyn RecordIter + 'a>> =
             walks.into_iter().map(|walk| Box::new(walk) as Box<dyn RecordIter + 'a>).collect();

@@ -138,7 +138,7 @@ impl Memtable {
 
     /// Adds a version; the older ones of its key that are not `needed` go as far as they are at hand.
     /// Where it was put, for [`Self::release`]. Only the writer calls this; each (key, seq) once, `seq`
-    /// never decreasing.
+    /// of a key never decreasing.
     pub(super) fn insert(&self, entry: Entry, needed: Needed) -> Spot {
         let added = entry.len() as u64 + ENTRY_OVERHEAD_BYTES;
         let (spot, gone) = self.part(entry.key()).insert(entry, needed);

@@ -23,7 +23,7 @@ const WRITE_BYTES: usize = 128;
 pub struct Writes {
     list: Vec<(Bytes, Option<Bytes>)>,
     /// Where each key is in `list`, by its hash, once there are many.
-    index: HashTable<u32>,
+    index: Option<Box<HashTable<u32>>>,
     /// The same in order, once many were walked.
     order: OnceLock<BTreeMap<Bytes, usize>>,
     bytes: usize,
@@ -63,7 +63,7 @@ impl Writes {
         let hash = |place: u32| list.get(place as usize).map_or(0, |(key, _)| hash_of(key));
         // A transaction is bounded in bytes, and takes some for each write.
         let place = u32::try_from(place).expect("fewer than 2^32 writes");
-        index.insert_unique(hash(place), place, |place| hash(*place));
+        index.get_or_insert_default().insert_unique(hash(place), place, |place| hash(*place));
     }
 
     /// The new value of `key`, where it has one.
@@ -83,7 +83,7 @@ impl Writes {
         }
         let is_there =
             |place: &u32| self.list.get(*place as usize).is_some_and(|(other, _)| is_same(other));
-        self.index.find(hash_of(key), is_there).map(|place| *place as usize)
+        self.index.as_ref()?.find(hash_of(key), is_there).map(|place| *place as usize)
     }
 
     /// All writes, in the order in which the keys were first written.
@@ -95,7 +95,7 @@ impl Writes {
     /// Forgets all writes, and keeps their room.
     pub(in crate::engine) fn clear(&mut self) {
         self.list.clear();
-        self.index.clear();
+        self.index.iter_mut().for_each(|index| index.clear());
         self.order = OnceLock::new();
         self.bytes = 0;
     }
