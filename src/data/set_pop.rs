@@ -51,7 +51,8 @@ impl SetEdit<'_, '_> {
             true => self.next_candidate(generation, count)?,
             false => None,
         };
-        if member.is_some() {
+        // A run that warms answers nobody: to look elsewhere would be of no use to the writer.
+        if member.is_some() || self.edit.context().warms {
             return Ok(member);
         }
         let layout = Layout::Exploded { generation };
