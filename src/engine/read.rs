@@ -57,13 +57,7 @@ pub trait Read: Sync {
         direction: Direction,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<()> {
-        for pair in self.scan(range, direction) {
-            let (key, value) = pair?;
-            if !visit(&key, &value) {
-                break;
-            }
-        }
-        Ok(())
+        visit_each(self.scan(range, direction), visit)
     }
 
     /// The newest transaction that the view is sure to show as a whole.
@@ -81,4 +75,18 @@ pub trait Read: Sync {
     /// Brings what lookups of `keys` will need into the processor's cache, as far as it is in memory
     /// and nobody holds it: a hint, worth it for a dozen lookups that follow.
     fn prefetch(&self, keys: &[&[u8]]);
+}
+
+/// Hands what a scan meets to `visit` until that answers false.
+pub(super) fn visit_each(
+    scan: Scan<'_>,
+    visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+) -> Result<()> {
+    for pair in scan {
+        let (key, value) = pair?;
+        if !visit(&key, &value) {
+            break;
+        }
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::memtable::Memtable;
 use super::pending::Pending;
+use super::read::visit_each;
 use super::tree::{Published, Steps, Tree, ViewOptions};
 use super::{Direction, Found, KeyRange, Read, ReadMode, Result, Scan, SeqNo};
 
@@ -152,13 +153,7 @@ impl Read for Head<'_> {
         if self.pending.is_empty() {
             return self.tree.visit(&range, direction, self.view(), visit);
         }
-        for pair in self.scan(range, direction) {
-            let (key, value) = pair?;
-            if !visit(&key, &value) {
-                break;
-            }
-        }
-        Ok(())
+        visit_each(self.scan(range, direction), visit)
     }
 
     fn seq(&self) -> SeqNo {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::memtable::{Entry, Memtable, MemtableIter};
+use super::read::visit_each;
 use super::rows::{Lookup, Rows};
 use super::version::{Version, meets};
 use super::{
@@ -153,14 +154,7 @@ impl Tree {
                     }
                 }
             }
-            Walk::Merged(walk) => {
-                for pair in walk {
-                    let (key, value) = pair?;
-                    if !visit(&key, &value) {
-                        break;
-                    }
-                }
-            }
+            Walk::Merged(walk) => visit_each(walk, visit)?,
         }
         Ok(())
     }

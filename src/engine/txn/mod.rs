@@ -7,6 +7,7 @@ pub use self::writes::Writes;
 mod writes;
 
 use self::writes::Write;
+use super::read::visit_each;
 use super::snapshot::{Head, range_is_empty};
 use super::{Direction, Error, Found, KeyRange, Pair, Read, Result, Scan, SeqNo};
 use crate::env::Room;
@@ -237,13 +238,7 @@ impl Read for Txn<'_> {
         if self.changes.writes.is_empty() {
             return self.base.view().visit(range, direction, visit);
         }
-        for pair in self.scan(range, direction) {
-            let (key, value) = pair?;
-            if !visit(&key, &value) {
-                break;
-            }
-        }
-        Ok(())
+        visit_each(self.scan(range, direction), visit)
     }
 
     fn seq(&self) -> SeqNo {
