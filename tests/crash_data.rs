@@ -197,7 +197,7 @@ fn transact(
     }
     edit.select(COUNTER_DB);
     let old = edit.find(COUNTER)?;
-    edit.set_string(COUNTER, old.as_ref(), &number.to_string().into(), None);
+    edit.set_string(COUNTER, old.as_ref(), number.to_string().into(), None);
     let (changes, _) = edit.finish()?;
     store.writer.commit(changes);
     Ok(())

@@ -131,8 +131,10 @@ fn queueable(session: &Session, command: &Command) -> Result<(), Error> {
 fn write_possible(state: &ServerState, command: &Command) -> Result<(), Error> {
     if command.flags.has(Flags::FREES) {
         // While the directory is opened again the writer tells.
-        let Ok(engine) = state.engine() else { return Ok(()) };
-        return engine.check_freeing().map_err(Error::Engine);
+        let engine = state.engine.load();
+        return engine
+            .as_ref()
+            .map_or(Ok(()), |engine| engine.check_freeing().map_err(Error::Engine));
     }
     if command.flags.has(Flags::WRITE) { writable(state) } else { Ok(()) }
 }
@@ -140,8 +142,8 @@ fn write_possible(state: &ServerState, command: &Command) -> Result<(), Error> {
 /// Whether writes are taken.
 pub(super) fn writable(state: &ServerState) -> Result<(), Error> {
     // While the directory is opened again the writer tells.
-    let Ok(engine) = state.engine() else { return Ok(()) };
-    engine.check_writable().map_err(Error::Engine)
+    let engine = state.engine.load();
+    engine.as_ref().map_or(Ok(()), |engine| engine.check_writable().map_err(Error::Engine))
 }
 
 /// A connection that monitors leaves the data alone; one that has subscribed and speaks RESP2 could

@@ -150,19 +150,30 @@ impl ServerState {
     /// As [`Self::context`], for a call that runs at `now_ms`.
     #[must_use]
     pub fn context_at(&self, db: u16, touch: bool, now_ms: u64) -> Context<'_> {
-        let settings = self.config.load();
+        self.context_by(&self.config.load(), db, touch, now_ms)
+    }
+
+    /// As [`Self::context_at`], by these settings.
+    #[must_use]
+    pub fn context_by(
+        &self,
+        settings: &Settings,
+        db: u16,
+        touch: bool,
+        now_ms: u64,
+    ) -> Context<'_> {
         Context {
             now_ms,
             db,
             databases: settings.databases,
             string_bytes_max: settings.proto_max_bulk_len,
             hll_sparse_bytes_max: settings.hll_sparse_max_bytes,
-            packing: packing(&settings),
+            packing: packing(settings),
             access: &self.access,
             orders: &self.orders,
             touch,
             in_script: false,
-            events: self.event_classes(&settings),
+            events: self.event_classes(settings),
             cursors: &self.cursors,
             candidates: &self.candidates,
             warms: false,
@@ -292,8 +303,7 @@ impl ServerState {
     /// Whether a call that took so long belongs into the slow log.
     #[must_use]
     pub fn is_slow(&self, elapsed_ns: u64) -> bool {
-        let slower_than_us = self.config.load().slowlog_log_slower_than;
-        u64::try_from(slower_than_us).is_ok_and(|limit_us| elapsed_ns / 1000 >= limit_us)
+        self.config.load().is_slow(elapsed_ns / 1000)
     }
 
     /// Whether active expiry is allowed now: not switched off, nothing paused.

@@ -315,7 +315,7 @@ fn store(edit: &mut Edit<'_>, key: &[u8], old: Option<&Meta>, value: &Bytes, exp
             edit.delete(key, meta);
         }
     } else {
-        edit.set_string(key, old, value, expires_ms);
+        edit.set_string(key, old, value.clone(), expires_ms);
     }
     edit.notify(EventClasses::STRING, "set", key);
     if let Expiry::At(at_ms) = expiry {
@@ -330,7 +330,7 @@ fn getset(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let (key, value) = (args.next_bytes()?, args.next_bytes()?);
     let old = string(edit.find_for_answer(key)?)?;
     let answer = answer_of(edit, old.as_ref())?;
-    edit.set_string(key, old.as_ref(), value, None);
+    edit.set_string(key, old.as_ref(), value.clone(), None);
     edit.notify(EventClasses::STRING, "set", key);
     Ok(answer)
 }
@@ -386,7 +386,7 @@ fn setnx(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     if edit.find(key)?.is_some() {
         return Ok(Reply::Integer(0));
     }
-    edit.set_string(key, None, value, None);
+    edit.set_string(key, None, value.clone(), None);
     edit.notify(EventClasses::STRING, "set", key);
     Ok(Reply::Integer(1))
 }
@@ -418,7 +418,7 @@ fn mset(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         edit.prefetch(pairs.iter().map(|[key, _]| &key[..]));
         for [key, value] in pairs {
             let old = edit.find(key)?;
-            edit.set_string(key, old.as_ref(), value, None);
+            edit.set_string(key, old.as_ref(), value.clone(), None);
             edit.notify(EventClasses::STRING, "set", key);
         }
     }
@@ -435,7 +435,7 @@ fn msetnx(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     for [key, value] in pairs {
         // A key may come twice; the last value counts.
         let old = edit.find(key)?;
-        edit.set_string(key, old.as_ref(), value, None);
+        edit.set_string(key, old.as_ref(), value.clone(), None);
         edit.notify(EventClasses::STRING, "set", key);
     }
     Ok(Reply::Integer(1))
@@ -446,7 +446,7 @@ fn append(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let old = string(edit.find(key)?)?;
     let len = match old {
         None => {
-            edit.set_string(key, None, value, None);
+            edit.set_string(key, None, value.clone(), None);
             value.len() as u64
         }
         Some(meta) => {
@@ -499,7 +499,7 @@ fn increment(edit: &mut Edit<'_>, key: &[u8], by: i64) -> CommandResult {
     };
     let sum = before.checked_add(by).ok_or(Error::IncrementOverflow)?;
     let text = Bytes::copy_from_slice(itoa::Buffer::new().format(sum).as_bytes());
-    edit.set_string(key, old.as_ref(), &text, old.as_ref().and_then(|meta| meta.expires_ms));
+    edit.set_string(key, old.as_ref(), text, old.as_ref().and_then(|meta| meta.expires_ms));
     edit.notify(EventClasses::STRING, "incrby", key);
     Ok(Reply::Integer(sum))
 }
@@ -516,7 +516,7 @@ fn incrbyfloat(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let sum = before.checked_add(parse(by)?).ok_or(Error::NanOrInfinity)?;
     let text = Bytes::from(sum.to_text());
     let expires_ms = old.as_ref().and_then(|meta| meta.expires_ms);
-    edit.set_string_as(StringForm::Text, key, old.as_ref(), &text, expires_ms);
+    edit.set_string_as(StringForm::Text, key, old.as_ref(), text.clone(), expires_ms);
     edit.notify(EventClasses::STRING, "incrbyfloat", key);
     Ok(Reply::Bulk(text))
 }

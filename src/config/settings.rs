@@ -258,6 +258,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether a call that took so many microseconds belongs into the slow log.
+    #[must_use]
+    pub fn is_slow(&self, elapsed_us: u64) -> bool {
+        u64::try_from(self.slowlog_log_slower_than).is_ok_and(|limit_us| elapsed_us >= limit_us)
+    }
+
     /// Zero everywhere: what the defaults of the table are laid on.
     pub(super) fn empty() -> Self {
         Self {

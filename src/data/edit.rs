@@ -63,15 +63,15 @@ pub struct Edit<'a> {
 impl<'a> Edit<'a> {
     /// The database `context.db` in `txn`, which may change as much as one command may hold. Fails
     /// only where the root record is damaged.
-    pub fn new(mut txn: Txn<'a>, context: Context<'a>) -> Result<Self> {
+    #[inline]
+    pub fn new(txn: Txn<'a>, context: Context<'a>) -> Result<Self> {
         if txn.is_of_writer() {
             context.orders.settle(txn.seq());
         }
-        txn.set_room(context.memory.room(Purpose::Changes));
         let root = Root::parse(txn.root())?;
         let keyspace = root.database(context.db).keyspace;
         Ok(Self {
-            txn,
+            txn: txn.with_room(context.memory.room(Purpose::Changes)),
             root,
             keyspace,
             context,
@@ -371,7 +371,7 @@ impl<'a> Edit<'a> {
             count(new) - count(old),
             count_expiry(new) - count_expiry(old),
         );
-        let engine_key = Bytes::copy_from_slice(&key::meta(self.keyspace, key));
+        let engine_key = key::meta_bytes(self.keyspace, key);
         match new {
             Some(meta) => self.txn.put(engine_key, meta.encode()),
             None => self.txn.delete(engine_key),

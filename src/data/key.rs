@@ -68,7 +68,8 @@ const STARTS: u8 = 1;
 const BELONGS: u8 = 2;
 
 /// An engine key that is only looked up; on the stack where it is short.
-pub(super) type KeyBuf = SmallVec<[u8; 64]>;
+pub(super) type KeyBuf = SmallVec<[u8; KEY_BUF_BYTES]>;
+const KEY_BUF_BYTES: usize = 64;
 
 /// What a record is, told from its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,12 +127,34 @@ fn element_prefix(keyspace: u32, generation: u64) -> [u8; ELEMENT_PREFIX_LEN] {
     key
 }
 
+/// `head` and `rest` behind one another: most keys are short, and put together in place.
+#[inline]
+fn joined<const HEAD: usize>(head: [u8; HEAD], rest: &[u8]) -> KeyBuf {
+    let mut bytes = [0; KEY_BUF_BYTES];
+    let len = HEAD + rest.len();
+    match bytes.get_mut(HEAD..len) {
+        Some(place) => {
+            place.copy_from_slice(rest);
+            bytes[..HEAD].copy_from_slice(&head);
+            KeyBuf::from_buf_and_len(bytes, len)
+        }
+        None => KeyBuf::from_vec([&head, rest].concat()),
+    }
+}
+
 /// Key of the metadata record of `user_key`.
 #[must_use]
 pub(super) fn meta(keyspace: u32, user_key: &[u8]) -> KeyBuf {
-    let mut key = KeyBuf::from_slice(&prefix(keyspace, META));
+    joined(prefix(keyspace, META), user_key)
+}
+
+/// As [`meta`], to be kept.
+#[must_use]
+pub(super) fn meta_bytes(keyspace: u32, user_key: &[u8]) -> Bytes {
+    let mut key = Vec::with_capacity(META_PREFIX_LEN + user_key.len());
+    key.extend_from_slice(&prefix(keyspace, META));
     key.extend_from_slice(user_key);
-    key
+    key.into()
 }
 
 /// Key of the record of a library; with an empty name, of the digest of all.
@@ -160,7 +183,7 @@ pub(super) fn meta_user_key(key: &Bytes) -> Bytes {
 /// The metadata records of all user keys within the bounds.
 #[must_use]
 pub(super) fn meta_range(keyspace: u32, start: Bound<&[u8]>, end: Bound<&[u8]>) -> KeyRange {
-    let full = |user_key: &[u8]| Bytes::copy_from_slice(&meta(keyspace, user_key));
+    let full = |user_key: &[u8]| meta_bytes(keyspace, user_key);
     let start = match start {
         Bound::Included(user_key) => Bound::Included(full(user_key)),
         Bound::Excluded(user_key) => Bound::Excluded(full(user_key)),
@@ -195,9 +218,7 @@ pub(super) fn element(keyspace: u32, generation: u64, order: u64, name: &[u8]) -
     let mut head = [0; ELEMENT_PREFIX_LEN + 8];
     head[..ELEMENT_PREFIX_LEN].copy_from_slice(&element_prefix(keyspace, generation));
     head[ELEMENT_PREFIX_LEN..].copy_from_slice(&order.to_be_bytes());
-    let mut key = KeyBuf::from_slice(&head);
-    key.extend_from_slice(name);
-    key
+    joined(head, name)
 }
 
 /// The elements of a collection from order `from` up to `to`, which does not belong to the range;

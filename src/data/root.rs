@@ -130,7 +130,7 @@ impl<'a> RootRef<'a> {
 /// A root record in a transaction.
 #[derive(Debug, Clone)]
 pub(super) struct Root {
-    databases: SmallVec<[Database; 4]>,
+    databases: SmallVec<[Database; 2]>,
     next_keyspace: u32,
     next_generation: u64,
     changed: bool,
@@ -140,7 +140,7 @@ impl Root {
     /// Reads `bytes`; a damaged record is an error.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
         let root = RootRef::parse(bytes)?;
-        let databases: SmallVec<[Database; 4]> = root.databases().collect();
+        let databases: SmallVec<[Database; 2]> = root.databases().collect();
         if !databases.is_sorted_by(|a, b| a.db < b.db) {
             return Err(damaged());
         }

@@ -106,7 +106,7 @@ impl Edit<'_> {
         &mut self,
         key: &[u8],
         old: Option<&Meta>,
-        value: &Bytes,
+        value: Bytes,
         expires_ms: Option<u64>,
     ) {
         self.set_string_as(StringForm::Natural, key, old, value, expires_ms);
@@ -118,7 +118,7 @@ impl Edit<'_> {
         form: StringForm,
         key: &[u8],
         old: Option<&Meta>,
-        value: &Bytes,
+        value: Bytes,
         expires_ms: Option<u64>,
     ) {
         let new = self.new_string(form, value, expires_ms);
@@ -129,13 +129,13 @@ impl Edit<'_> {
     pub(super) fn new_string(
         &mut self,
         form: StringForm,
-        value: &Bytes,
+        value: Bytes,
         expires_ms: Option<u64>,
     ) -> Meta {
         let body = if value.len() <= INLINE_BYTES_MAX {
-            Body::Inline(value.clone())
+            Body::Inline(value)
         } else {
-            self.new_chunks(value)
+            self.new_chunks(&value)
         };
         Meta { kind: KeyType::String, expires_ms, form, body }
     }

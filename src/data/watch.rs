@@ -132,7 +132,7 @@ mod tests {
             self.change(db, |edit| {
                 let old = edit.find(b"k").unwrap();
                 let value = Bytes::from_static(b"v");
-                edit.set_string(b"k", old.as_ref(), &value, expires_ms);
+                edit.set_string(b"k", old.as_ref(), value.clone(), expires_ms);
             });
         }
 

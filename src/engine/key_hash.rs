@@ -34,6 +34,12 @@ impl BuildKeyHasher {
     }
 }
 
+/// The hash of `key` that is kept beside it, by [`BuildKeyHasher::shared`].
+#[inline]
+pub(super) fn hash_of(key: &[u8]) -> u64 {
+    xxh3_64_with_seed(key, SHARED.seed ^ key.len() as u64)
+}
+
 impl BuildHasher for BuildKeyHasher {
     type Hasher = KeyHasher;
 
@@ -152,6 +158,13 @@ mod tests {
         let (first, last) = (shards[..16].iter().sum::<u32>(), shards[496..].iter().sum::<u32>());
         assert!(last * 10 > first * 18 && last * 10 < first * 22, "{first} {last}");
         assert!(shards.iter().all(|share| *share > 64));
+    }
+
+    #[test]
+    fn the_hash_that_is_kept_is_that_of_the_hasher() {
+        for key in [&b""[..], b"a", b"key:1", &[7; 300]] {
+            assert_eq!(hash_of(key), BuildKeyHasher::shared().hash_one(key));
+        }
     }
 
     #[test]

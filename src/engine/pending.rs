@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 
+use super::key_hash::hash_of;
 use super::txn::{Overlay, Writes};
 use super::{Direction, Found, KeyRange, Scan, SeqNo};
 
@@ -18,24 +19,33 @@ const KEPT_KEYS_MAX: usize = 1 << 14;
 pub(super) struct Pending {
     writes: Writes,
     /// Of the same keys, in the same order.
-    seqs: Vec<SeqNo>,
+    stamps: Vec<Stamp>,
+}
+
+/// What is known of a write beside its key and its value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stamp {
+    pub(super) seq: SeqNo,
+    /// Of the key.
+    pub(super) hash: u64,
 }
 
 impl Pending {
     /// Sets the newest version of `key`; no value is a tombstone. `seq` never decreases.
     pub(super) fn set(&mut self, key: Bytes, seq: SeqNo, value: Option<Bytes>) {
-        let place = self.writes.set(key, value);
-        match self.seqs.get_mut(place) {
-            Some(known) => *known = seq,
-            None => self.seqs.push(seq),
+        let hash = hash_of(&key);
+        let place = self.writes.set_hashed(key, hash, value);
+        match self.stamps.get_mut(place) {
+            Some(known) => known.seq = seq,
+            None => self.stamps.push(Stamp { seq, hash }),
         }
     }
 
-    /// The newest version of `key`, where it was written.
-    pub(super) fn newest(&self, key: &[u8]) -> Option<Found> {
-        let place = self.writes.place(key)?;
+    /// The newest version of `key`, which has this hash, where it was written.
+    pub(super) fn newest(&self, key: &[u8], hash: u64) -> Option<Found> {
+        let place = self.writes.place_of(key, || hash)?;
         let (_, value) = self.writes.as_slice().get(place)?;
-        Some(Found { seq: *self.seqs.get(place)?, value: value.clone() })
+        Some(Found { seq: self.stamps.get(place)?.seq, value: value.clone() })
     }
 
     /// Lays what was written within `range`, which is not empty, over what is `below`.
@@ -49,21 +59,21 @@ impl Pending {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.seqs.is_empty()
+        self.stamps.is_empty()
     }
 
     /// The keys in the order in which they were first written, each with its newest version.
-    pub(super) fn versions(&self) -> (&[(Bytes, Option<Bytes>)], &[SeqNo]) {
-        (self.writes.as_slice(), &self.seqs)
+    pub(super) fn versions(&self) -> (&[(Bytes, Option<Bytes>)], &[Stamp]) {
+        (self.writes.as_slice(), &self.stamps)
     }
 
     /// The batch is closed.
     pub(super) fn clear(&mut self) {
-        if self.seqs.len() > KEPT_KEYS_MAX {
+        if self.stamps.len() > KEPT_KEYS_MAX {
             *self = Self::default();
         } else {
             self.writes.clear();
-            self.seqs.clear();
+            self.stamps.clear();
         }
     }
 }

@@ -14,7 +14,6 @@
 //! leaves only when a flush of its version was counted.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use dashmap::DashMap;
@@ -110,10 +109,14 @@ impl Rows {
         }
     }
 
-    /// The version of `key` that a view at `seq` sees.
-    pub(super) fn get(&self, key: &[u8], seq: SeqNo) -> Lookup {
-        let Some(row) = self.rows.get(key) else { return Lookup::InTables };
-        let (newest, row) = row.pair();
+    /// The version of `key`, which has this hash, that a view at `seq` sees.
+    pub(super) fn get(&self, key: &[u8], hash: u64, seq: SeqNo) -> Lookup {
+        let spread = self.rows.hasher().of_hash(hash);
+        let is_it = |entry: &Entry| entry.hash() == hash && entry.key() == key;
+        let shard = self.rows.shards()[self.shard(spread)].read();
+        let found = shard.get(spread, |(entry, _)| is_it(entry));
+        let Some((newest, row)) = found else { return Lookup::InTables };
+        let row = row.get();
         if row.age.load(Ordering::Relaxed) != 0 {
             row.age.store(0, Ordering::Relaxed);
         }
@@ -127,31 +130,37 @@ impl Rows {
         }
     }
 
-    /// Brings the rows of `keys` into the processor's cache. A lookup waits for memory twice, first
+    /// Brings the rows of the keys with these hashes into the processor's cache. A lookup waits for memory twice, first
     /// for its place in the map and then for the version; a lock before each lookup keeps these waits
     /// apart. Here they overlap: all locks first, then all places, then all versions. Passes over
     /// what another thread has locked.
-    pub(super) fn prefetch(&self, keys: &[&[u8]]) {
-        let hasher = *self.rows.hasher();
-        for keys in keys.chunks(PREFETCHED_AT_ONCE) {
+    pub(super) fn prefetch(&self, hashes: impl IntoIterator<Item = u64>) {
+        let mut hashes = hashes.into_iter();
+        loop {
             let mut places = SmallVec::<[_; PREFETCHED_AT_ONCE]>::new();
-            for key in keys {
-                let known = hasher.0.hash_one(key);
-                let hash = hasher.of_hash(known);
-                let number = self.rows.determine_shard(usize::try_from(hash).unwrap_or_default());
-                let shard = self.rows.shards()[number].try_read();
-                places.extend(shard.map(|shard| (shard, hash, known)));
+            for hash in hashes.by_ref().take(PREFETCHED_AT_ONCE) {
+                let spread = self.rows.hasher().of_hash(hash);
+                places.push((self.rows.shards()[self.shard(spread)].try_read(), spread, hash));
             }
             let mut versions = SmallVec::<[&Entry; PREFETCHED_AT_ONCE]>::new();
-            for (shard, hash, known) in &places {
+            for (shard, spread, hash) in &places {
+                let Some(shard) = shard else { continue };
                 // The key itself is behind the next wait: what has its hash will be it.
-                let place = shard.get(*hash, |(entry, _)| entry.hash() == *known);
+                let place = shard.get(*spread, |(entry, _)| entry.hash() == *hash);
                 versions.extend(place.map(|(entry, _)| entry));
             }
             for version in versions {
                 version.prefetch();
             }
+            if places.len() < PREFETCHED_AT_ONCE {
+                return;
+            }
         }
+    }
+
+    /// The number of the shard of what has this hash.
+    fn shard(&self, spread: u64) -> usize {
+        self.rows.determine_shard(usize::try_from(spread).unwrap_or_default())
     }
 
     /// The newest version of `key` that was replaced lately and that a view at `seq` sees.
@@ -334,7 +343,12 @@ impl Limit {
 mod tests {
     use bytes::Bytes;
 
+    use super::super::key_hash::hash_of;
     use super::*;
+
+    fn get(rows: &Rows, key: &[u8], seq: SeqNo) -> Lookup {
+        rows.get(key, hash_of(key), seq)
+    }
 
     fn entry(key: &str, seq: SeqNo) -> Entry {
         Entry::new(key.as_bytes(), seq, Some(seq.to_string().as_bytes()))
@@ -348,23 +362,23 @@ mod tests {
     fn a_view_finds_the_version_it_sees_through_unpublished_ones() {
         let rows = Rows::new(1 << 20);
         rows.note(entry("k", 3), Spot::NOWHERE, 3);
-        assert_eq!(rows.get(b"k", 2), Lookup::InTables);
+        assert_eq!(get(&rows, b"k", 2), Lookup::InTables);
         // The same batch, the next batch, and one more.
         rows.note(entry("k", 4), Spot::NOWHERE, 3);
-        assert_eq!(rows.get(b"k", 2), Lookup::InTables);
+        assert_eq!(get(&rows, b"k", 2), Lookup::InTables);
         rows.note(entry("k", 7), Spot::NOWHERE, 6);
         rows.note(entry("k", 8), Spot::NOWHERE, 6);
         rows.note(entry("k", 10), Spot::NOWHERE, 9);
-        assert_eq!(rows.get(b"k", 10), Lookup::Found(found(10)));
-        assert_eq!(rows.get(b"k", 8), Lookup::Found(found(8)));
-        assert_eq!(rows.get(b"k", 5), Lookup::Found(found(4)));
+        assert_eq!(get(&rows, b"k", 10), Lookup::Found(found(10)));
+        assert_eq!(get(&rows, b"k", 8), Lookup::Found(found(8)));
+        assert_eq!(get(&rows, b"k", 5), Lookup::Found(found(4)));
         // Published, but a reader may still be under way with the view before.
         rows.publish(8);
-        assert_eq!(rows.get(b"k", 5), Lookup::Found(found(4)));
+        assert_eq!(get(&rows, b"k", 5), Lookup::Found(found(4)));
         rows.publish(10);
-        assert_eq!(rows.get(b"k", 8), Lookup::Found(found(8)));
-        assert_eq!(rows.get(b"k", 5), Lookup::Unknown);
-        assert_eq!(rows.get(b"other", 8), Lookup::InTables);
+        assert_eq!(get(&rows, b"k", 8), Lookup::Found(found(8)));
+        assert_eq!(get(&rows, b"k", 5), Lookup::Unknown);
+        assert_eq!(get(&rows, b"other", 8), Lookup::InTables);
     }
 
     #[test]
@@ -376,9 +390,9 @@ mod tests {
         }
         let slices: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
         let _held = rows.rows.get_mut(slices[0]);
-        rows.prefetch(&slices);
-        rows.prefetch(&[slices[0]; 40]);
-        assert_eq!(rows.get(slices[2], 100), Lookup::Found(found(3)));
+        rows.prefetch(slices.iter().map(|key| hash_of(key)));
+        rows.prefetch([hash_of(slices[0]); 40]);
+        assert_eq!(get(&rows, slices[2], 100), Lookup::Found(found(3)));
     }
 
     #[test]
@@ -390,7 +404,7 @@ mod tests {
         rows.count_flush();
         rows.trim(2);
         rows.note(entry("k", 3), Spot::NOWHERE, 3);
-        assert_eq!(rows.get(b"k", 2), Lookup::InTables);
+        assert_eq!(get(&rows, b"k", 2), Lookup::InTables);
     }
 
     #[test]
@@ -398,15 +412,15 @@ mod tests {
         let rows = Rows::new(1 << 20);
         let flushes = rows.flushes();
         rows.keep(b"a", &found(1), flushes);
-        assert_eq!(rows.get(b"a", 1), Lookup::Found(found(1)));
+        assert_eq!(get(&rows, b"a", 1), Lookup::Found(found(1)));
         rows.note(entry("b", 5), Spot::NOWHERE, 5);
         rows.keep(b"b", &found(2), flushes);
-        assert_eq!(rows.get(b"b", 5), Lookup::Found(found(5)));
+        assert_eq!(get(&rows, b"b", 5), Lookup::Found(found(5)));
         assert_ne!(rows.count_flush(), flushes);
         rows.keep(b"c", &found(3), flushes);
-        assert_eq!(rows.get(b"c", 5), Lookup::InTables);
+        assert_eq!(get(&rows, b"c", 5), Lookup::InTables);
         rows.keep(b"c", &found(3), rows.flushes());
-        assert_eq!(rows.get(b"c", 5), Lookup::Found(found(3)));
+        assert_eq!(get(&rows, b"c", 5), Lookup::Found(found(3)));
     }
 
     #[test]
@@ -420,14 +434,14 @@ mod tests {
         assert_eq!(rows.len(), 1_000, "what fits stays");
         let is_used = |number: u64| number.is_multiple_of(5);
         for number in (1..=900).filter(|number| is_used(*number)) {
-            assert_eq!(rows.get(key(number).as_bytes(), 1_000), Lookup::Found(found(number)));
+            assert_eq!(get(&rows, key(number).as_bytes(), 1_000), Lookup::Found(found(number)));
         }
         rows.set_capacity(60 << 10);
         assert!(rows.is_over());
         rows.trim(900);
         assert!(!rows.is_over());
         assert!(rows.kept_bytes() > 30 << 10, "{}", rows.kept_bytes());
-        let has = |number: u64| rows.get(key(number).as_bytes(), 1_000) != Lookup::InTables;
+        let has = |number: u64| get(&rows, key(number).as_bytes(), 1_000) != Lookup::InTables;
         assert!((901..=1_000).all(has), "what is in a memtable stays");
         assert!((1..=900).filter(|number| is_used(*number)).all(has), "what was used stays");
         assert!((1..=900).filter(|number| !is_used(*number)).any(|number| !has(number)));
@@ -442,9 +456,9 @@ mod tests {
         rows.note(Entry::new(b"gone", 1, None), Spot::NOWHERE, 1);
         rows.note(Entry::new(b"large", 2, Some(&[0; KEPT_ROW_BYTES_MAX])), Spot::NOWHERE, 1);
         rows.note(entry("small", 3), Spot::NOWHERE, 1);
-        assert_eq!(rows.get(b"gone", 3), Lookup::Found(Found { seq: 1, value: None }));
+        assert_eq!(get(&rows, b"gone", 3), Lookup::Found(Found { seq: 1, value: None }));
         rows.trim(3);
         assert_eq!(rows.len(), 1);
-        assert_eq!(rows.get(b"small", 3), Lookup::Found(found(3)));
+        assert_eq!(get(&rows, b"small", 3), Lookup::Found(found(3)));
     }
 }

@@ -3,8 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
+use super::key_hash::hash_of;
 use super::memtable::Memtable;
 use super::pending::Pending;
 use super::read::visit_each;
@@ -94,7 +93,7 @@ impl Read for Snapshot {
     }
 
     fn prefetch(&self, keys: &[&[u8]]) {
-        self.published.tree.rows.prefetch(keys);
+        self.published.tree.rows.prefetch(keys.iter().map(|key| hash_of(key)));
     }
 }
 
@@ -104,7 +103,7 @@ pub(super) struct Head<'a> {
     tree: Arc<Tree>,
     /// What the open batch has written, which is not in the tree yet.
     pending: &'a Pending,
-    root: Bytes,
+    root: &'a [u8],
     mode: ReadMode,
     steps: Steps,
 }
@@ -113,7 +112,7 @@ impl<'a> Head<'a> {
     pub(super) fn new(
         tree: Arc<Tree>,
         pending: &'a Pending,
-        root: Bytes,
+        root: &'a [u8],
         mode: ReadMode,
         steps_max: u32,
     ) -> Self {
@@ -127,9 +126,10 @@ impl<'a> Head<'a> {
 
 impl Read for Head<'_> {
     fn newest(&self, key: &[u8]) -> Result<Option<Found>> {
-        match self.pending.newest(key) {
+        let hash = hash_of(key);
+        match self.pending.newest(key, hash) {
             Some(found) => Ok(Some(found)),
-            None => self.tree.get(key, SeqNo::MAX, self.mode),
+            None => self.tree.get_hashed(key, hash, SeqNo::MAX, self.mode),
         }
     }
 
@@ -161,11 +161,11 @@ impl Read for Head<'_> {
     }
 
     fn root(&self) -> &[u8] {
-        &self.root
+        self.root
     }
 
     fn prefetch(&self, keys: &[&[u8]]) {
-        self.tree.rows.prefetch(keys);
+        self.tree.rows.prefetch(keys.iter().map(|key| hash_of(key)));
     }
 }
 

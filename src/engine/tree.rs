@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::key_hash::hash_of;
 use super::memtable::{Entry, Memtable, MemtableIter};
 use super::read::visit_each;
 use super::rows::{Lookup, Rows};
@@ -93,7 +94,18 @@ pub(super) struct ViewOptions<'a> {
 impl Tree {
     /// The newest version of `key` in a view at `seq`.
     pub(super) fn get(&self, key: &[u8], seq: SeqNo, mode: ReadMode) -> Result<Option<Found>> {
-        match self.rows.get(key, seq) {
+        self.get_hashed(key, hash_of(key), seq, mode)
+    }
+
+    /// As [`Self::get`], where the hash of the key is known.
+    pub(super) fn get_hashed(
+        &self,
+        key: &[u8],
+        hash: u64,
+        seq: SeqNo,
+        mode: ReadMode,
+    ) -> Result<Option<Found>> {
+        match self.rows.get(key, hash, seq) {
             Lookup::Found(found) => return Ok(Some(found)),
             Lookup::InTables if self.rows.flushes() == self.flushes => {}
             // A key without a row is in none of the memtables that wait for their flush.

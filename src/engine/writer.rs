@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use smallvec::SmallVec;
 
 use super::batch::BatchBuilder;
 use super::memtable::{Entry, Memtable, Needed};
@@ -136,8 +135,7 @@ impl Writer {
         if self.shared.is_stopping() {
             return Err(Error::Closed);
         }
-        let (tree, root) = (self.shared.tree(), self.root.clone());
-        let head = Head::new(tree, &self.pending, root, mode, steps);
+        let head = Head::new(self.shared.tree(), &self.pending, &self.root, mode, steps);
         Ok(Txn::over(head, self.seq + 1))
     }
 
@@ -237,13 +235,11 @@ impl Writer {
     /// Puts what the open batch has written into its memtable.
     fn put_down(&mut self, open: &OpenBatch) {
         let needed = Needed { oldest_view: self.oldest_view, batch_seq: open.first_seq };
-        let (writes, seqs) = self.pending.versions();
-        for (writes, seqs) in writes.chunks(WRITES_AT_ONCE).zip(seqs.chunks(WRITES_AT_ONCE)) {
-            let keys: SmallVec<[&[u8]; WRITES_AT_ONCE]> =
-                writes.iter().map(|(key, _)| &key[..]).collect();
-            open.rows.prefetch(&keys);
-            for ((key, value), seq) in writes.iter().zip(seqs) {
-                let entry = Entry::new(key, *seq, value.as_deref());
+        let (writes, stamps) = self.pending.versions();
+        for (writes, stamps) in writes.chunks(WRITES_AT_ONCE).zip(stamps.chunks(WRITES_AT_ONCE)) {
+            open.rows.prefetch(stamps.iter().map(|stamp| stamp.hash));
+            for ((key, value), stamp) in writes.iter().zip(stamps) {
+                let entry = Entry::hashed(stamp.hash, key, stamp.seq, value.as_deref());
                 let spot = open.memtable.insert(entry.clone(), needed);
                 // Behind the memtable, so that whoever finds the row finds older versions there.
                 open.rows.note(entry, spot, open.first_seq);

@@ -44,7 +44,8 @@ pub(crate) fn counted(
     session.client.last_command.store(command.id, Ordering::Relaxed);
     let settings = state.config.load();
     let elapsed_us = elapsed_ns / 1000;
-    if state.is_slow(elapsed_ns) && !command.flags.has(Flags::SKIP_SLOWLOG) {
+    let is_slow = settings.is_slow(elapsed_us);
+    if is_slow && !command.flags.has(Flags::SKIP_SLOWLOG) {
         let names = session.client.names();
         state.slowlog.push(
             usize::try_from(settings.slowlog_max_len).unwrap_or(usize::MAX),

@@ -56,6 +56,9 @@ impl Announcements {
         modified: Vec<Modified>,
         cause: Cause,
     ) {
+        if modified.is_empty() && events.is_empty() {
+            return;
+        }
         self.open.extend(modified.into_iter().map(|modified| Told::Modified(cause, modified)));
         if events.is_empty() {
             return;

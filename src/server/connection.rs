@@ -26,6 +26,8 @@ use crate::protocol::{self, Limits, Reply, Request, RequestDecoder};
 
 /// Requests decoded before they are run; more wait in the read buffer.
 const PIPELINE_MAX: usize = 1024;
+/// Requests for which room is made at once.
+const ROOM_MAX: usize = 64;
 /// More room for a request is told to the account before it is taken.
 const ROOM_LARGE: usize = 64 << 10;
 /// The least that `client-query-buffer-limit` can be, in bytes.
@@ -349,7 +351,13 @@ fn decode(
     let most = if authenticated { PIPELINE_MAX } else { 1 };
     while pipeline.len() < most {
         match decoder.decode(input) {
-            Ok(Some(request)) => pipeline.push_back(request),
+            Ok(Some(request)) => {
+                if pipeline.is_empty() {
+                    // As many as there are if the others are like it.
+                    pipeline.reserve((1 + input.len() / request.wire_len.max(1)).min(ROOM_MAX));
+                }
+                pipeline.push_back(request);
+            }
             Ok(None) => return None,
             Err(error) => return Some(error),
         }

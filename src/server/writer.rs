@@ -322,6 +322,7 @@ impl WriterTask {
         // The end of one call is the start of the next: one look at the clock for each.
         let mut started_ns = self.state.clock.monotonic_ns();
         let (begun_ms, begun_ns) = (self.state.clock.unix_ms(), started_ns);
+        let settings = self.state.config.load_full();
         let mut reply_bytes = 0;
         group.blocked = false;
         let mut prefetched = group.done.len();
@@ -337,7 +338,8 @@ impl WriterTask {
                 return;
             }
             let now_ms = begun_ms + (started_ns - begun_ns) / NS_PER_MS;
-            let context = self.state.context_at(group.db, !group.no_touch, now_ms);
+            let touch = !group.no_touch;
+            let context = self.state.context_by(&settings, group.db, touch, now_ms);
             let notes = !self.waiters.is_empty();
             let (cause, remembers) = group.next_cause();
             // Reads that would wait go back to the connection, whatever the write before them may do.

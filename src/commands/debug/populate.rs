@@ -45,7 +45,7 @@ impl Filling {
         for number in numbers {
             let key = self.key(number);
             if edit.find(&key)?.is_none() {
-                edit.set_string(&key, None, &self.value(number), None);
+                edit.set_string(&key, None, self.value(number), None);
             }
         }
         Ok(())

@@ -189,7 +189,7 @@ fn load(edit: &Edit<'_>, found: Option<&Meta>) -> Result<Option<HyperLogLog>, Er
 
 fn store(edit: &mut Edit<'_>, key: &[u8], old: Option<&Meta>, sketch: HyperLogLog, changes: u64) {
     let expires_ms = old.and_then(|meta| meta.expires_ms);
-    edit.set_string_as(StringForm::Raw, key, old, &sketch.into_bytes(), expires_ms);
+    edit.set_string_as(StringForm::Raw, key, old, sketch.into_bytes(), expires_ms);
     edit.count_changes(changes.saturating_sub(1));
 }
 

@@ -1,18 +1,15 @@
 //! The table of all commands: lookup by name, dense ids for statistics, derived facts.
 
-use std::collections::HashMap;
+mod names;
+
 use std::sync::OnceLock;
 
 use smallvec::SmallVec;
 
-use crate::engine::BuildKeyHasher;
-
+use self::names::Names;
 use super::acl::Categories;
 use super::keyspec::{BeginSearch, FindKeys};
 use super::{CommandSpec, FAMILIES, Flags, KeyFlags, KeySpec, Run, first_element};
-
-/// Longest command name of the table; words that are longer than all names are unknown without a look.
-const NAME_LEN_MAX: usize = 32;
 
 /// A command or subcommand with what is derived from its entry.
 #[derive(Debug)]
@@ -38,7 +35,7 @@ pub struct Command {
     pub subcommands: Vec<u16>,
     /// No name leads to it any more.
     pub removed: bool,
-    by_sub: NameMap,
+    by_sub: Names,
 }
 
 /// Answer of [`lookup`].
@@ -52,16 +49,11 @@ pub enum Lookup {
     UnknownSubcommand(&'static Command),
 }
 
-type NameMap = HashMap<NameKey, u16, BuildKeyHasher>;
-type NameKey = SmallVec<[u8; NAME_LEN_MAX]>;
-
 struct Table {
     commands: Vec<Command>,
-    by_name: NameMap,
+    by_name: Names,
     /// By the names that they have where nothing is renamed.
-    by_own_name: NameMap,
-    /// Bytes of the longest name.
-    name_len_max: usize,
+    by_own_name: Names,
 }
 
 static TABLE: OnceLock<Table> = OnceLock::new();
@@ -100,15 +92,12 @@ pub fn lookup_own(name: &[u8], sub: Option<&[u8]>) -> Lookup {
     lookup_in(&table().by_own_name, name, sub)
 }
 
-fn lookup_in(names: &NameMap, name: &[u8], sub: Option<&[u8]>) -> Lookup {
-    let Some(command) = find(names, name, table().name_len_max) else {
-        return Lookup::Unknown;
-    };
+fn lookup_in(names: &Names, name: &[u8], sub: Option<&[u8]>) -> Lookup {
+    let Some(command) = find(names, name) else { return Lookup::Unknown };
     let Some(sub) = sub.filter(|_| !command.subcommands.is_empty()) else {
         return Lookup::Found(command);
     };
-    find(&command.by_sub, sub, NAME_LEN_MAX)
-        .map_or(Lookup::UnknownSubcommand(command), Lookup::Found)
+    find(&command.by_sub, sub).map_or(Lookup::UnknownSubcommand(command), Lookup::Found)
 }
 
 /// Every command and subcommand in the order of their ids.
@@ -133,30 +122,22 @@ pub fn by_id(id: u16) -> Option<&'static Command> {
     all().get(usize::from(id))
 }
 
-fn find(map: &NameMap, name: &[u8], len_max: usize) -> Option<&'static Command> {
-    if name.len() > len_max {
-        return None;
-    }
-    let lower: NameKey = name.iter().map(u8::to_ascii_lowercase).collect();
-    map.get(&lower).and_then(|id| by_id(*id))
+fn find(names: &Names, name: &[u8]) -> Option<&'static Command> {
+    names.get(name).and_then(by_id)
 }
 
 impl Table {
     fn build() -> Self {
-        let mut table = Self {
-            commands: Vec::new(),
-            by_name: NameMap::default(),
-            by_own_name: NameMap::default(),
-            name_len_max: NAME_LEN_MAX,
-        };
+        let mut table =
+            Self { commands: Vec::new(), by_name: Names::default(), by_own_name: Names::default() };
         for spec in FAMILIES.iter().copied().flatten() {
             let id = table.add(spec, None);
-            table.by_name.insert(NameKey::from_slice(spec.name.as_bytes()), id);
+            table.by_name.insert(spec.name, id);
             for sub in spec.subcommands {
                 let sub_id = table.add(sub, Some(id));
                 let parent = &mut table.commands[usize::from(id)];
                 parent.subcommands.push(sub_id);
-                parent.by_sub.insert(NameKey::from_slice(sub.name.as_bytes()), sub_id);
+                parent.by_sub.insert(sub.name, sub_id);
             }
         }
         table.by_own_name = table.by_name.clone();
@@ -182,14 +163,13 @@ impl Table {
             element_at: first_element(spec.args),
             subcommands: Vec::new(),
             removed: false,
-            by_sub: NameMap::default(),
+            by_sub: Names::default(),
         });
         id
     }
 
     fn rename(&mut self, old: &str, new: &str) -> Result<(), &'static str> {
-        let key = |name: &str| NameKey::from(name.to_ascii_lowercase().into_bytes());
-        let id = self.by_name.remove(&key(old)).ok_or("No such command in rename-command")?;
+        let id = self.by_name.remove(old).ok_or("No such command in rename-command")?;
         if new.is_empty() {
             self.commands
                 .iter_mut()
@@ -197,11 +177,10 @@ impl Table {
                 .for_each(|command| command.removed = true);
             return Ok(());
         }
-        if self.by_name.contains_key(&key(new)) {
+        if self.by_name.get(new.as_bytes()).is_some() {
             return Err("Target command name already exists");
         }
-        self.name_len_max = self.name_len_max.max(new.len());
-        self.by_name.insert(key(new), id);
+        self.by_name.insert(new, id);
         Ok(())
     }
 }

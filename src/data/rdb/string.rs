@@ -12,7 +12,7 @@ const STEP_BYTES: u64 = 1 << 20;
 /// Reads the value.
 pub(super) fn load(source: &mut Source<'_>, edit: &mut Edit<'_>) -> Loaded<Meta> {
     let value = source.shared_string()?;
-    Ok(edit.new_string(StringForm::Natural, &value, None))
+    Ok(edit.new_string(StringForm::Natural, value, None))
 }
 
 /// Writes type and value; answers the version that this takes.

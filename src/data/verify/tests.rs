@@ -31,8 +31,8 @@ fn store() -> Store {
     let mut edit = Edit::new(store.txn(), context).unwrap();
     for number in 0..10_u64 {
         let expires_ms = number.is_multiple_of(2).then_some(NOW_MS + 1000);
-        let value = vec![b'x'; 70_000].into();
-        edit.set_string(format!("k{number}").as_bytes(), None, &value, expires_ms);
+        let value = Bytes::from(vec![b'x'; 70_000]);
+        edit.set_string(format!("k{number}").as_bytes(), None, value.clone(), expires_ms);
     }
     let (changes, _) = edit.finish().unwrap();
     store.commit(changes);

@@ -72,7 +72,7 @@ impl Backlog {
     pub(super) fn push(&mut self, entry: Entry) -> Spot {
         if self.chunks.is_empty() {
             self.shared = entry.key().to_vec();
-        } else {
+        } else if !entry.key().starts_with(&self.shared) {
             self.shared.truncate(common_len(entry.key(), &self.shared, 0));
         }
         let skip = self.shared.len();

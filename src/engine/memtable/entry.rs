@@ -2,18 +2,18 @@
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 
 use bytes::{Buf, Bytes};
-use smallvec::SmallVec;
 use triomphe::ThinArc;
 
-use super::super::{BuildKeyHasher, Found, Record, SeqNo};
+use super::super::key_hash::hash_of;
+use super::super::{Found, Record, SeqNo};
 
 /// Values up to this size are handed out as copies; larger ones share the memory of the entry.
 const COPIED_BYTES_MAX: usize = 4 << 10;
 /// Entries up to this size are put together on the stack.
-const STACK_BYTES: usize = 512;
+const STACK_BYTES: usize = 160;
 
 /// Bytes of the length of the key.
 const KEY_LEN_BYTES: usize = 4;
@@ -22,7 +22,7 @@ const KEY_LEN_BYTES: usize = 4;
 /// shares it. 24 bytes, so that a row of the hash map lies in one line of the processor's cache.
 ///
 /// In a map it stands for its key: there two versions of one key are equal. It brings the hash of
-/// its key, by [`BuildKeyHasher::shared`], so that a map which grows looks at no key.
+/// its key ([`hash_of`]), so that a map which grows looks at no key.
 #[derive(Clone)]
 pub(in crate::engine) struct Entry {
     memory: Memory,
@@ -34,6 +34,24 @@ pub(in crate::engine) struct Entry {
 /// Length of the key (u32, little-endian), key, value.
 #[derive(Clone)]
 struct Memory(ThinArc<(), u8>);
+
+impl Memory {
+    fn of(key: &[u8], value: &[u8]) -> Self {
+        let key_len = u32::try_from(key.len()).expect("the writer checks the length of keys");
+        let key_len = key_len.to_le_bytes();
+        let key_end = KEY_LEN_BYTES + key.len();
+        let end = key_end + value.len();
+        let mut stack = [0; STACK_BYTES];
+        let Some(bytes) = stack.get_mut(..end) else {
+            let bytes = [&key_len, key, value].concat();
+            return Self(ThinArc::from_header_and_slice((), &bytes));
+        };
+        bytes[..KEY_LEN_BYTES].copy_from_slice(&key_len);
+        bytes[KEY_LEN_BYTES..key_end].copy_from_slice(key);
+        bytes[key_end..].copy_from_slice(value);
+        Self(ThinArc::from_header_and_slice((), bytes))
+    }
+}
 
 impl AsRef<[u8]> for Memory {
     fn as_ref(&self) -> &[u8] {
@@ -47,17 +65,18 @@ impl Entry {
     /// # Panics
     /// Where the key is longer than 4 GiB; the writer takes at most 1 MiB.
     pub(in crate::engine) fn new(key: &[u8], seq: SeqNo, value: Option<&[u8]>) -> Self {
-        let mut bytes = SmallVec::<[u8; STACK_BYTES]>::new();
-        bytes.reserve_exact(KEY_LEN_BYTES + key.len() + value.map_or(0, <[u8]>::len));
-        let key_len = u32::try_from(key.len()).expect("the writer checks the length of keys");
-        bytes.extend_from_slice(&key_len.to_le_bytes());
-        bytes.extend_from_slice(key);
-        bytes.extend_from_slice(value.unwrap_or_default());
-        Self {
-            memory: Memory(ThinArc::from_header_and_slice((), &bytes)),
-            hash: BuildKeyHasher::shared().hash_one(key),
-            stamp: seq << 1 | u64::from(value.is_some()),
-        }
+        Self::hashed(hash_of(key), key, seq, value)
+    }
+
+    /// As [`Self::new`], where the hash of the key is known.
+    pub(in crate::engine) fn hashed(
+        hash: u64,
+        key: &[u8],
+        seq: SeqNo,
+        value: Option<&[u8]>,
+    ) -> Self {
+        let stamp = seq << 1 | u64::from(value.is_some());
+        Self { memory: Memory::of(key, value.unwrap_or_default()), hash, stamp }
     }
 
     pub(in crate::engine) fn seq(&self) -> SeqNo {
@@ -68,7 +87,7 @@ impl Entry {
         self.memory.as_ref()
     }
 
-    /// The hash of its key, by [`BuildKeyHasher::shared`].
+    /// The hash of its key, by [`hash_of`].
     pub(in crate::engine) fn hash(&self) -> u64 {
         self.hash
     }

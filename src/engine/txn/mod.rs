@@ -148,6 +148,13 @@ impl<'a> Txn<'a> {
         self.measure();
     }
 
+    /// As [`Self::set_room`].
+    #[must_use]
+    pub fn with_room(mut self, room: Room<'a>) -> Self {
+        self.set_room(room);
+        self
+    }
+
     /// Fails with [`Error::NoRoom`] where the changes are too many: they must not be committed.
     pub fn check_room(&self) -> Result<()> {
         if self.is_full { Err(Error::NoRoom) } else { Ok(()) }

@@ -1,15 +1,17 @@
 //! The writes of a transaction: one per key.
 
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 use std::ops::RangeBounds;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 use hashbrown::HashTable;
 
-use super::super::{BuildKeyHasher, Direction, KeyRange};
+use super::super::key_hash::hash_of;
+use super::super::{Direction, KeyRange};
 
+/// Writes for which there is room from the first one on.
+const USUAL: usize = 2;
 /// From so many writes on they are found by a hash map; fewer are looked through.
 const INDEXED: usize = 16;
 /// From so many writes on a walk puts them in order for all walks to come.
@@ -23,10 +25,17 @@ const WRITE_BYTES: usize = 128;
 pub struct Writes {
     list: Vec<(Bytes, Option<Bytes>)>,
     /// Where each key is in `list`, by its hash, once there are many.
-    index: Option<Box<HashTable<u32>>>,
+    index: Option<Box<HashTable<Place>>>,
     /// The same in order, once many were walked.
     order: OnceLock<BTreeMap<Bytes, usize>>,
     bytes: usize,
+}
+
+/// Where a key is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    hash: u64,
+    number: u32,
 }
 
 /// A write: a key and its new value.
@@ -35,8 +44,19 @@ pub(super) type Write = (Bytes, Option<Bytes>);
 impl Writes {
     /// Sets the new value of `key`; where it is among [`Self::as_slice`].
     pub fn set(&mut self, key: Bytes, value: Option<Bytes>) -> usize {
+        let hash = if self.list.len() < INDEXED - 1 { 0 } else { hash_of(&key) };
+        self.set_hashed(key, hash, value)
+    }
+
+    /// As [`Self::set`], where the hash of the key is known.
+    pub(in crate::engine) fn set_hashed(
+        &mut self,
+        key: Bytes,
+        hash: u64,
+        value: Option<Bytes>,
+    ) -> usize {
         let value_len = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
-        if let Some(place) = self.place(&key)
+        if let Some(place) = self.place_of(&key, || hash)
             && let Some((_, before)) = self.list.get_mut(place)
         {
             self.bytes = self.bytes + value_len(&value) - value_len(before);
@@ -48,22 +68,27 @@ impl Writes {
         if let Some(order) = self.order.get_mut() {
             order.insert(key.clone(), place);
         }
+        if self.list.capacity() == 0 {
+            self.list = Vec::with_capacity(USUAL);
+        }
         self.list.push((key, value));
         if self.list.len() > INDEXED {
-            self.note_place(place);
+            self.note_place(hash, place);
         } else if self.list.len() == INDEXED {
-            (0..INDEXED).for_each(|place| self.note_place(place));
+            for place in 0..INDEXED {
+                let hash = self.list.get(place).map_or(0, |(key, _)| hash_of(key));
+                self.note_place(hash, place);
+            }
         }
         place
     }
 
-    /// Puts a place that is in no index into it.
-    fn note_place(&mut self, place: usize) {
-        let Self { list, index, .. } = self;
-        let hash = |place: u32| list.get(place as usize).map_or(0, |(key, _)| hash_of(key));
+    /// Puts the place of a key that is in no index into it.
+    fn note_place(&mut self, hash: u64, place: usize) {
         // A transaction is bounded in bytes, and takes some for each write.
-        let place = u32::try_from(place).expect("fewer than 2^32 writes");
-        index.get_or_insert_default().insert_unique(hash(place), place, |place| hash(*place));
+        let number = u32::try_from(place).expect("fewer than 2^32 writes");
+        let index = self.index.get_or_insert_default();
+        index.insert_unique(hash, Place { hash, number }, |place| place.hash);
     }
 
     /// The new value of `key`, where it has one.
@@ -74,6 +99,15 @@ impl Writes {
 
     /// Where `key` is among [`Self::as_slice`].
     pub(in crate::engine) fn place(&self, key: &[u8]) -> Option<usize> {
+        self.place_of(key, || hash_of(key))
+    }
+
+    /// As [`Self::place`], with the hash of the key where it is needed.
+    pub(in crate::engine) fn place_of(
+        &self,
+        key: &[u8],
+        hash: impl FnOnce() -> u64,
+    ) -> Option<usize> {
         // Keys of one transaction begin alike; where they end they differ.
         let last = key.last();
         let is_same =
@@ -81,9 +115,12 @@ impl Writes {
         if self.list.len() < INDEXED {
             return self.list.iter().position(|(other, _)| is_same(other));
         }
-        let is_there =
-            |place: &u32| self.list.get(*place as usize).is_some_and(|(other, _)| is_same(other));
-        self.index.as_ref()?.find(hash_of(key), is_there).map(|place| *place as usize)
+        let hash = hash();
+        let is_there = |place: &Place| {
+            let other = self.list.get(place.number as usize);
+            place.hash == hash && other.is_some_and(|(other, _)| is_same(other))
+        };
+        self.index.as_ref()?.find(hash, is_there).map(|place| place.number as usize)
     }
 
     /// All writes, in the order in which the keys were first written.
@@ -145,10 +182,6 @@ impl Writes {
         });
         Box::new(found.into_iter())
     }
-}
-
-fn hash_of(key: &[u8]) -> u64 {
-    BuildKeyHasher::shared().hash_one(key)
 }
 
 impl<'a> IntoIterator for &'a Writes {
