@@ -90,6 +90,12 @@ impl<'a> Edit<'a> {
         Ok((self.txn.into_changes(), self.outcome))
     }
 
+    /// Whether the transaction does more than others can wait for.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.txn.is_exhausted()
+    }
+
     /// Runs a read over the transaction, its own changes included, and deletes the expired keys
     /// that it has met.
     pub fn read<T>(&mut self, read: impl FnOnce(&View<'_>) -> T) -> Result<T> {

@@ -32,6 +32,12 @@ impl Snapshot {
         Self::new(self.published.clone(), mode, self.steps_max)
     }
 
+    /// The same view, for walks that may be of any length; they wait for a block only where it did.
+    #[must_use]
+    pub fn without_bound(&self) -> Self {
+        Self::new(self.published.clone(), self.mode, u32::MAX)
+    }
+
     /// How far its reads may go.
     #[must_use]
     pub fn mode(&self) -> ReadMode {
@@ -117,6 +123,11 @@ impl<'a> Head<'a> {
         steps_max: u32,
     ) -> Self {
         Self { tree, pending, root, mode, steps: Steps::new(steps_max) }
+    }
+
+    /// Whether its walks have taken all the steps that they may.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.steps.are_spent()
     }
 
     fn view(&self) -> ViewOptions<'_> {

@@ -70,6 +70,11 @@ impl Steps {
         Self { left: AtomicU32::new(steps) }
     }
 
+    /// Whether none is left.
+    pub(super) fn are_spent(&self) -> bool {
+        self.left.load(Ordering::Relaxed) == 0
+    }
+
     /// Takes one; `false` where none is left. A race between two scans of one view costs a step.
     fn take(&self) -> bool {
         self.take_many(1)

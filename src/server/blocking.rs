@@ -324,7 +324,7 @@ fn dry_run(state: &ServerState, asked: &Asked) -> Result<(), Error> {
     let txn = Txn::new(&snapshot, snapshot.seq() + 1);
     let context = Context { warms: true, ..state.context(asked.db, false) };
     let mut edit = Edit::new(txn, context)?;
-    super::writer::run_in(&mut edit, &asked.call, Answer::gathered(&state.memory), None).map(drop)
+    super::made::run_in(&mut edit, &asked.call, Answer::gathered(&state.memory), None).map(drop)
 }
 
 #[cfg(test)]

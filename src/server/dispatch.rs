@@ -679,5 +679,5 @@ fn dry_run(state: &ServerState, group: &Group, call: &Call) -> Result<(), Error>
     let txn = engine::Txn::new(&snapshot, snapshot.seq() + 1);
     let context = Context { warms: true, ..state.context(group.db, false) };
     let mut edit = Edit::new(txn, context)?;
-    super::writer::run_in(&mut edit, call, Answer::gathered(&state.memory), None).map(drop)
+    super::made::run_in(&mut edit, call, Answer::gathered(&state.memory), None).map(drop)
 }

@@ -62,6 +62,8 @@ pub(crate) struct Group {
     /// Whether the next call would have had to wait on the disk (else the group has stopped early
     /// because it grew large, and simply goes on).
     pub(crate) blocked: bool,
+    /// Whether the next call is to be run on a thread of its own.
+    pub(crate) takes_long: bool,
     /// Bytes of the arguments, for the limit on what one message holds.
     pub(crate) bytes: usize,
     /// What it must not overtake.
@@ -87,6 +89,7 @@ impl Group {
             calls: Vec::with_capacity(calls),
             done: Vec::with_capacity(calls),
             blocked: false,
+            takes_long: false,
             bytes: 0,
             chain: None,
         }
@@ -107,6 +110,11 @@ impl Group {
         let number = self.done.len() as u64;
         let cause = Cause { reply: self.first.reply + number, ..self.first };
         (cause, if number == 0 { first } else { others })
+    }
+
+    /// The call that is run next.
+    pub(crate) fn next_call(&self) -> Option<&Call> {
+        self.calls.get(self.done.len())
     }
 
     /// Whether a further call still fits.

@@ -10,9 +10,10 @@ use super::account;
 use super::chain::Chain;
 use super::dispatch::Dispatcher;
 use super::group::Call;
+use super::long::{Long, Work};
 use super::message::{Message, Waiting};
 use super::output::Output;
-use super::writer::WriterTask;
+use super::writer::{WRITES_IN_PLACE, WriterTask};
 use crate::commands::program::{Ended, Gathered, Pace, Stopped};
 use crate::commands::tracking::{Cause, Noted};
 use crate::commands::{
@@ -23,8 +24,6 @@ use crate::data::{KeyType, Ready, Watch};
 use crate::engine::{self, Read, ReadMode, Snapshot, Txn, Writer};
 use crate::env::Purpose;
 
-/// Stack of the thread of a script.
-const STACK_BYTES: usize = 16 << 20;
 /// Times that a program is warmed before the writer itself may wait on the disk for it: what
 /// warming does not help with is that its reads are many.
 const WARMINGS_MAX: u32 = 1;
@@ -449,9 +448,14 @@ fn dry_run(state: &Arc<ServerState>, running: &mut Running) -> Result<(), Error>
 impl WriterTask {
     /// Runs a program as one transaction, and commits it; the answer waits for the open batch.
     pub(super) fn run_program(&mut self, mut running: Box<Running>, answer: Answer) {
+        if running.pace == Pace::Final {
+            // It may wait for the disk.
+            self.long = Some(Long::Waits(Work::Program(running, answer)));
+            return;
+        }
         let ended = self.try_program(&mut running);
         if let Ok((_, Ended { stopped: Some(Stopped::Time), .. })) = ended {
-            self.long = Some(Long::Waits(running, answer));
+            self.long = Some(Long::Waits(Work::Program(running, answer)));
         } else {
             self.end_program(running, ended, answer);
         }
@@ -484,11 +488,7 @@ impl WriterTask {
     }
 
     fn try_program(&mut self, running: &mut Running) -> Result<(CommandResult, Ended), Error> {
-        let mode = match running.pace {
-            Pace::Resident => ReadMode::Resident,
-            Pace::Final | Pace::Dry => ReadMode::Blocking,
-        };
-        let mut txn = self.writer.begin(mode)?;
+        let mut txn = self.writer.begin(ReadMode::Resident)?.with_writes_max(WRITES_IN_PLACE);
         txn.set_room(self.state.memory.room(Purpose::Changes));
         let session = running.session.for_program();
         let notes = !self.waiters.is_empty();
@@ -524,14 +524,6 @@ impl WriterTask {
     }
 }
 
-/// A program that takes long, which runs on a thread of its own; nothing else is written meanwhile.
-pub(super) enum Long {
-    /// It begins as soon as everything before it is published.
-    Waits(Box<Running>, Answer),
-    /// It runs.
-    Runs(oneshot::Receiver<LongRun>, Answer),
-}
-
 /// A program that has come to its end on its thread.
 pub(super) struct LongRun {
     running: Box<Running>,
@@ -539,35 +531,9 @@ pub(super) struct LongRun {
 }
 
 impl WriterTask {
-    /// Starts the program that waits for what was written before it, if that is published.
-    pub(super) fn start_long(&mut self) {
-        if !self.is_idle() {
-            return;
-        }
-        match self.long.take() {
-            Some(Long::Waits(running, answer)) => {
-                let (end, ended) = oneshot::channel();
-                let state = Arc::clone(&self.state);
-                let notes = !self.waiters.is_empty();
-                let thread = std::thread::Builder::new()
-                    .name("siltdb-script".to_owned())
-                    .stack_size(STACK_BYTES);
-                // Where there is no thread the channel is closed, which tells.
-                drop(thread.spawn(move || drop(end.send(run_long(&state, running, notes)))));
-                self.long = Some(Long::Runs(ended, answer));
-            }
-            other => self.long = other,
-        }
-    }
-
     /// Takes over what the program has come to that ran on a thread.
-    pub(super) fn end_long(&mut self, ran: Result<LongRun, oneshot::error::RecvError>) {
-        let Some(Long::Runs(_, answer)) = self.long.take() else { return };
-        // Without a thread, or with one that has failed, nobody answers: the connection ends.
-        let Ok(LongRun { running, mut ended }) = ran else {
-            tracing::error!("the thread of a script has failed");
-            return;
-        };
+    pub(super) fn end_long_program(&mut self, run: LongRun, answer: Answer) {
+        let LongRun { running, mut ended } = run;
         if let Err(error) = self.writer.begin(ReadMode::Resident) {
             ended = Err(error.into());
         }
@@ -575,18 +541,12 @@ impl WriterTask {
     }
 }
 
-/// Waits for the program that runs on a thread; for ever where none does.
-pub(super) async fn long_ended(
-    long: &mut Option<Long>,
-) -> Result<LongRun, oneshot::error::RecvError> {
-    match long {
-        Some(Long::Runs(ended, _)) => ended.await,
-        _ => std::future::pending().await,
-    }
-}
-
 /// Runs a program for as long as it takes, over what is published.
-fn run_long(state: &Arc<ServerState>, mut running: Box<Running>, notes: bool) -> LongRun {
+pub(super) fn run_long(
+    state: &Arc<ServerState>,
+    mut running: Box<Running>,
+    notes: bool,
+) -> LongRun {
     let ended = state.engine().map_err(Error::Engine).map(|engine| {
         let snapshot = engine.snapshot(ReadMode::Blocking);
         let mut txn = Txn::new(&snapshot, snapshot.seq() + 1);

@@ -21,18 +21,19 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::account;
 use super::announce::{Announcements, Told};
 use super::dispatch::may_write;
-use super::group::{self, Group};
+use super::group::{self, Call, Group};
 use super::log_thread::{Completion, Kind, LogThreads, Operation};
+use super::long::{Long, Work, long_ended};
+use super::made::{Failed, Made, make};
 use super::message::{Message, Waiting};
 use super::prefetch::prefetch;
-use super::program::{Long, long_ended};
 use super::reaper::transact;
 use super::waiters::Waiters;
 use crate::commands::tracking::Cause;
-use crate::commands::{Answer, Change, Control, Done, Error, Flags, Prepared, Run, ServerState};
+use crate::commands::{Answer, Change, Control, Done, Error, Flags, Run, ServerState};
 use crate::config::AppendFsync;
-use crate::data::{Context, Edit, EditOutcome, Event, ExpiryMarks, Modified, Ready};
-use crate::engine::{self, Batch, ReadMode, SeqNo, Writer};
+use crate::data::{ExpiryMarks, Ready};
+use crate::engine::{self, Batch, ReadMode, SeqNo, Txn, Writer};
 use crate::protocol::Reply;
 
 /// A sync that takes longer holds up writes, so that not much more than a second can be lost.
@@ -45,6 +46,8 @@ const INLINE_WRITE_MAX: usize = 64 << 10;
 const REPLY_BYTES_MAX: usize = 1 << 20;
 /// An open batch beyond this size takes no further message until it is under way.
 const OPEN_BATCH_MAX: usize = 8 << 20;
+/// Keys that a transaction may write here: one that writes more runs on a thread of its own.
+pub(super) const WRITES_IN_PLACE: usize = 4096;
 /// Looks at the channel before a sync, at most.
 const GATHER_ROUNDS_MAX: usize = 8;
 /// Time between syncs with `appendfsync everysec`.
@@ -111,7 +114,7 @@ pub(crate) struct WriterTask {
     delay: Duration,
     resume_at: Option<Instant>,
     pub(super) marks: ExpiryMarks,
-    /// A program that takes long.
+    /// What takes long.
     pub(super) long: Option<Long>,
     /// Places that are ready, whose calls come behind the open batch because it is large.
     pub(super) deferred: VecDeque<Ready>,
@@ -261,9 +264,7 @@ impl WriterTask {
             }
             Message::Group(mut group, answer) => {
                 self.run_group(&mut group);
-                group.hold_up_others();
-                self.state.access.settle();
-                self.answer_later(Waiting::Group(group, answer));
+                self.answer_group(group, answer);
             }
             Message::Blocking { asked, waits, done, .. }
                 if self.holds(may_write(asked.call.command)) =>
@@ -317,8 +318,8 @@ impl WriterTask {
     }
 
     /// Runs calls until the end of the group, or until one would have to wait on the disk, or until
-    /// the batch or the replies are large; at least one, or `blocked` is set.
-    fn run_group(&mut self, group: &mut Group) {
+    /// the batch or the replies are large; at least one, or `blocked` or `takes_long` is set.
+    pub(super) fn run_group(&mut self, group: &mut Group) {
         // The end of one call is the start of the next: one look at the clock for each.
         let mut started_ns = self.state.clock.monotonic_ns();
         let (begun_ms, begun_ns) = (self.state.clock.unix_ms(), started_ns);
@@ -341,35 +342,98 @@ impl WriterTask {
             let touch = !group.no_touch;
             let context = self.state.context_by(&settings, group.db, touch, now_ms);
             let notes = !self.waiters.is_empty();
-            let (cause, remembers) = group.next_cause();
-            // Reads that would wait go back to the connection, whatever the write before them may do.
-            let mode = match call.command.spec.run {
-                Run::Read(_) => ReadMode::Resident,
-                _ => group.mode,
+            let made = match self.begin(call, group.mode) {
+                Ok(txn) => make(txn, context, call, Answer::in_place(&self.state.memory), notes),
+                Err(failed) => Err(failed),
             };
-            let result = run_call(&mut self.writer, &self.state, context, mode, call, notes);
-            if matches!(result, Err(Error::Engine(engine::Error::WouldBlock) | Error::TooLong(_))) {
-                group.blocked = true;
-                return;
-            }
-            let (result, ready) = match result {
-                Ok(Ran { reply, outcome, ready, events, modified }) => {
-                    self.drops |= outcome.dropped;
-                    self.announcements.note(&self.state, &events, modified, cause);
-                    (Ok(reply), ready)
+            let made = match made {
+                Err(Failed::TakesLong) => {
+                    group.takes_long = true;
+                    return;
                 }
-                Err(error) => (Err(error), Vec::new()),
+                Err(Failed::With(Error::Engine(engine::Error::WouldBlock) | Error::TooLong(_))) => {
+                    group.blocked = true;
+                    return;
+                }
+                Err(Failed::With(error)) => Err(error),
+                Ok(made) => Ok(made),
             };
-            if remembers {
-                let keys = call.command.keys_read(&call.request.args);
-                self.announcements.remember(cause, keys);
-            }
-            self.serve(ready);
-            reply_bytes += result.as_ref().map_or(0, Reply::weight);
-            let ended_ns = self.state.clock.monotonic_ns();
-            group.done.push(group::Done { result, elapsed_ns: ended_ns - started_ns });
+            let mut ended_ns = 0;
+            reply_bytes += self.conclude(group, made, |state| {
+                ended_ns = state.clock.monotonic_ns();
+                ended_ns - started_ns
+            });
             started_ns = ended_ns;
         }
+    }
+
+    /// Begins the transaction of a call. What may wait for the disk does not run here.
+    fn begin(&self, call: &Call, mode: ReadMode) -> Result<Txn<'_>, Failed> {
+        let txn = match call.command.spec.run {
+            // Reads that would wait go back to the connection, and where nothing can be written it
+            // reads what is published.
+            Run::Read(_) => {
+                let begun = self.writer.begin(ReadMode::Resident);
+                begun.map_err(|_| engine::Error::WouldBlock)?
+            }
+            _ if mode == ReadMode::Blocking => return Err(Failed::TakesLong),
+            _ if call.command.flags.has(Flags::FREES) => self.writer.begin_freeing(mode)?,
+            _ => self.writer.begin(mode)?,
+        };
+        Ok(txn.with_writes_max(WRITES_IN_PLACE))
+    }
+
+    /// Commits what the next call of the group has made, and notes how it has ended; `elapsed_ns` is
+    /// asked at the end. Bytes of its reply.
+    pub(super) fn conclude(
+        &mut self,
+        group: &mut Group,
+        made: Result<Made, Error>,
+        elapsed_ns: impl FnOnce(&ServerState) -> u64,
+    ) -> usize {
+        let (cause, remembers) = group.next_cause();
+        let committed = made.and_then(|made| self.commit(made, cause));
+        let (result, ready) = match committed {
+            Ok((reply, ready)) => (Ok(reply), ready),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        if remembers && let Some(call) = group.next_call() {
+            let keys = call.command.keys_read(&call.request.args);
+            self.announcements.remember(cause, keys);
+        }
+        self.serve(ready);
+        let reply_bytes = result.as_ref().map_or(0, Reply::weight);
+        let elapsed_ns = elapsed_ns(&self.state);
+        group.done.push(group::Done { result, elapsed_ns });
+        reply_bytes
+    }
+
+    /// Commits what a call has made.
+    fn commit(&mut self, made: Made, cause: Cause) -> Result<(Reply, Vec<Ready>), Error> {
+        let Made { reply, changes, outcome, ready, events, modified } = made;
+        if !changes.is_empty() {
+            Writer::check_limits(&changes)?;
+            self.writer.commit(changes);
+        }
+        account::edit(&self.state, &outcome);
+        self.drops |= outcome.dropped;
+        self.announcements.note(&self.state, &events, modified, cause);
+        Ok((reply, ready))
+    }
+
+    /// Answers a group that has come to its end or cannot go on, or has its next call run on a thread.
+    pub(super) fn answer_group(
+        &mut self,
+        mut group: Box<Group>,
+        answer: oneshot::Sender<Box<Group>>,
+    ) {
+        if std::mem::take(&mut group.takes_long) {
+            self.long = Some(Long::Waits(Work::Call(group, answer)));
+            return;
+        }
+        group.hold_up_others();
+        self.state.access.settle();
+        self.answer_later(Waiting::Group(group, answer));
     }
 }
 
@@ -627,73 +691,6 @@ impl WriterTask {
         drop(self);
         if let Ok(Err(error)) = synced.await {
             tracing::error!(%error, "the last sync of the log failed");
-        }
-    }
-}
-
-/// What a call has done.
-struct Ran {
-    reply: Reply,
-    outcome: EditOutcome,
-    ready: Vec<Ready>,
-    events: Vec<Event>,
-    modified: Vec<Modified>,
-}
-
-/// Runs one call as a transaction of its own, and commits it. `notes` asks for what others may wait
-/// for.
-fn run_call(
-    writer: &mut Writer,
-    state: &ServerState,
-    context: Context<'_>,
-    mode: ReadMode,
-    call: &super::group::Call,
-    notes: bool,
-) -> Result<Ran, Error> {
-    let frees = call.command.flags.has(Flags::FREES);
-    let txn = match call.command.spec.run {
-        // Where nothing can be written the connection reads what is published.
-        Run::Read(_) => writer.begin(mode).map_err(|_| engine::Error::WouldBlock)?,
-        _ if frees => writer.begin_freeing(mode)?,
-        _ => writer.begin(mode)?,
-    };
-    let mut edit = Edit::new(txn, context)?;
-    if notes {
-        edit.note_ready();
-    }
-    let answer = match mode {
-        ReadMode::Resident => Answer::in_place(&state.memory),
-        ReadMode::Blocking => Answer::gathered(&state.memory),
-    };
-    let reply = run_in(&mut edit, call, answer, call.prepared.as_deref())?;
-    let (ready, events) = (edit.take_ready(), edit.take_events());
-    let modified = edit.take_modified();
-    let (changes, outcome) = edit.finish()?;
-    if !changes.is_empty() {
-        Writer::check_limits(&changes)?;
-        writer.commit(changes);
-    }
-    account::edit(state, &outcome);
-    Ok(Ran { reply, outcome, ready, events, modified })
-}
-
-/// Runs the handler of a read or a write in a transaction.
-pub(crate) fn run_in(
-    edit: &mut Edit<'_>,
-    call: &super::group::Call,
-    answer: Answer<'_>,
-    prepared: Option<&Prepared>,
-) -> Result<Reply, Error> {
-    let mut args = call.args(answer).prepared(prepared);
-    match call.command.spec.run {
-        Run::Write(handler) => handler(edit, &mut args),
-        Run::Read(handler) => edit.read(|view| handler(view, &mut args))?,
-        // Whether it waits is told by the attempt of the writer.
-        Run::Blocking(handler) | Run::ReadOrBlock(_, handler) => {
-            handler(edit, &mut args).map(|_| Reply::Null)
-        }
-        Run::Session(_) | Run::Server(_) | Run::Program(_) | Run::Container => {
-            unreachable!("only reads and writes are sent to the writer")
         }
     }
 }

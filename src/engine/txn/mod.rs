@@ -38,6 +38,8 @@ pub struct Txn<'a> {
     /// What the changes may take, where that is bounded, and whether it was enough so far.
     room: Option<Room<'a>>,
     is_full: bool,
+    /// How many keys it may write.
+    writes_max: usize,
     standing: Standing,
 }
 
@@ -78,6 +80,7 @@ impl<'a> Txn<'a> {
             changes: Changes::default(),
             room: None,
             is_full: false,
+            writes_max: usize::MAX,
             standing: Standing::Aside,
         }
     }
@@ -96,7 +99,36 @@ impl<'a> Txn<'a> {
             Standing::Newest | Standing::Within => Standing::Within,
             Standing::Aside => Standing::Aside,
         };
-        Self { standing, ..Self::new(self, self.seq) }
+        Self { standing, writes_max: self.writes_max, ..Self::new(self, self.seq) }
+    }
+
+    /// From more writes than these on every look-up fails with [`Error::WouldBlock`]: for transactions
+    /// that others wait for.
+    #[must_use]
+    pub fn with_writes_max(mut self, writes_max: usize) -> Self {
+        self.writes_max = writes_max;
+        self
+    }
+
+    /// Whether look-ups fail, or may have failed, because it does more than it may: it has made too many
+    /// writes, or its walks have taken all the steps of the writer.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        let walked = match &self.base {
+            Base::Head(head) => head.is_exhausted(),
+            Base::View(_) => false,
+        };
+        walked || self.has_written_too_much()
+    }
+
+    fn has_written_too_much(&self) -> bool {
+        self.changes.writes.len() > self.writes_max
+    }
+
+    /// Fails where nothing may be looked up any more.
+    fn check_going(&self) -> Result<()> {
+        self.check_room()?;
+        if self.has_written_too_much() { Err(Error::WouldBlock) } else { Ok(()) }
     }
 
     pub(super) fn over(head: Head<'a>, seq: SeqNo) -> Self {
@@ -106,6 +138,7 @@ impl<'a> Txn<'a> {
             changes: Changes::default(),
             room: None,
             is_full: false,
+            writes_max: usize::MAX,
             standing: Standing::Newest,
         }
     }
@@ -221,7 +254,7 @@ impl std::fmt::Debug for Txn<'_> {
 
 impl Read for Txn<'_> {
     fn newest(&self, key: &[u8]) -> Result<Option<Found>> {
-        self.check_room()?;
+        self.check_going()?;
         match self.changes.writes.get(key) {
             Some(value) => Ok(Some(Found { seq: self.seq, value: value.cloned() })),
             None => self.base.view().newest(key),
@@ -229,6 +262,9 @@ impl Read for Txn<'_> {
     }
 
     fn scan(&self, range: KeyRange, direction: Direction) -> Scan<'_> {
+        if let Err(error) = self.check_going() {
+            return Box::new(std::iter::once(Err(error)));
+        }
         let base = self.base.view().scan(range.clone(), direction);
         if self.changes.writes.is_empty() || range_is_empty(&range) {
             return base;

@@ -1,0 +1,142 @@
+//! What takes long: programs, and calls that change a great deal. It runs on a thread of its own, over
+//! what is published. Until its end the writer takes no message, but goes on with the log, and
+//! everybody reads.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::group::Group;
+use super::made::{Failed, Made, make};
+use super::program::{LongRun, Running, run_long};
+use super::writer::WriterTask;
+use crate::commands::{Answer, Error, Flags, ServerState};
+use crate::data::Context;
+use crate::engine::{self, ReadMode, Txn};
+
+/// Stack of the thread.
+const STACK_BYTES: usize = 16 << 20;
+
+/// What runs on a thread, or will.
+pub(super) enum Long {
+    /// It begins as soon as everything before it is published.
+    Waits(Work),
+    /// It runs.
+    Runs(oneshot::Receiver<Ended>),
+}
+
+/// What is to be run, and who waits for it.
+pub(super) enum Work {
+    /// A program.
+    Program(Box<Running>, oneshot::Sender<Box<Running>>),
+    /// The next call of a group.
+    Call(Box<Group>, oneshot::Sender<Box<Group>>),
+}
+
+/// What has come to its end on its thread.
+pub(super) enum Ended {
+    /// A program.
+    Program(LongRun, oneshot::Sender<Box<Running>>),
+    /// A call, what it has made, and how long it ran, in nanoseconds.
+    Call(Box<Group>, oneshot::Sender<Box<Group>>, Result<Made, Error>, u64),
+}
+
+impl WriterTask {
+    /// Starts what waits for what was written before it, if that is published.
+    pub(super) fn start_long(&mut self) {
+        if !self.is_idle() {
+            return;
+        }
+        match self.long.take() {
+            Some(Long::Waits(work)) => {
+                let (end, ended) = oneshot::channel();
+                let state = Arc::clone(&self.state);
+                let notes = !self.waiters.is_empty();
+                let (name, run) = match work {
+                    Work::Program(..) => ("siltdb-script", work),
+                    Work::Call(..) => ("siltdb-long", work),
+                };
+                let thread =
+                    std::thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES);
+                // Where there is no thread the channel is closed, which tells.
+                drop(thread.spawn(move || drop(end.send(run.run(&state, notes)))));
+                self.long = Some(Long::Runs(ended));
+            }
+            other => self.long = other,
+        }
+    }
+
+    /// Takes over what has come to its end on its thread.
+    pub(super) fn end_long(&mut self, ended: Result<Ended, oneshot::error::RecvError>) {
+        self.long = None;
+        match ended {
+            // Nobody answers: the connection ends.
+            Err(_) => tracing::error!("the thread of a long command or script has failed"),
+            Ok(Ended::Program(run, answer)) => self.end_long_program(run, answer),
+            Ok(Ended::Call(mut group, answer, made, elapsed_ns)) => {
+                match made.and_then(|made| self.still_writable(&group).map(|()| made)) {
+                    Err(Error::Engine(engine::Error::WouldBlock)) => group.blocked = true,
+                    made => {
+                        self.conclude(&mut group, made, |_| elapsed_ns);
+                        group.mode = ReadMode::Resident;
+                        self.run_group(&mut group);
+                    }
+                }
+                self.answer_group(group, answer);
+            }
+        }
+    }
+
+    /// Whether writes are still taken.
+    fn still_writable(&self, group: &Group) -> Result<(), Error> {
+        let frees = group.next_call().is_some_and(|call| call.command.flags.has(Flags::FREES));
+        let begun = if frees {
+            self.writer.begin_freeing(ReadMode::Resident)
+        } else {
+            self.writer.begin(ReadMode::Resident)
+        };
+        begun.map(drop).map_err(Error::Engine)
+    }
+}
+
+/// Waits for what runs on a thread; for ever where nothing does.
+pub(super) async fn long_ended(
+    long: &mut Option<Long>,
+) -> Result<Ended, oneshot::error::RecvError> {
+    match long {
+        Some(Long::Runs(ended)) => ended.await,
+        _ => std::future::pending().await,
+    }
+}
+
+impl Work {
+    fn run(self, state: &Arc<ServerState>, notes: bool) -> Ended {
+        match self {
+            Self::Program(running, answer) => {
+                Ended::Program(run_long(state, running, notes), answer)
+            }
+            Self::Call(group, answer) => {
+                let started_ns = state.clock.monotonic_ns();
+                let made = make_long(state, &group, notes);
+                state.access.settle();
+                let elapsed_ns = state.clock.monotonic_ns() - started_ns;
+                Ended::Call(group, answer, made, elapsed_ns)
+            }
+        }
+    }
+}
+
+/// Runs the next call of the group over what is published, for as long as it takes. It waits for the
+/// disk only where warming did not help.
+fn make_long(state: &ServerState, group: &Group, notes: bool) -> Result<Made, Error> {
+    let call = group.next_call().ok_or(engine::Error::Closed)?;
+    let snapshot = state.engine()?.snapshot(group.mode).without_bound();
+    let txn = Txn::new(&snapshot, snapshot.seq() + 1);
+    let context: Context<'_> = state.context(group.db, !group.no_touch);
+    make(txn, context, call, Answer::gathered(&state.memory), notes).map_err(
+        |failed| match failed {
+            Failed::TakesLong => Error::Engine(engine::Error::WouldBlock),
+            Failed::With(error) => error,
+        },
+    )
+}

@@ -1,0 +1,78 @@
+//! What a call of a group makes in its transaction, before that is committed.
+
+use super::group::Call;
+use crate::commands::{Answer, Error, Prepared, Run};
+use crate::data::{Context, Edit, EditOutcome, Event, Modified, Ready};
+use crate::engine::{self, Changes, Txn};
+use crate::protocol::Reply;
+
+/// What a call has made.
+pub(super) struct Made {
+    pub(super) reply: Reply,
+    pub(super) changes: Changes,
+    pub(super) outcome: EditOutcome,
+    pub(super) ready: Vec<Ready>,
+    pub(super) events: Vec<Event>,
+    pub(super) modified: Vec<Modified>,
+}
+
+/// Why nothing was made.
+pub(super) enum Failed {
+    /// It takes longer than others may have to wait: it is to be run on a thread of its own.
+    TakesLong,
+    /// It failed.
+    With(Error),
+}
+
+impl<E: Into<Error>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self::With(error.into())
+    }
+}
+
+/// Runs a write, or a read among writes, in a transaction of its own. `notes` asks for what others may
+/// wait for.
+pub(super) fn make(
+    txn: Txn<'_>,
+    context: Context<'_>,
+    call: &Call,
+    answer: Answer<'_>,
+    notes: bool,
+) -> Result<Made, Failed> {
+    let mut edit = Edit::new(txn, context)?;
+    if notes {
+        edit.note_ready();
+    }
+    let reply = match run_in(&mut edit, call, answer, call.prepared.as_deref()) {
+        Ok(reply) => reply,
+        Err(Error::Engine(engine::Error::WouldBlock)) if edit.is_exhausted() => {
+            return Err(Failed::TakesLong);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let (ready, events) = (edit.take_ready(), edit.take_events());
+    let modified = edit.take_modified();
+    let (changes, outcome) = edit.finish()?;
+    Ok(Made { reply, changes, outcome, ready, events, modified })
+}
+
+/// Runs the handler of a read or a write in a transaction.
+pub(crate) fn run_in(
+    edit: &mut Edit<'_>,
+    call: &Call,
+    answer: Answer<'_>,
+    prepared: Option<&Prepared>,
+) -> Result<Reply, Error> {
+    let mut args = call.args(answer).prepared(prepared);
+    match call.command.spec.run {
+        Run::Write(handler) => handler(edit, &mut args),
+        Run::Read(handler) => edit.read(|view| handler(view, &mut args))?,
+        // Whether it waits is told by the attempt of the writer.
+        Run::Blocking(handler) | Run::ReadOrBlock(_, handler) => {
+            handler(edit, &mut args).map(|_| Reply::Null)
+        }
+        Run::Session(_) | Run::Server(_) | Run::Program(_) | Run::Container => {
+            unreachable!("only reads and writes are sent to the writer")
+        }
+    }
+}

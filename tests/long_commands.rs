@@ -1,0 +1,136 @@
+//! Commands that change a great deal in one go run beside the writer's own thread: others read meanwhile,
+//! and what they do is as if they had run in place.
+
+#![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
+
+mod support;
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use support::{Client, Server};
+
+/// Elements, several times as many as a transaction may write in place.
+const MANY: usize = 20_000;
+
+/// Fills the hash `big`, a part at a time.
+fn fill(client: &mut Client) {
+    for part in 0..MANY / 1000 {
+        let mut call = "HSET big".to_owned();
+        for number in part * 1000..(part + 1) * 1000 {
+            write!(call, " field:{number} {number}").unwrap();
+        }
+        let words: Vec<&str> = call.split(' ').collect();
+        assert_eq!(client.call(&words), ":1000");
+    }
+}
+
+fn calls(client: &mut Client, lines: &[&str]) -> Vec<String> {
+    let mut pipeline = Vec::new();
+    for line in lines {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        pipeline.extend(support::encode(&words));
+    }
+    client.send(&pipeline);
+    lines.iter().map(|_| client.reply()).collect()
+}
+
+#[test]
+fn others_read_while_a_command_takes_long() {
+    let server = Server::start(&["--io-threads", "1", "--appendfsync", "no"]);
+    let mut client = server.connect();
+    fill(&mut client);
+    client.call(&["SET", "key", "value"]);
+    let is_done = AtomicBool::new(false);
+    let answered = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reader = server.connect();
+            let mut answered = 0;
+            while !is_done.load(Ordering::Relaxed) {
+                assert_eq!(reader.call(&["GET", "key"]), "value");
+                answered += 1;
+            }
+            answered
+        });
+        let mut copied = 0;
+        for round in 0..5 {
+            let name = format!("copy:{round}");
+            assert_eq!(client.call(&["COPY", "big", &name]), ":1");
+            copied += 1;
+        }
+        is_done.store(true, Ordering::Relaxed);
+        assert_eq!(copied, 5);
+        reader.join().unwrap()
+    });
+    assert!(answered > 100, "only {answered} reads were answered beside five long commands");
+}
+
+#[test]
+fn a_long_command_has_its_place_among_the_others() {
+    let mut server = Server::start(&["--appendfsync", "always", "--notify-keyspace-events", "KEA"]);
+    let mut client = server.connect();
+    fill(&mut client);
+    let mut events = server.connect();
+    events.send(&support::encode(&[b"PSUBSCRIBE", b"__keyevent@0__:copy_to"]));
+    events.reply();
+    let replies = calls(
+        &mut client,
+        &[
+            "SET k 1",
+            "COPY big second",
+            "INCR k",
+            "HLEN second",
+            "HINCRBY second field:7 1",
+            "COPY second third",
+            "HGET third field:7",
+            "COPY big second",
+            "GET k",
+        ],
+    );
+    let expected = ["+OK", ":1", ":2", ":20000", ":8", ":1", "8", ":0", "2"];
+    assert_eq!(replies, expected);
+    for key in ["second", "third"] {
+        assert!(events.reply().contains(key));
+    }
+    let replies = calls(
+        &mut client,
+        &["MULTI", "SET m 1", "COPY big fourth", "INCR m", "HLEN fourth", "EXEC", "GET m"],
+    );
+    assert!(replies[5].contains(":20000"), "{}", replies[5]);
+    assert_eq!(replies[6], "2");
+    let script = "return(redis.call('copy','big','fifth'))";
+    assert_eq!(client.call(&["EVAL", script, "2", "big", "fifth"]), ":1");
+    server.kill_and_restart();
+    let mut client = server.connect();
+    for key in ["second", "third", "fourth", "fifth"] {
+        assert_eq!(client.call(&["HLEN", key]), ":20000", "{key}");
+    }
+    assert_eq!(client.call(&["HGET", "third", "field:7"]), "8");
+    assert_eq!(client.call(&["GET", "k"]), "2");
+}
+
+#[test]
+fn a_long_command_serves_those_who_wait() {
+    let server = Server::start(&["--appendfsync", "no"]);
+    let mut client = server.connect();
+    fill(&mut client);
+    let mut waiting = server.connect();
+    waiting.send(&support::encode(&[b"BLPOP", b"list", b"0"]));
+    support::eventually("a client waits", || {
+        client.call(&["INFO", "clients"]).contains("blocked_clients:1")
+    });
+    // The list is made by a transaction that has copied all of the hash as well.
+    let script = "redis.call('copy','big','other') return(redis.call('rpush','list','a','b'))";
+    assert_eq!(client.call(&["EVAL", script, "3", "big", "other", "list"]), ":2");
+    assert!(waiting.reply().contains('a'));
+    assert_eq!(client.call(&["LLEN", "list"]), ":1");
+    let mut call = "SADD set".to_owned();
+    (0..MANY).for_each(|number| write!(call, " {number}").unwrap());
+    let words: Vec<&str> = call.split(' ').collect();
+    assert_eq!(client.call(&words), ":20000");
+    assert_eq!(client.call(&["SCARD", "set"]), ":20000");
+    call.replace_range(.."SADD".len(), "SREM");
+    let words: Vec<&str> = call.split(' ').collect();
+    assert_eq!(client.call(&words), ":20000");
+    assert_eq!(client.call(&["EXISTS", "set"]), ":0");
+}
