@@ -39,7 +39,7 @@ use self::branches::{Branch, Child};
 use super::collection::damaged;
 use super::key;
 use crate::engine::coding::{Reader, put_slice, put_varint};
-use crate::engine::{Direction, Read, Result, SeqNo};
+use crate::engine::{Direction, Read, Result, Scan, SeqNo};
 
 mod branches;
 mod check;
@@ -310,10 +310,7 @@ impl<'a> Order<'a> {
     }
 
     /// The items from a rank on, counted from 0.
-    pub(super) fn items_from(
-        self,
-        rank: u64,
-    ) -> Result<Box<dyn Iterator<Item = Result<(Bytes, Bytes)>> + 'a>> {
+    pub(super) fn items_from(self, rank: u64) -> Result<Scan<'a>> {
         let behind = self.counts.len.saturating_sub(rank);
         let forward = Direction::Forward;
         if rank >= NEAR && (1..=NEAR).contains(&behind) {

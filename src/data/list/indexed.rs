@@ -12,7 +12,7 @@ use super::between::{Near, between};
 use super::body::Dense;
 use super::{End, missing};
 use crate::data::counted::{Counts, Order, OrderPlace};
-use crate::engine::{Direction, Read, Result, Txn};
+use crate::engine::{Direction, Read, Result, Scan, Txn};
 
 /// The first byte of what is no element; positions stay far below.
 const COUNTS: u8 = 0xf0;
@@ -117,7 +117,7 @@ pub(super) fn items_of<'a>(
     if from >= to {
         return Box::new(std::iter::empty());
     }
-    let items = || -> Result<Box<dyn Iterator<Item = Result<Item>> + 'a>> {
+    let items = || -> Result<Scan<'a>> {
         if direction == Direction::Forward {
             return order.items_from(from);
         }
