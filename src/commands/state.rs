@@ -21,7 +21,8 @@ use crate::observe::{LatencyMonitor, Metrics, SlowLog};
 
 /// Memory for access times and frequencies of keys, in bytes.
 const ACCESS_BYTES: usize = 4 << 20;
-/// What decoded count records of sorted sets may take of the budget.
+/// What decoded count records of sorted sets may take of the budget: those that the writer knows, and
+/// as much those that readers have met.
 const KNOWN_ORDERS_SHARE: u64 = 32;
 
 /// Pace at which a command looks whether the data directory is open again.

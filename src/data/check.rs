@@ -44,13 +44,22 @@ pub(super) fn check(read: &dyn Read, keyspace: u32, meta: &Meta) -> Result<()> {
             let records = Records { read, keyspace, generation: *generation };
             ensure(counts.len() == collection.count, "an order is of another number of members")?;
             check_records(collection, shape, records)?;
-            let elements = Elements { read, keyspace, now_ms: 0, shape, collection, pools: None };
+            let elements = Elements {
+                read,
+                keyspace,
+                now_ms: 0,
+                shape,
+                collection,
+                pools: None,
+                branches: None,
+            };
             check_scores(shape, records, SortedSet::new(elements))
         }
     }?;
     let is_inline = collection.generation().is_none();
     if meta.kind == KeyType::ZSet && is_inline {
-        let elements = Elements { read, keyspace, now_ms: 0, shape, collection, pools: None };
+        let elements =
+            Elements { read, keyspace, now_ms: 0, shape, collection, pools: None, branches: None };
         let all = SortedSet::new(elements).walk_from(0, Direction::Forward)?;
         let members = all.collect::<Result<Vec<_>>>()?;
         let keys = members.iter().map(|(member, score)| order_key(*score, member));

@@ -155,8 +155,8 @@ impl<'a> Edit<'a> {
 
     /// What is stored of `key`, expired or not.
     pub(super) fn stored(&self, key: &[u8]) -> Result<Option<Meta>> {
-        let record = self.txn.get(&key::meta(self.keyspace, key))?;
-        record.map(|record| Meta::decode(&record)).transpose()
+        let found = self.txn.newest(&key::meta(self.keyspace, key))?;
+        found.map_or(Ok(None), |found| Meta::of(&found))
     }
 
     /// Looks up `key` for a change that also answers its value: counts a hit or a miss.

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use super::collection::damaged;
+use super::counted::Branches;
 use super::exploded::{self, Record, Records, TIMES};
 use super::packed::{self, Entry, Shape};
 use super::{Candidates, Collection, Edit, Layout, Meta, View, integers, parse_int};
@@ -52,6 +53,8 @@ pub struct Elements<'a> {
     pub(super) collection: &'a Collection,
     /// Where candidates for picks are.
     pub(super) pools: Option<&'a Candidates>,
+    /// Where readers keep what they have met of the orders of sorted sets.
+    pub(super) branches: Option<&'a Branches>,
 }
 
 impl View<'_> {
@@ -66,7 +69,8 @@ impl View<'_> {
         let shape = collection.shape(meta.kind);
         let (read, keyspace) = (self.read(), self.keyspace());
         let pools = read.is_committed().then_some(self.context().candidates);
-        Some(Elements { read, keyspace, now_ms, shape, collection, pools })
+        let branches = pools.and_then(|_| self.context().orders.branches());
+        Some(Elements { read, keyspace, now_ms, shape, collection, pools, branches })
     }
 }
 
@@ -86,7 +90,8 @@ impl Edit<'_> {
         let now_ms = self.context().now_ms;
         let keyspace = self.keyspace;
         let pools = self.txn.is_committed().then_some(self.context().candidates);
-        Elements { read: &self.txn, keyspace, now_ms, shape, collection, pools }
+        let branches = pools.and_then(|_| self.context().orders.branches());
+        Elements { read: &self.txn, keyspace, now_ms, shape, collection, pools, branches }
     }
 }
 
@@ -333,6 +338,7 @@ mod tests {
             shape,
             collection: &collection,
             pools: None,
+            branches: None,
         };
         let page = |cursor, count| {
             let (next, page) = elements.page(cursor, count).unwrap();

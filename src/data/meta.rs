@@ -22,8 +22,8 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use super::{Collection, ListBody, Stream};
-use crate::engine::{Error, Result};
+use super::{Collection, Layout, ListBody, Stream};
+use crate::engine::{Error, Found, Result};
 
 /// Longest string in bytes that `SET` stores in the metadata record.
 pub(super) const INLINE_BYTES_MAX: usize = 64 * 1024;
@@ -153,6 +153,20 @@ impl Meta {
             offset: 0,
             what: "not a key that this version can read".to_owned(),
         })
+    }
+
+    /// Reads what a look-up has found; `None` for what was deleted.
+    pub(super) fn of(found: &Found) -> Result<Option<Self>> {
+        let Some(record) = &found.value else { return Ok(None) };
+        let mut meta = Self::decode(record)?;
+        match &mut meta.body {
+            Body::Collection(Collection { layout: Layout::Ordered { counts, .. }, .. }) => {
+                counts.set_seq(found.seq);
+            }
+            Body::List(ListBody::Indexed(indexed)) => indexed.counts.set_seq(found.seq),
+            _ => {}
+        }
+        Ok(Some(meta))
     }
 
     fn decode_checked(record: &Bytes) -> Option<Self> {

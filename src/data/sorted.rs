@@ -251,17 +251,14 @@ impl<'a> SortedSet<'a> {
         if rank == 0 {
             return self.walk(&Span::ALL, direction);
         }
-        let rank = match direction {
-            Direction::Forward => Some(rank),
-            Direction::Reverse => self.count().checked_sub(rank.saturating_add(1)),
-        };
+        if direction == Direction::Forward {
+            return Ok(Box::new(order.items_from(rank)?.map(|item| parse_item(&item?))));
+        }
+        let rank = self.count().checked_sub(rank.saturating_add(1));
         let Some((start, _)) = rank.map(|rank| order.at(rank)).transpose()?.flatten() else {
             return Ok(Box::new(std::iter::empty()));
         };
-        let (from, to) = match direction {
-            Direction::Forward => (Bound::Included(&start[..]), Bound::Unbounded),
-            Direction::Reverse => (Bound::Unbounded, Bound::Included(&start[..])),
-        };
+        let (from, to) = (Bound::Unbounded, Bound::Included(&start[..]));
         Ok(Box::new(order.items(from, to, direction).map(|item| parse_item(&item?))))
     }
 
@@ -400,10 +397,11 @@ impl<'a> SortedSet<'a> {
 
     /// The order of scores, where it has records.
     pub(super) fn order(&self) -> Option<Order<'a>> {
-        let Elements { read, keyspace, collection, .. } = self.elements;
+        let Elements { read, keyspace, collection, branches, .. } = self.elements;
         match &collection.layout {
             Layout::Ordered { generation, counts } => {
-                Some(Order { read, place: order_place(keyspace, *generation), counts })
+                let place = order_place(keyspace, *generation);
+                Some(Order { read, place, counts, branches })
             }
             _ => None,
         }

@@ -118,8 +118,8 @@ impl<'a> View<'a> {
     }
 
     fn load(&self, key: &[u8]) -> Result<Option<Meta>> {
-        let Some(record) = self.read.get(&key::meta(self.keyspace, key))? else { return Ok(None) };
-        let meta = Meta::decode(&record)?;
+        let found = self.read.newest(&key::meta(self.keyspace, key))?;
+        let Some(meta) = found.map_or(Ok(None), |found| Meta::of(&found))? else { return Ok(None) };
         if meta.is_expired(self.context.now_ms) {
             self.note_expired(|| Bytes::copy_from_slice(key));
             return Ok(None);

@@ -168,7 +168,7 @@ impl ZSetEdit<'_, '_> {
             return Ok(None);
         };
         let place = order_place(self.edit.keyspace, *generation);
-        let order = Order { read: &self.edit.txn, place, counts };
+        let order = Order { read: &self.edit.txn, place, counts, branches: None };
         let mut keys: Vec<Bytes> = Vec::new();
         let records = self.edit.records(*generation);
         let items = known.outermost(order, end, count, |order_keys| {
@@ -192,7 +192,7 @@ impl ZSetEdit<'_, '_> {
             && self.old.is_some()
         {
             let place = order_place(self.edit.keyspace, *generation);
-            let order = Order { read: &self.edit.txn, place, counts };
+            let order = Order { read: &self.edit.txn, place, counts, branches: None };
             *known = Some(self.edit.take_known(self.key, order)?);
         }
         Ok(())
@@ -285,7 +285,8 @@ fn meta_of(edit: &mut Edit<'_>, members: Members, expires_ms: Option<u64>) -> Re
             let place = order_place(edit.keyspace, generation);
             let mut known = known.unwrap_or_default();
             changes.apply(&mut edit.txn, place, &mut counts, &mut known)?;
-            known.follow_levels(Order { read: &edit.txn, place, counts: &counts })?;
+            let order = Order { read: &edit.txn, place, counts: &counts, branches: None };
+            known.follow_levels(order)?;
             if known.is_wanted() && count > 0 {
                 edit.context.orders.give(generation, edit.txn.seq(), known);
             }

@@ -58,6 +58,7 @@ impl OrderChanges {
         counts: &mut Counts,
         known: &mut Known,
     ) -> Result<()> {
+        counts.seq = 0;
         let (first, end) = (counts.first.clone(), counts.end.clone());
         let was_empty = counts.len == 0;
         let mut at_ends = (false, false);
@@ -108,7 +109,7 @@ impl Counts {
         last: &[u8],
     ) -> Result<Self> {
         let (first, end) = (floor_of(first), end_of(last));
-        let mut counts = Self { len, levels: 0, top: len, first, end };
+        let mut counts = Self { len, levels: 0, top: len, first, end, seq: 0 };
         let root = Node { items: len, children: len };
         OrderWriter { txn, place, counts: &mut counts, known: &mut Known::default() }
             .write_root(root)?;
@@ -125,7 +126,7 @@ struct OrderWriter<'w, 'a> {
 
 impl OrderWriter<'_, '_> {
     fn order(&self) -> Order<'_> {
-        Order { read: self.txn, place: self.place, counts: self.counts }
+        Order { read: self.txn, place: self.place, counts: self.counts, branches: None }
     }
 
     /// The nodes that an order key lies in, level 1 first, the root last; and the separator of level 1
@@ -134,7 +135,8 @@ impl OrderWriter<'_, '_> {
         let mut path = Vec::with_capacity(usize::from(self.counts.levels) + 1);
         let root = Node { items: self.counts.len, children: self.counts.top };
         let root = Step { separator: Bytes::new(), node: root };
-        let order = Order { read: self.txn, place: self.place, counts: self.counts };
+        let order =
+            Order { read: self.txn, place: self.place, counts: self.counts, branches: None };
         self.known.forget_lost();
         if let Some(tree) = &mut self.known.tree {
             let behind = tree.path(order, order_key, &mut path)?;

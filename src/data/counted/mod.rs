@@ -28,17 +28,20 @@
 //! fast as it was at first, at whatever end items come and go.
 //!
 //! `known` is what the writer knows of an order besides, `tree` its count records, decoded; [`KnownOrders`]
-//! keeps that from transaction to transaction.
+//! keeps that from transaction to transaction, and `branches`, what readers have met.
 
 use std::ops::Bound;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
+use self::branches::{Branch, Child};
 use super::collection::damaged;
 use super::key;
 use crate::engine::coding::{Reader, put_slice, put_varint};
-use crate::engine::{Direction, Read, Result};
+use crate::engine::{Direction, Read, Result, Scan, SeqNo};
 
+mod branches;
 mod check;
 mod edit;
 mod known;
@@ -47,6 +50,7 @@ mod orders;
 mod tests;
 mod tree;
 
+pub(super) use branches::Branches;
 pub(super) use edit::OrderChanges;
 pub(super) use known::Known;
 pub(super) use orders::Taken;
@@ -60,6 +64,8 @@ const CHILDREN_MIN: u64 = 12;
 const NEAR: u64 = 64;
 /// Bytes of an order key that a bound keeps.
 const BOUND_BYTES: usize = 24;
+/// Separators up to this many bytes are carried without memory of their own.
+const SEPARATOR_BYTES: usize = 32;
 
 /// Where a counted order lies.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +110,8 @@ pub struct Counts {
     first: Bytes,
     /// Behind the last item; empty where that cannot be said.
     end: Bytes,
+    /// The transaction that has written the metadata record; 0 where that is not known. Not stored.
+    seq: SeqNo,
 }
 
 impl Counts {
@@ -113,7 +121,7 @@ impl Counts {
         let top = if levels == 0 { len } else { reader.varint()? };
         let (first, end) = (reader.slice()?, reader.slice()?);
         let (first, end) = (Bytes::copy_from_slice(first), Bytes::copy_from_slice(end));
-        Some(Self { len, levels, top, first, end })
+        Some(Self { len, levels, top, first, end, seq: 0 })
     }
 
     /// Appends all but the number of items.
@@ -134,6 +142,11 @@ impl Counts {
         self.len
     }
 
+    /// The metadata record was written by this transaction: branches may be known of that version.
+    pub(super) fn set_seq(&mut self, seq: SeqNo) {
+        self.seq = seq;
+    }
+
     /// What may be of so many items.
     #[cfg(test)]
     pub(super) fn of_items(len: u64) -> Self {
@@ -141,7 +154,7 @@ impl Counts {
         let levels = u8::from(len > CHILDREN_MAX) * 3;
         let top = if levels == 0 { len } else { len % CHILDREN_MAX };
         let key = len.to_be_bytes();
-        Self { len, levels, top, first: floor_of(&key), end: end_of(&key) }
+        Self { len, levels, top, first: floor_of(&key), end: end_of(&key), seq: 0 }
     }
 
     fn widen(&mut self, order_key: &[u8]) {
@@ -216,6 +229,8 @@ pub(super) struct Order<'a> {
     pub(super) read: &'a dyn Read,
     pub(super) place: OrderPlace,
     pub(super) counts: &'a Counts,
+    /// Where branches are kept, for a view of what is committed.
+    pub(super) branches: Option<&'a Branches>,
 }
 
 /// A bound of order keys.
@@ -240,8 +255,25 @@ impl<'a> Order<'a> {
         if !self.counts.is_before_end(order_key) {
             return Ok(self.counts.len);
         }
-        let mut before = 0;
-        let mut separator = Bytes::new();
+        let branches = self.kept_branches();
+        let (separator, mut before) = match branches {
+            Some(branches) => self.way_to(branches, 1, |branch, _| branch.child_of(order_key))?,
+            None => self.walk_to(order_key)?,
+        };
+        if let Some(branches) = branches.filter(|kept| kept.have_room_for_items(self.counts)) {
+            return Ok(before + branches.branch(self, 0, &separator)?.items_before(order_key));
+        }
+        let (from, to) = (start_at(&separator), Bound::Excluded(order_key));
+        for item in self.items(from, to, Direction::Forward) {
+            item?;
+            before += 1;
+        }
+        Ok(before)
+    }
+
+    /// The separator of level 1 that an order key lies behind, and how many items are before that one.
+    fn walk_to(self, order_key: &[u8]) -> Result<(Bytes, u64)> {
+        let (mut separator, mut before) = (Bytes::new(), 0);
         for level in (1..=self.counts.levels).rev() {
             let mut skipped = 0;
             for found in self.nodes(level, separator.clone(), Bound::Included(order_key)) {
@@ -250,12 +282,51 @@ impl<'a> Order<'a> {
                 (separator, skipped) = (next, node.items);
             }
         }
-        let (from, to) = (start_at(&separator), Bound::Excluded(order_key));
-        for item in self.items(from, to, Direction::Forward) {
-            item?;
-            before += 1;
+        Ok((separator, before))
+    }
+
+    /// The same through the branches, down to the level `lowest`, 0 for an item: `choose` says for
+    /// each in which child to go on, and is told how many items are before the branch.
+    fn way_to(
+        self,
+        branches: &Branches,
+        lowest: u8,
+        choose: impl for<'b> Fn(&'b Branch, u64) -> Result<Child<'b>>,
+    ) -> Result<(Bytes, u64)> {
+        let (mut separator, mut before) = (SmallVec::<[u8; SEPARATOR_BYTES]>::new(), 0);
+        for level in (lowest..=self.counts.levels).rev() {
+            let branch = branches.branch(self, level, &separator)?;
+            let child = choose(&branch, before)?;
+            before += child.before;
+            separator.clear();
+            separator.extend_from_slice(child.separator);
         }
-        Ok(before)
+        Ok((Bytes::copy_from_slice(&separator), before))
+    }
+
+    /// Where branches are kept, if this view may use them.
+    fn kept_branches(self) -> Option<&'a Branches> {
+        self.branches.filter(|_| self.counts.seq > 0)
+    }
+
+    /// The items from a rank on, counted from 0.
+    pub(super) fn items_from(self, rank: u64) -> Result<Scan<'a>> {
+        let behind = self.counts.len.saturating_sub(rank);
+        let forward = Direction::Forward;
+        if rank >= NEAR && (1..=NEAR).contains(&behind) {
+            let Some((start, _)) = self.at(rank)? else { return Ok(Box::new(std::iter::empty())) };
+            return Ok(Box::new(self.items(Bound::Included(&start), Bound::Unbounded, forward)));
+        }
+        if behind == 0 {
+            return Ok(Box::new(std::iter::empty()));
+        }
+        let (separator, left) =
+            if rank < NEAR { (Bytes::new(), rank) } else { self.descend(rank)? };
+        let mut items = self.items(start_at(&separator), Bound::Unbounded, forward);
+        for _ in 0..left {
+            items.next().ok_or_else(|| damaged("fewer items than counted"))??;
+        }
+        Ok(Box::new(items))
     }
 
     /// The item at a rank, counted from 0: its order key and its value.
@@ -275,8 +346,15 @@ impl<'a> Order<'a> {
         item.map(Some).ok_or_else(|| damaged("fewer items than counted"))
     }
 
-    /// The separator of level 1 that a rank lies behind, and how many items behind.
+    /// A separator of level 1 that a rank lies behind, or the order key of an item, and how many items
+    /// behind.
     fn descend(self, rank: u64) -> Result<(Bytes, u64)> {
+        if let Some(branches) = self.kept_branches() {
+            let lowest = u8::from(!branches.have_room_for_items(self.counts));
+            let (separator, before) =
+                self.way_to(branches, lowest, |branch, before| branch.child_at(rank - before))?;
+            return Ok((separator, rank - before));
+        }
         let (mut separator, mut left) = (Bytes::new(), rank);
         for level in (1..=self.counts.levels).rev() {
             let mut found = false;

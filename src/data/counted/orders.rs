@@ -10,10 +10,12 @@
 //! once a transaction of a higher number begins; one of the same number forgets it.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use super::branches::Branches;
 use super::known::Known;
 use crate::engine::SeqNo;
 
@@ -22,13 +24,15 @@ const MISSED: usize = 256;
 /// What is taken for each besides.
 const KNOWN_BYTES: usize = 256;
 
-/// What is known of orders, by their generation. Shared; only the writer finds anything there.
+/// What is known of orders, by their generation. Shared: what changes of it is for the writer only,
+/// `branches` are for everybody.
 #[derive(Debug)]
 pub struct KnownOrders {
     kept: Mutex<Kept>,
     bytes_max: AtomicUsize,
     /// The transaction that has given what is not settled; 0 for none.
     unsettled: AtomicU64,
+    branches: OnceLock<Branches>,
 }
 
 /// Where none are kept.
@@ -64,7 +68,7 @@ pub(in crate::data) enum Taken {
 }
 
 impl KnownOrders {
-    /// None yet; they may take so many bytes, about.
+    /// None yet; they may take so many bytes, about, and what readers have met as many.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
         let kept = Kept {
@@ -78,18 +82,35 @@ impl KnownOrders {
             kept: Mutex::new(kept),
             bytes_max: AtomicUsize::new(bytes_max),
             unsettled: AtomicU64::new(0),
+            branches: OnceLock::new(),
         }
     }
 
-    /// Bounds what they take, in bytes, from the next change on.
+    /// Bounds what they take, in bytes, from the next change on, and what readers have met.
     pub fn set_bytes_max(&self, bytes_max: usize) {
         self.bytes_max.store(bytes_max, Ordering::Relaxed);
+        if let Some(branches) = self.branches.get() {
+            branches.set_bytes_max(bytes_max as u64);
+        }
     }
 
     /// What they take in memory, in bytes, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.kept.lock().bytes
+    }
+
+    /// What readers have met takes so many bytes, about.
+    #[must_use]
+    pub fn branches_bytes(&self) -> u64 {
+        self.branches.get().map_or(0, Branches::bytes)
+    }
+
+    /// What readers have met; `None` where nothing may be kept.
+    pub(in crate::data) fn branches(&self) -> Option<&Branches> {
+        let bytes_max = self.bytes_max.load(Ordering::Relaxed);
+        let new = || Branches::new(bytes_max as u64);
+        (bytes_max > 0).then(|| self.branches.get_or_init(new))
     }
 
     /// Forgets all of them: another store, or another state of it, is used from now on.
@@ -99,6 +120,9 @@ impl KnownOrders {
         kept.given.clear();
         kept.bytes = 0;
         self.unsettled.store(0, Ordering::Relaxed);
+        if let Some(branches) = self.branches.get() {
+            branches.clear();
+        }
     }
 
     /// A transaction begins that will take this number: those before it were committed, and what was

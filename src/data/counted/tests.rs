@@ -37,7 +37,7 @@ impl Fixture {
     }
 
     fn order(&self) -> Order<'_> {
-        Order { read: &self.store, place: self.place, counts: &self.counts }
+        Order { read: &self.store, place: self.place, counts: &self.counts, branches: None }
     }
 
     /// Toggles these items in one transaction and looks at everything.
@@ -246,6 +246,69 @@ fn the_bounds_follow_a_queue() {
         assert_eq!(fixture.counts.first, number(at));
     }
     fixture.compare(&[number(100)]);
+}
+
+/// A state of an order that readers may still see.
+struct State {
+    store: Store,
+    counts: Counts,
+    keys: Vec<Bytes>,
+}
+
+impl State {
+    fn of(fixture: &Fixture) -> Self {
+        let mut counts = fixture.counts.clone();
+        // Every change of an order writes the metadata record, too.
+        counts.set_seq(fixture.store.seq());
+        Self { store: fixture.store.clone(), counts, keys: fixture.model.keys().cloned().collect() }
+    }
+
+    /// Holds what is read through these branches against the keys.
+    fn compare(&self, place: OrderPlace, branches: &Branches, probes: &[Bytes]) {
+        let (read, counts) = (&self.store, &self.counts);
+        let order = Order { read, place, counts, branches: Some(branches) };
+        for probe in probes {
+            let expected = self.keys.partition_point(|key| key < probe);
+            assert_eq!(order.rank(probe).unwrap(), expected as u64, "{probe:?}");
+            let at = |rank: usize| order.at(rank as u64).unwrap().map(|(key, _)| key);
+            assert_eq!(at(expected).as_ref(), self.keys.get(expected));
+            let items = order.items_from(expected as u64).unwrap();
+            let items = items.take(3).map(|item| item.map(|(key, _)| key));
+            let items = items.collect::<Result<Vec<_>>>().unwrap();
+            assert!(self.keys.iter().skip(expected).take(3).eq(&items));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Readers of newer and of older states share the branches, and each sees its own.
+    #[test]
+    fn branches_show_the_state_that_is_asked_for(
+        batches in proptest::collection::vec(
+            proptest::collection::vec(0_u64..4_000, 1..60), 1..12),
+        looks in proptest::collection::vec((any::<proptest::sample::Index>(), 0_u64..4_000), 60),
+        bytes_max in prop_oneof![Just(1_u64 << 20), Just(4_000), Just(0)],
+        is_small: bool,
+    ) {
+        let branches = Branches::new(bytes_max);
+        let mut fixture = Fixture::new(&[0x80]);
+        fixture.toggle((0..if is_small { 60 } else { 3_000 }).map(number));
+        let mut states = vec![State::of(&fixture)];
+        for batch in batches {
+            // Around one place, too, so that nodes are cut and joined.
+            let around = batch[0];
+            fixture.toggle(batch.into_iter().chain(around..around + 30).map(number));
+            states.push(State::of(&fixture));
+            for (state, probe) in &looks {
+                let probes = [number(*probe), number(around + 7)];
+                state.get(&states).compare(fixture.place, &branches, &probes);
+            }
+            prop_assert!(branches.bytes() <= bytes_max);
+        }
+        prop_assert!(bytes_max < 1 << 20 || branches.bytes() > 0, "nothing was kept");
+    }
 }
 
 /// A store of which the check must find fault once `damage` has been at it.

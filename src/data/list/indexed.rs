@@ -12,7 +12,7 @@ use super::between::{Near, between};
 use super::body::Dense;
 use super::{End, missing};
 use crate::data::counted::{Counts, Order, OrderPlace};
-use crate::engine::{Direction, Read, Result, Txn};
+use crate::engine::{Direction, Read, Result, Scan, Txn};
 
 /// The first byte of what is no element; positions stay far below.
 const COUNTS: u8 = 0xf0;
@@ -54,7 +54,7 @@ impl Indexed {
     }
 
     pub(super) fn order<'a>(&'a self, read: &'a dyn Read, keyspace: u32) -> Order<'a> {
-        Order { read, place: self.place(keyspace), counts: &self.counts }
+        Order { read, place: self.place(keyspace), counts: &self.counts, branches: None }
     }
 
     /// Elements `from..to`, which are there, with their order keys.
@@ -66,26 +66,7 @@ impl Indexed {
         to: u64,
         direction: Direction,
     ) -> Box<dyn Iterator<Item = Result<Item>> + 'a> {
-        use std::ops::Bound::{Included, Unbounded};
-
-        if from >= to {
-            return Box::new(std::iter::empty());
-        }
-        let order = self.order(read, keyspace);
-        let start = match direction {
-            Direction::Forward => order.at(from),
-            Direction::Reverse => order.at(to - 1),
-        };
-        let start = match start.and_then(|item| item.ok_or_else(missing)) {
-            Ok((order_key, _)) => order_key,
-            Err(error) => return Box::new(std::iter::once(Err(error))),
-        };
-        let bounds = match direction {
-            Direction::Forward => (Included(&start[..]), Unbounded),
-            Direction::Reverse => (Unbounded, Included(&start[..])),
-        };
-        let mut items = order.items(bounds.0, bounds.1, direction);
-        Box::new((from..to).map(move |_| items.next().ok_or_else(missing)?))
+        items_of(self.order(read, keyspace), from, to, direction)
     }
 
     /// The order key of a new element at an end.
@@ -121,6 +102,31 @@ impl Indexed {
         let ((before, _), (behind, _)) = (next()?, next()?);
         let key = between(&before, &behind, near);
         Ok((key.len() <= KEY_BYTES_MAX).then(|| key.into()))
+    }
+}
+
+/// Elements `from..to` of an order, which are there, with their order keys.
+pub(super) fn items_of<'a>(
+    order: Order<'a>,
+    from: u64,
+    to: u64,
+    direction: Direction,
+) -> Box<dyn Iterator<Item = Result<Item>> + 'a> {
+    use std::ops::Bound::{Included, Unbounded};
+
+    if from >= to {
+        return Box::new(std::iter::empty());
+    }
+    let items = || -> Result<Scan<'a>> {
+        if direction == Direction::Forward {
+            return order.items_from(from);
+        }
+        let (last, _) = order.at(to - 1)?.ok_or_else(missing)?;
+        Ok(Box::new(order.items(Unbounded, Included(&last[..]), direction)))
+    };
+    match items() {
+        Ok(mut items) => Box::new((from..to).map(move |_| items.next().ok_or_else(missing)?)),
+        Err(error) => Box::new(std::iter::once(Err(error))),
     }
 }
 

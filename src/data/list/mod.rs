@@ -31,9 +31,11 @@ mod indexed;
 mod listpack;
 
 use self::body::Dense;
+use self::indexed::items_of;
 use super::collection::damaged;
+use super::counted::{Branches, Order};
 use super::packed::{self, Shape};
-use super::{Body, Edit, Meta, View, key};
+use super::{Body, Edit, KnownOrders, Meta, View, key};
 use crate::engine::{Direction, Read, Result};
 
 /// The shape of a packed list of elements.
@@ -50,6 +52,8 @@ pub struct List<'a> {
     read: &'a dyn Read,
     keyspace: u32,
     body: &'a ListBody,
+    /// Where readers keep what they have met of the orders of indexed lists.
+    branches: Option<&'a Branches>,
 }
 
 impl Meta {
@@ -67,7 +71,10 @@ impl View<'_> {
     /// The elements of the key for which [`View::find`] has answered `meta`; `None` where it is no
     /// list.
     pub fn list<'a>(&'a self, meta: &'a Meta) -> Option<List<'a>> {
-        Some(List { read: self.read(), keyspace: self.keyspace(), body: meta.list()? })
+        let (read, body) = (self.read(), meta.list()?);
+        let orders = read.is_committed().then_some(self.context().orders);
+        let branches = orders.and_then(KnownOrders::branches);
+        Some(List { read, keyspace: self.keyspace(), body, branches })
     }
 }
 
@@ -75,7 +82,10 @@ impl Edit<'_> {
     /// The elements of the key for which [`Edit::find`] has answered `meta`; `None` where it is no
     /// list.
     pub fn list<'a>(&'a self, meta: &'a Meta) -> Option<List<'a>> {
-        Some(List { read: &self.txn, keyspace: self.keyspace, body: meta.list()? })
+        let (read, body) = (&self.txn, meta.list()?);
+        let orders = read.is_committed().then_some(self.context().orders);
+        let branches = orders.and_then(KnownOrders::branches);
+        Some(List { read, keyspace: self.keyspace, body, branches })
     }
 }
 
@@ -101,7 +111,9 @@ impl<'a> List<'a> {
             ListBody::Packed { list, .. } => walk_packed(list, from, to, direction),
             ListBody::Dense(dense) => dense.walk(self.read, self.keyspace, from, to, direction),
             ListBody::Indexed(indexed) => {
-                let items = indexed.items(self.read, self.keyspace, from, to, direction);
+                let order = indexed.order(self.read, self.keyspace);
+                let order = Order { branches: self.branches, ..order };
+                let items = items_of(order, from, to, direction);
                 Box::new(items.map(|item| Ok(item?.1)))
             }
         }
