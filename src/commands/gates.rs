@@ -211,9 +211,9 @@ mod tests {
         let refusal = known(&words(&[b"no\0such", b"a\0b", b"c"])).expect_err("unknown");
         let text = "ERR unknown command 'no', with args beginning with: 'a' 'c' ";
         assert_eq!(refusal.to_string(), text);
-        let bytes = b"\x80\x80\x80\x80\x80\x80\x80\x80";
-        let refusal = known(&[&words(&[b"no"])[..], &words(&[bytes; 12])].concat());
-        let text = refusal.expect_err("unknown").to_string();
+        let mut many = words(&[b"no"]);
+        many.extend(words(&[&[0x80; 8][..]; 12]));
+        let text = known(&many).expect_err("unknown").to_string();
         assert_eq!(text.matches('\u{fffd}').count(), 95, "12 words would be 132 bytes");
         let refusal = known(&words(&[b"config", b"no\0such"])).expect_err("unknown");
         assert_eq!(refusal.to_string(), "ERR unknown subcommand 'no'. Try CONFIG HELP.");
