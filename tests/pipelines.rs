@@ -4,7 +4,9 @@
 
 mod support;
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 
 use support::{Client, Server, encode};
 
@@ -204,4 +206,72 @@ fn syncs(client: &mut Client) -> u64 {
     let info = client.call(&["INFO", "all"]);
     let line = info.lines().find_map(|line| line.strip_prefix("wal_syncs:"));
     line.expect("INFO tells of syncs").trim().parse().unwrap()
+}
+
+/// Sends more than the sockets hold before it reads, and looks at what is echoed.
+fn sends_all_before_it_reads<S: Read + Write>(client: &mut Client<S>) {
+    const CALLS: usize = 1000;
+    let call = |number: usize| {
+        let mut bytes = vec![b'x'; 32 << 10];
+        bytes[..4].copy_from_slice(format!("{number:04}").as_bytes());
+        bytes
+    };
+    client.send(&encode(&[b"SET", b"n", b"0"]));
+    for number in 0..CALLS {
+        client.send(&encode(&[b"ECHO", &call(number)]));
+    }
+    client.send(&encode(&[b"INCR", b"n"]));
+    assert_eq!(client.reply(), "+OK");
+    for number in 0..CALLS {
+        assert!(client.reply().as_bytes() == call(number), "echo {number}");
+    }
+    assert_eq!(client.reply(), ":1");
+    assert_eq!(client.call(&["GET", "n"]), "1");
+}
+
+#[test]
+fn who_sends_all_before_reading_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let server = Server::start(&["--unixsocket", path.to_str().unwrap()]);
+    sends_all_before_it_reads(&mut server.connect());
+    sends_all_before_it_reads(&mut Client::over(UnixStream::connect(path).unwrap()));
+}
+
+#[test]
+fn what_is_kept_of_who_never_reads_is_bounded() {
+    const ECHO_BYTES: usize = 32 << 10;
+    let server = Server::start(&["--maxmemory-clients", "4mb"]);
+    let mut plain = server.connect();
+    let mut silent = server.connect();
+    let id = silent.call(&["CLIENT", "ID"]).trim_start_matches(':').to_owned();
+    let call = encode(&[b"ECHO", &[b'x'; ECHO_BYTES]]);
+    let mut sender = silent.sender();
+    let mut sent = 0;
+    let mut send = || {
+        sender.set_nonblocking(true).unwrap();
+        while let Ok(count) = sender.write(&call[sent % call.len()..]) {
+            sent += count;
+        }
+        sender.set_nonblocking(false).unwrap();
+        sent / call.len()
+    };
+    let mut held = || {
+        let list = plain.call(&["CLIENT", "LIST", "ID", &id]);
+        let word = list.split(' ').find_map(|word| word.strip_prefix("tot-mem="));
+        word.expect("it is still there").parse::<usize>().unwrap()
+    };
+    support::eventually("requests are read ahead", || {
+        send();
+        held() > 1 << 20
+    });
+    for _ in 0..40 {
+        send();
+        support::pause();
+    }
+    let calls = send();
+    assert!(held() < 4 << 20, "{}", held());
+    for _ in 0..calls {
+        assert_eq!(silent.reply().len(), ECHO_BYTES);
+    }
 }

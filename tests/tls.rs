@@ -296,6 +296,20 @@ fn a_client_that_does_not_read_waits_and_is_dropped_at_the_limit() {
     assert_eq!(info(&mut plain, "client_output_buffer_limit_disconnections"), "1");
 }
 
+#[test]
+fn who_sends_all_before_reading_is_answered() {
+    let authority = Authority::new();
+    let (_server, port) = start(&authority, "no", &[]);
+    let mut client = client(port, authority.client(None));
+    let value = bytes(1 << 20);
+    for _ in 0..32 {
+        client.send(&encode(&[b"ECHO", &value]));
+    }
+    for _ in 0..32 {
+        assert_eq!(client.reply().len(), String::from_utf8_lossy(&value).len());
+    }
+}
+
 /// What a reader gets until its end, and how that looks.
 fn read_rest(stream: &mut Stream) -> (Vec<u8>, Option<ErrorKind>) {
     let mut got = Vec::new();

@@ -170,13 +170,16 @@ fn listening(session: &Session, command: &Command) -> Result<(), Error> {
 fn unknown_command(words: &[Bytes]) -> Error {
     let mut words = words.iter();
     let name = shown_name(words.next());
+    // Of the words as they came: what is no text is longer where it is shown.
+    let mut room = SHOWN_BYTES_MAX;
     let mut args = String::new();
     for word in words {
-        if args.len() >= SHOWN_BYTES_MAX {
+        if room == 0 {
             break;
         }
-        let room = SHOWN_BYTES_MAX - args.len();
-        args.push_str(&format!("'{}' ", shown(word, room)));
+        let word = cut(word, room);
+        args.push_str(&format!("'{}' ", String::from_utf8_lossy(word)));
+        room = room.saturating_sub(word.len() + "'' ".len());
     }
     Error::UnknownCommand { name, args }
 }
@@ -188,13 +191,14 @@ fn unknown_subcommand(words: &[Bytes]) -> Error {
 }
 
 fn shown_name(word: Option<&Bytes>) -> String {
-    word.map_or_else(String::new, |word| shown(word, SHOWN_BYTES_MAX))
+    let word = word.map_or(&b""[..], |word| cut(word, SHOWN_BYTES_MAX));
+    String::from_utf8_lossy(word).into_owned()
 }
 
 /// At most `room` bytes of `word`, up to its first NUL byte: Redis prints words as texts of C.
-fn shown(word: &[u8], room: usize) -> String {
+fn cut(word: &[u8], room: usize) -> &[u8] {
     let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(word.get(..room).unwrap_or(word)).into_owned()
+    word.get(..room).unwrap_or(word)
 }
 
 #[cfg(test)]
@@ -209,6 +213,10 @@ mod tests {
         let refusal = known(&words(&[b"no\0such", b"a\0b", b"c"])).expect_err("unknown");
         let text = "ERR unknown command 'no', with args beginning with: 'a' 'c' ";
         assert_eq!(refusal.to_string(), text);
+        let mut many = words(&[b"no"]);
+        many.extend(words(&[&[0x80; 8][..]; 12]));
+        let text = known(&many).expect_err("unknown").to_string();
+        assert_eq!(text.matches('\u{fffd}').count(), 95, "12 words would be 132 bytes");
         let refusal = known(&words(&[b"config", b"no\0such"])).expect_err("unknown");
         assert_eq!(refusal.to_string(), "ERR unknown subcommand 'no'. Try CONFIG HELP.");
     }

@@ -82,11 +82,11 @@ impl<'e, 'a> BitEdit<'e, 'a> {
         Ok(())
     }
 
-    /// Writes the string, where it has changed, as so many changes. Its expiry stays.
+    /// Writes the string, where it has changed, as so many changes. Its expiry stays. One that has not
+    /// changed keeps its form: a record that is written counts as changed for those who watch it.
     pub fn finish(mut self, changes: u64) {
-        let is_raw = self.old.as_ref().is_some_and(|meta| meta.form == StringForm::Raw);
         let is_changed = self.blocks.values().any(|block| matches!(block, Block::Changed(_)));
-        if is_raw && !is_changed && !self.grows() {
+        if !is_changed && !self.grows() {
             return;
         }
         let body = match self.old.as_ref().map(|meta| &meta.body) {

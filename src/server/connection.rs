@@ -231,13 +231,19 @@ async fn turn(
     }
     let client = Arc::clone(&dispatcher.session.client);
     let mut output = Output::new(Arc::clone(write), client, output_limit(dispatcher));
-    let outcome = answer(dispatcher, &mut decoder, &mut input, &mut output).await?;
-    if input.is_empty() {
-        account_held(dispatcher, 0, 0);
-        buffers::put(std::mem::take(&mut input));
-    }
-    wave::gather().await;
-    output.flush(&dispatcher.state).await.map_err(|full| dispatcher.dropped(full))?;
+    let outcome = loop {
+        let outcome = answer(dispatcher, &mut decoder, &mut input, &mut output).await?;
+        if input.is_empty() {
+            account_held(dispatcher, 0, 0);
+            buffers::put(std::mem::take(&mut input));
+        }
+        wave::gather().await;
+        output.flush(&dispatcher.state).await.map_err(|full| dispatcher.dropped(full))?;
+        if outcome == Outcome::Close || !output.ahead().move_to(&mut input) {
+            break outcome;
+        }
+        account_held(dispatcher, input.len(), input.capacity());
+    };
     let (output, sent) = output.into_parts();
     dispatcher.session.client.net_out_bytes.fetch_add(sent, Ordering::Relaxed);
     dispatcher.state.metrics.net_out_bytes.add(sent);
@@ -368,12 +374,10 @@ fn decode(
 fn account_received(dispatcher: &Dispatcher, received: usize, input: &BytesMut) {
     let client = &dispatcher.session.client;
     client.last_interaction_ms.store(dispatcher.state.clock.unix_ms(), Ordering::Relaxed);
-    client.net_in_bytes.fetch_add(received as u64, Ordering::Relaxed);
+    client.received(&dispatcher.state.metrics, received);
     // A buffer of the pool is shared with those that come next.
     let is_pooled = input.capacity() <= buffers::KEPT_BYTES_MAX;
     account_held(dispatcher, input.len(), if is_pooled { input.len() } else { input.capacity() });
-    dispatcher.state.metrics.net_in_bytes.add(received as u64);
-    dispatcher.state.metrics.socket_reads.add((received > 0).into());
 }
 
 fn account_held(dispatcher: &Dispatcher, query_bytes: usize, capacity: usize) {

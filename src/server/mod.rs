@@ -2,6 +2,7 @@
 
 mod accept;
 mod account;
+mod ahead;
 mod announce;
 mod blocking;
 mod buffers;

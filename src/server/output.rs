@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 use tokio_util::codec::Encoder;
 
+use super::ahead::Ahead;
 use super::buffers;
 use super::stream::WriteHalf;
 use crate::commands::{Client, ServerState};
@@ -75,13 +76,16 @@ pub(crate) struct Output {
     buffer: BytesMut,
     sent: u64,
     limit: OutputLimit,
+    /// What the peer sends while it takes nothing.
+    ahead: Ahead,
 }
 
 impl Output {
     /// Nothing gathered yet; `client` is told what waits for the socket, `limit` says how much may.
     pub(crate) fn new(stream: Arc<WriteHalf>, client: Arc<Client>, limit: OutputLimit) -> Self {
         let (pieces, buffer) = (VecDeque::new(), BytesMut::new());
-        Self { stream, client, pieces, buffer, sent: 0, limit }
+        let ahead = Ahead::default();
+        Self { stream, client, pieces, buffer, sent: 0, limit, ahead }
     }
 
     /// What replies are gathered in, taken with the first.
@@ -153,6 +157,11 @@ impl Output {
         Ok(())
     }
 
+    /// Requests that arrived while replies waited for the socket.
+    pub(super) fn ahead(&mut self) -> &mut Ahead {
+        &mut self.ahead
+    }
+
     /// How much may wait.
     pub(super) fn limit(&self) -> OutputLimit {
         self.limit
@@ -204,7 +213,7 @@ impl Output {
             self.client.output_bytes.store(*waiting, Ordering::Relaxed);
             state.client_holds(&self.client);
             tokio::task::yield_now().await;
-            let writable = self.stream.writable();
+            let writable = self.ahead.writable(state, &self.client, &self.stream);
             match patience.deadline(*waiting) {
                 None => writable.await,
                 Some(deadline) => {

@@ -120,6 +120,27 @@ impl WriteHalf {
         }
     }
 
+    /// Waits until bytes, or the end, can be read, as [`ReadHalf::readable`]: for the task that reads.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(half) => half.as_ref().readable().await,
+            Self::Tls(half) => half.readable().await,
+            Self::Unix(half) => half.as_ref().readable().await,
+        }
+    }
+
+    /// Appends what can be read now to `buffer`: 0 at the end of the stream. For the task that reads.
+    ///
+    /// # Errors
+    /// `WouldBlock` where nothing is there.
+    pub(crate) fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Self::Tcp(half) => half.as_ref().try_read_buf(buffer),
+            Self::Tls(half) => half.read_now(buffer),
+            Self::Unix(half) => half.as_ref().try_read_buf(buffer),
+        }
+    }
+
     /// Waits until the socket takes bytes, or its peer is gone.
     pub(crate) async fn writable(&self) -> io::Result<()> {
         match self {

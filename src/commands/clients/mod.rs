@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::{Kind, Outbox};
 use crate::env::MemoryAccount;
+use crate::observe::Metrics;
 
 mod eviction;
 
@@ -383,6 +384,13 @@ impl Client {
         let kept =
             load(&self.queued_bytes) + load(&self.subscribed_bytes) + load(&self.tracked_bytes);
         size_of::<Self>() + sent + kept + self.waiting_bytes()
+    }
+
+    /// Counts what was read of its socket.
+    pub fn received(&self, metrics: &Metrics, bytes: usize) {
+        self.net_in_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        metrics.net_in_bytes.add(bytes as u64);
+        metrics.socket_reads.add((bytes > 0).into());
     }
 
     /// Tells the account what it holds, where that has changed much; whether all clients hold more

@@ -196,10 +196,15 @@ fn check_allowed(session: &Session, state: &ServerState) -> Result<(), Error> {
     }
 }
 
+/// Waits for as many seconds as `seconds` begins with: what stands behind the number does not matter,
+/// and what is none, or less than 0, is 0.
 async fn sleep(seconds: &[u8]) -> CommandResult {
-    let seconds = std::str::from_utf8(seconds).ok().and_then(|text| text.parse::<f64>().ok());
-    let seconds = seconds.filter(|s| (0.0..=SLEEP_SECONDS_MAX).contains(s));
-    let seconds = seconds.ok_or(Error::NotAFloat)?;
+    let text = String::from_utf8_lossy(seconds);
+    let number = |end| text.get(..end).and_then(|start| start.trim_start().parse::<f64>().ok());
+    let seconds = (1..=text.len()).rev().find_map(number).unwrap_or(0.0).max(0.0);
+    if seconds > SLEEP_SECONDS_MAX {
+        return Err(Error::NotAFloat);
+    }
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
     Ok(Reply::OK)
 }

@@ -189,9 +189,12 @@ pub(super) fn xadd(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
 pub(super) fn xtrim(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let key = args.next_bytes()?;
     let options = Options::of_trim(args)?;
-    let trim = options
-        .trim(edit.context().packing.stream_entries)?
-        .ok_or_else(|| text("ERR syntax error, XTRIM must be called with a trimming strategy"))?;
+    let no_strategy = "ERR syntax error, XTRIM must be called with a trimming strategy";
+    if options.to.is_none() && options.limit.unwrap_or(0) == 0 {
+        return Err(text(no_strategy));
+    }
+    let trim = options.trim(edit.context().packing.stream_entries)?;
+    let trim = trim.ok_or_else(|| text(no_strategy))?;
     let Some(old) = stream(edit.find(key)?)? else { return Ok(Reply::Integer(0)) };
     let mut stream = edit.stream(key, Some(old));
     let trimmed = stream.trim(&trim)?;

@@ -35,7 +35,7 @@ fn single_bits() {
         OBJECT ENCODING n -> "raw"
         SET n 1 -> +OK
         SETBIT n 0 0 -> 0
-        OBJECT ENCODING n -> "raw"
+        OBJECT ENCODING n -> "int"
         SET t v EX 100 -> +OK
         SETBIT t 100 1 -> 0
         TTL t -> 100

@@ -104,6 +104,10 @@ fn trims() {
     let mut server = Harness::new();
     assert_eq!(
         server.run("xtrim s limit 0"),
+        "-ERR syntax error, XTRIM must be called with a trimming strategy"
+    );
+    assert_eq!(
+        server.run("xadd s limit 0 * f v"),
         "-ERR syntax error, LIMIT cannot be used without the special ~ option"
     );
 }

@@ -158,6 +158,23 @@ impl State {
     }
 }
 
+impl Records {
+    /// Waits until bytes, or the end, may be there to be read.
+    async fn readable(&self, socket: &TcpStream) -> io::Result<()> {
+        let is_ready = {
+            let state = self.state.lock();
+            state.decrypted > 0 || state.ended
+        };
+        if is_ready {
+            return Ok(());
+        }
+        tokio::select! {
+            readable = socket.readable() => readable,
+            () = self.arrived.notified() => Ok(()),
+        }
+    }
+}
+
 impl TlsRead {
     /// Carries the handshake out.
     ///
@@ -192,17 +209,7 @@ impl TlsRead {
 
     /// Waits until bytes, or the end, may be there to be read.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        let is_ready = {
-            let state = self.records.state.lock();
-            state.decrypted > 0 || state.ended
-        };
-        if is_ready {
-            return Ok(());
-        }
-        tokio::select! {
-            readable = self.socket.readable() => readable,
-            () = self.records.arrived.notified() => Ok(()),
-        }
+        self.records.readable(self.socket.as_ref()).await
     }
 
     /// Appends what can be read now to `buffer`: 0 at the end of the stream, pending where nothing is
@@ -264,6 +271,26 @@ impl TlsWrite {
     /// Waits until the socket takes bytes, or its peer is gone.
     pub(crate) async fn writable(&self) -> io::Result<()> {
         self.socket.writable().await
+    }
+
+    /// Waits until bytes, or the end, may be there to be read: for the task that reads.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.records.readable(self.socket.as_ref()).await
+    }
+
+    /// Appends what can be read now to `buffer`: 0 at the end of the stream. For the task that reads.
+    ///
+    /// # Errors
+    /// `WouldBlock` where nothing is there.
+    pub(crate) fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        let mut state = self.records.state.lock();
+        if state.decrypted == 0 && !state.ended {
+            state.receive(self.socket.as_ref())?;
+        }
+        match state.drain(buffer) {
+            0 if !state.ended => Err(io::ErrorKind::WouldBlock.into()),
+            count => Ok(count),
+        }
     }
 
     /// Whether the peer has ended its side and nothing that it sent is left to read. Reads, since
