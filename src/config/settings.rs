@@ -1,6 +1,7 @@
 //! The values of all settings, typed.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::TlsSettings;
 
@@ -258,6 +259,13 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Where the file or socket that is called `path` lies: from the data directory on, where that is
+    /// no absolute path.
+    #[must_use]
+    pub fn in_dir(&self, path: &str) -> PathBuf {
+        Path::new(&self.dir).join(path)
+    }
+
     /// Zero everywhere: what the defaults of the table are laid on.
     pub(super) fn empty() -> Self {
         Self {

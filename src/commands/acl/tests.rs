@@ -289,6 +289,20 @@ fn a_file_is_loaded_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_file_without_a_full_path_lies_in_the_data_directory() {
+    let fs = SimFs::new(1);
+    let full = with_file(&fs, "user a on\n");
+    let from = |dir: &str| Settings { aclfile: "users.acl".into(), dir: dir.into(), ..full.clone() };
+    let users = Users::configured(&from("/"), &fs).expect("loaded");
+    users.set(b"new", &[Bytes::from_static(b"on")], false).expect("made");
+    users.save(&fs, &from("/")).expect("saved");
+    let users = Users::configured(&full, &fs).expect("loaded");
+    assert!(users.get(b"new").is_some());
+    let error = Users::configured(&from("/nowhere"), &fs).expect_err("not there");
+    assert!(error.starts_with("Error loading ACLs, opening file 'users.acl': "), "{error}");
+}
+
+#[test]
 fn settings_name_users_in_lines_or_a_file_but_not_in_both() {
     let fs = SimFs::new(1);
     let line = |words: &[&str]| words.iter().map(|word| word.as_bytes().to_vec()).collect();
