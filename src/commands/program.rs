@@ -20,8 +20,8 @@ use super::gates::{self, Refusal};
 use super::table::Command;
 use super::tracking::{Noted, Trail};
 use super::{
-    Answer, Args, Attempt, CommandResult, Error, Flags, Message, ProgramHandler, Run, ServerState,
-    Session, event_messages,
+    Answer, Args, Attempt, CommandResult, Error, Flags, Message, ProgramHandler, Run,
+    ServerHandler, ServerState, Session, event_messages,
 };
 use crate::data::{Context, Edit, EditOutcome, Event, EventClasses, ReadOutcome, Ready, View};
 use crate::engine::{self, Changes, Read, Txn, Writer};
@@ -494,17 +494,35 @@ impl<'a> Calls<'a> {
             Run::Write(handler) => self.edit(|edit| handler(edit, &mut args)),
             Run::Blocking(handler) => self.try_once(|edit| handler(edit, &mut args)),
             Run::Program(handler) => self.program(handler, words),
-            Run::Server(handler) if self.in_script => {
-                // Only `DEBUG SET-DISABLE-DENY-SCRIPTS` lets a script come here.
-                let mut answer = handler(&mut self.session, &self.state, words);
-                match answer.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())) {
-                    Poll::Ready(result) => result,
-                    Poll::Pending => Err(Error::Text("ERR a script cannot wait".to_owned())),
-                }
-            }
+            Run::Server(handler) if self.in_script => self.at_once(command, handler, words),
             Run::Server(_) | Run::Container => {
                 Err(Error::Text("ERR this command cannot be part of a transaction".to_owned()))
             }
+        }
+    }
+
+    /// Runs an asynchronous command as far as it comes without waiting. But for `WAIT` and `WAITAOF`
+    /// only `DEBUG SET-DISABLE-DENY-SCRIPTS` lets a script come here.
+    fn at_once(
+        &mut self,
+        command: &Command,
+        handler: ServerHandler,
+        words: &[Bytes],
+    ) -> CommandResult {
+        if command.flags.has(Flags::ADMIN) && self.deadline_ns.is_some() {
+            // It may hold its thread, so it has to be one that does nothing else.
+            self.stop_for_time();
+            return Err(Error::Engine(engine::Error::WouldBlock));
+        }
+        let denied = self.session.denies_waiting;
+        (self.session.denies_waiting, self.session.answers_at_once) = (true, true);
+        let mut answer = handler(&mut self.session, &self.state, words);
+        let polled = answer.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
+        drop(answer);
+        (self.session.denies_waiting, self.session.answers_at_once) = (denied, false);
+        match polled {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(Error::Text("ERR a script cannot wait".to_owned())),
         }
     }
 

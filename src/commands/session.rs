@@ -67,6 +67,8 @@ pub struct Session {
     pub(crate) held_denials: Vec<Denial>,
     /// Whether a command that would wait answers at once, as inside of a transaction.
     pub denies_waiting: bool,
+    /// Whether an asynchronous command has to end before it waits for anything, as inside of a script.
+    pub answers_at_once: bool,
 }
 
 impl Session {
@@ -97,6 +99,7 @@ impl Session {
             held_messages: None,
             held_denials: Vec::new(),
             denies_waiting: false,
+            answers_at_once: false,
         }
     }
 
