@@ -229,12 +229,14 @@ impl<'a> Calls<'a> {
     fn new(
         state: &Arc<ServerState>,
         ground: Ground<'a>,
-        session: Session,
+        mut session: Session,
         pace: Pace,
         notes_ready: bool,
     ) -> Self {
+        let now_us = state.clock.unix_us();
+        session.stands_at_us = Some(now_us);
         Self {
-            now_ms: state.clock.unix_ms(),
+            now_ms: now_us / 1000,
             state: Arc::clone(state),
             ground,
             pace,
@@ -457,6 +459,7 @@ impl<'a> Calls<'a> {
             _ => Changes::default(),
         };
         let Self { mut gathered, mut session, stopped, .. } = self;
+        session.stands_at_us = None;
         gathered.messages = session.held_messages.take().unwrap_or_default();
         session.held_denials.drain(..).for_each(|denial| gathered.deny(denial));
         Ended { changes, gathered, session, stopped }

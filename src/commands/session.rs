@@ -69,6 +69,8 @@ pub struct Session {
     pub denies_waiting: bool,
     /// Whether an asynchronous command has to end before it waits for anything, as inside of a script.
     pub answers_at_once: bool,
+    /// Unix microseconds at which time stands still, as inside of a transaction.
+    pub stands_at_us: Option<u64>,
 }
 
 impl Session {
@@ -100,6 +102,7 @@ impl Session {
             held_denials: Vec::new(),
             denies_waiting: false,
             answers_at_once: false,
+            stands_at_us: None,
         }
     }
 

@@ -24,6 +24,8 @@ const LIMITED_FLUSH_BYTES: usize = 1 << 20;
 
 /// Bytes that one connection hands to its socket before others get their turn.
 const TURN_BYTES: usize = 256 << 10;
+/// What may wait for a client that has not authenticated.
+const STRANGER_BYTES_MAX: usize = 1024;
 
 /// Why replies cannot be sent any more.
 #[derive(Debug)]
@@ -75,13 +77,20 @@ pub(crate) struct Output {
     buffer: BytesMut,
     sent: u64,
     limit: OutputLimit,
+    /// Whether the client has still to authenticate.
+    is_stranger: bool,
 }
 
 impl Output {
     /// Nothing gathered yet; `client` is told what waits for the socket, `limit` says how much may.
     pub(crate) fn new(stream: Arc<WriteHalf>, client: Arc<Client>, limit: OutputLimit) -> Self {
         let (pieces, buffer) = (VecDeque::new(), BytesMut::new());
-        Self { stream, client, pieces, buffer, sent: 0, limit }
+        Self { stream, client, pieces, buffer, sent: 0, limit, is_stranger: false }
+    }
+
+    /// Says whether the client has still to authenticate: then nobody waits for it to read.
+    pub(crate) fn set_stranger(&mut self, is_stranger: bool) {
+        self.is_stranger = is_stranger;
     }
 
     /// What replies are gathered in, taken with the first.
@@ -200,6 +209,9 @@ impl Output {
             rest = left;
             if rest.is_empty() {
                 break;
+            }
+            if self.is_stranger && *waiting > STRANGER_BYTES_MAX {
+                return Err(Full::Limit);
             }
             self.client.output_bytes.store(*waiting, Ordering::Relaxed);
             state.client_holds(&self.client);
