@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::io::Write;
+use std::time::Duration;
+
 use support::{Client, Server, encode, eventually};
 
 /// A connection of `user`, who needs no password.
@@ -21,6 +24,21 @@ fn info(client: &mut Client, field: &str) -> String {
     let text = client.call(&["INFO", "everything"]);
     let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     line.unwrap_or_else(|| panic!("no {field}")).to_owned()
+}
+
+#[test]
+fn who_has_not_authenticated_is_not_waited_for() {
+    let server = Server::start(&["--requirepass", "secret"]);
+    let mut admin = server.connect();
+    assert_eq!(admin.call(&["AUTH", "secret"]), "+OK");
+    let stranger = server.connect();
+    let call = encode(&[b"SET", b"x", b"5"]).repeat(1000);
+    // It reads none of the replies.
+    let mut sender = stranger.sender();
+    sender.set_write_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    while sender.write_all(&call).is_ok() {}
+    eventually("it is gone", || info(&mut admin, "connected_clients") == "1");
+    assert_eq!(info(&mut admin, "client_output_buffer_limit_disconnections"), "1");
 }
 
 #[test]

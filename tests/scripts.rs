@@ -246,6 +246,32 @@ fn what_is_behind_a_script_runs_only_while_its_client_may() {
 }
 
 #[test]
+fn what_waits_for_replicas_or_the_disk_answers_a_script_at_once() {
+    for (policy, local) in [("always", 1), ("no", 0)] {
+        let server = Server::start(&["--appendfsync", policy]);
+        let script = "return {redis.call('wait', 1, 0), redis.call('waitaof', 1, 0, 0)}";
+        let reply = server.connect().call(&["EVAL", script, "0"]);
+        assert_eq!(reply, format!("[:0, [:{local}, :0]]"));
+    }
+}
+
+#[test]
+fn time_stands_still_in_a_script_that_sleeps() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.connect();
+    let script = "redis.call('SET', KEYS[1], 'v', 'PX', 5) redis.call('DEBUG', 'SLEEP', 0.05) \
+                  return redis.call('EXISTS', KEYS[1])";
+    let eval = ["EVAL", script, "1", "k"];
+    assert!(client.call(&eval).starts_with("-ERR This Redis command is not allowed from script"));
+    assert_eq!(client.call(&["DEBUG", "SET-DISABLE-DENY-SCRIPTS", "1"]), "+OK");
+    assert_eq!(client.call(&eval), ":1");
+    assert_eq!(client.call(&["EXISTS", "k"]), ":0");
+    let script = "local before = redis.call('TIME') redis.call('DEBUG', 'SLEEP', 0.01) \
+                  return table.concat(before, '.') == table.concat(redis.call('TIME'), '.')";
+    assert_eq!(client.call(&["EVAL", script, "0"]), ":1");
+}
+
+#[test]
 fn a_pause_is_answered_when_no_write_can_come_any_more() {
     let server = Server::start(&[]);
     let (mut other, mut writer, mut admin) = (server.connect(), server.connect(), server.connect());

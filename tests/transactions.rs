@@ -306,6 +306,18 @@ fn a_pause_of_writes_holds_back_transactions_that_write() {
 }
 
 #[test]
+fn a_pause_of_all_holds_back_those_who_administrate() {
+    let server = Server::start(&[]);
+    let (mut admin, mut other) = (server.connect(), server.connect());
+    assert_eq!(call(&mut admin, "CLIENT PAUSE 300 ALL"), "+OK");
+    // The second pause comes when the first one is over, so it is not one of all.
+    assert_eq!(call(&mut admin, "CLIENT PAUSE 100000 WRITE"), "+OK");
+    assert_eq!(call(&mut other, "PING"), "+PONG");
+    assert_eq!(call(&mut other, "CLIENT UNPAUSE"), "+OK");
+    assert_eq!(call(&mut other, "SET k v"), "+OK");
+}
+
+#[test]
 fn a_transaction_is_not_held_back_by_a_pause_of_its_own() {
     let server = Server::start(&[]);
     let (mut client, mut admin) = (server.connect(), server.connect());

@@ -56,6 +56,8 @@ impl ArgKind {
 pub struct Arg {
     /// Its name.
     pub name: &'static str,
+    /// What is shown in its place, where that is not its name.
+    pub display: Option<&'static str>,
     /// Its kind.
     pub kind: ArgKind,
     /// The word before it, or itself for a pure token.
@@ -78,6 +80,7 @@ impl Arg {
     const fn new(name: &'static str, kind: ArgKind) -> Self {
         Self {
             name,
+            display: None,
             kind,
             token: None,
             optional: false,
@@ -147,6 +150,13 @@ impl Arg {
     #[must_use]
     pub const fn with_token(mut self, token: &'static str) -> Self {
         self.token = Some(token);
+        self
+    }
+
+    /// What is shown in its place.
+    #[must_use]
+    pub const fn display(mut self, text: &'static str) -> Self {
+        self.display = Some(text);
         self
     }
 

@@ -74,8 +74,10 @@ pub(crate) fn pass_in_script(
     arity(command, words)
         .map_err(|_| refuse(text("Wrong number of args calling Redis command from script")))?;
     let allows_all = state.scripts.allows_all.load(Ordering::Relaxed);
+    // What waits for something else than keys does not wait in a script.
     let is_possible = command.spec.run.fits_programs()
-        || (allows_all && matches!(command.spec.run, Run::Server(_)));
+        || (matches!(command.spec.run, Run::Server(_))
+            && (allows_all || command.flags.has(Flags::BLOCKING)));
     if (command.flags.has(Flags::NOSCRIPT) && !allows_all) || !is_possible {
         return Err(refuse(text("This Redis command is not allowed from script")));
     }

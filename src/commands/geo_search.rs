@@ -51,8 +51,8 @@ const WITH_HASH: Arg = Arg::token("withhash", "WITHHASH").optional();
 const STORE: Arg = Arg::one_of(
     "store",
     &[
-        Arg::key("storekey").key_spec(1).with_token("STORE"),
-        Arg::key("storedistkey").key_spec(2).with_token("STOREDIST"),
+        Arg::key("storekey").display("key").key_spec(1).with_token("STORE"),
+        Arg::key("storedistkey").display("key").key_spec(2).with_token("STOREDIST"),
     ],
 )
 .optional();
@@ -468,6 +468,8 @@ fn write(edit: &mut Edit<'_>, args: &mut Args<'_>, form: Form) -> CommandResult 
     let members = search.scored(found);
     let old = edit.find(target)?;
     edit.store_zset(target, old.as_ref(), &members)?;
+    // As in Redis, where other commands that store count one.
+    edit.count_changes((members.len() as u64).saturating_sub(1));
     let name = if form == Form::SearchStore { "geosearchstore" } else { "georadiusstore" };
     edit.notify_stored(EventClasses::ZSET, name, target, members.is_empty());
     Ok(Reply::count(members.len()))

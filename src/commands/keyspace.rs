@@ -226,6 +226,7 @@ fn move_key(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     }
     edit.copy(&meta, db, key)?;
     edit.delete(key, &meta);
+    edit.uncount_changes(1);
     edit.notify(EventClasses::GENERIC, "move_from", key);
     edit.notify_in(db, EventClasses::GENERIC, "move_to", key);
     Ok(Reply::Integer(1))

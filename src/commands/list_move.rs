@@ -124,6 +124,7 @@ fn move_element(
         let moved = list.pop(out_of, 1)?;
         list.push(into, moved.iter())?;
         list.finish()?;
+        edit.uncount_changes(1);
         edit.notify(EventClasses::LIST, push_event(into), to);
         edit.notify(EventClasses::LIST, pop_event(out_of), from);
         return Ok(moved.into_iter().next().map(Reply::Bulk));
@@ -135,6 +136,7 @@ fn move_element(
     let mut list = edit.change_list(to, target);
     list.push(into, moved.iter())?;
     list.finish()?;
+    edit.uncount_changes(1);
     edit.notify(EventClasses::LIST, push_event(into), to);
     edit.notify(EventClasses::LIST, pop_event(out_of), from);
     if is_empty {

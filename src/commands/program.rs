@@ -20,8 +20,8 @@ use super::gates::{self, Refusal};
 use super::table::Command;
 use super::tracking::{Noted, Trail};
 use super::{
-    Answer, Args, Attempt, CommandResult, Error, Flags, Message, ProgramHandler, Run, ServerState,
-    Session, event_messages,
+    Answer, Args, Attempt, CommandResult, Error, Flags, Message, ProgramHandler, Run,
+    ServerHandler, ServerState, Session, event_messages,
 };
 use crate::data::{Context, Edit, EditOutcome, Event, EventClasses, ReadOutcome, Ready, View};
 use crate::engine::{self, Changes, Read, Txn, Writer};
@@ -229,12 +229,14 @@ impl<'a> Calls<'a> {
     fn new(
         state: &Arc<ServerState>,
         ground: Ground<'a>,
-        session: Session,
+        mut session: Session,
         pace: Pace,
         notes_ready: bool,
     ) -> Self {
+        let now_us = state.clock.unix_us();
+        session.stands_at_us = Some(now_us);
         Self {
-            now_ms: state.clock.unix_ms(),
+            now_ms: now_us / 1000,
             state: Arc::clone(state),
             ground,
             pace,
@@ -457,6 +459,7 @@ impl<'a> Calls<'a> {
             _ => Changes::default(),
         };
         let Self { mut gathered, mut session, stopped, .. } = self;
+        session.stands_at_us = None;
         gathered.messages = session.held_messages.take().unwrap_or_default();
         session.held_denials.drain(..).for_each(|denial| gathered.deny(denial));
         Ended { changes, gathered, session, stopped }
@@ -494,17 +497,35 @@ impl<'a> Calls<'a> {
             Run::Write(handler) => self.edit(|edit| handler(edit, &mut args)),
             Run::Blocking(handler) => self.try_once(|edit| handler(edit, &mut args)),
             Run::Program(handler) => self.program(handler, words),
-            Run::Server(handler) if self.in_script => {
-                // Only `DEBUG SET-DISABLE-DENY-SCRIPTS` lets a script come here.
-                let mut answer = handler(&mut self.session, &self.state, words);
-                match answer.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())) {
-                    Poll::Ready(result) => result,
-                    Poll::Pending => Err(Error::Text("ERR a script cannot wait".to_owned())),
-                }
-            }
+            Run::Server(handler) if self.in_script => self.at_once(command, handler, words),
             Run::Server(_) | Run::Container => {
                 Err(Error::Text("ERR this command cannot be part of a transaction".to_owned()))
             }
+        }
+    }
+
+    /// Runs an asynchronous command as far as it comes without waiting. But for `WAIT` and `WAITAOF`
+    /// only `DEBUG SET-DISABLE-DENY-SCRIPTS` lets a script come here.
+    fn at_once(
+        &mut self,
+        command: &Command,
+        handler: ServerHandler,
+        words: &[Bytes],
+    ) -> CommandResult {
+        if command.flags.has(Flags::ADMIN) && self.deadline_ns.is_some() {
+            // It may hold its thread, so it has to be one that does nothing else.
+            self.stop_for_time();
+            return Err(Error::Engine(engine::Error::WouldBlock));
+        }
+        let denied = self.session.denies_waiting;
+        (self.session.denies_waiting, self.session.answers_at_once) = (true, true);
+        let mut answer = handler(&mut self.session, &self.state, words);
+        let polled = answer.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
+        drop(answer);
+        (self.session.denies_waiting, self.session.answers_at_once) = (denied, false);
+        match polled {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(Error::Text("ERR a script cannot wait".to_owned())),
         }
     }
 

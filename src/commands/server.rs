@@ -79,8 +79,8 @@ const MODULE_SUBCOMMANDS: &[CommandSpec] = &[
         .args(&[Arg::string("name")]),
 ];
 
-fn time(_: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandResult {
-    let now_us = state.clock.unix_us();
+fn time(session: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandResult {
+    let now_us = session.stands_at_us.unwrap_or_else(|| state.clock.unix_us());
     let seconds = (now_us / 1_000_000).to_string();
     let micros = (now_us % 1_000_000).to_string();
     Ok(Reply::Array(vec![Reply::bulk(seconds), Reply::bulk(micros)]))

@@ -67,6 +67,10 @@ pub struct Session {
     pub(crate) held_denials: Vec<Denial>,
     /// Whether a command that would wait answers at once, as inside of a transaction.
     pub denies_waiting: bool,
+    /// Whether an asynchronous command has to end before it waits for anything, as inside of a script.
+    pub answers_at_once: bool,
+    /// Unix microseconds at which time stands still, as inside of a transaction.
+    pub stands_at_us: Option<u64>,
 }
 
 impl Session {
@@ -97,6 +101,8 @@ impl Session {
             held_messages: None,
             held_denials: Vec::new(),
             denies_waiting: false,
+            answers_at_once: false,
+            stands_at_us: None,
         }
     }
 

@@ -21,12 +21,17 @@ const KEYS: &[KeySpec] = &[
 ];
 const READ_KEYS: &[KeySpec] = &[KeySpec::one(1).ro().access(), KeySpec::unknown().ro().access()];
 
-const BY: Arg = Arg::pattern("by-pattern").with_token("BY").key_spec(1).optional();
+const BY: Arg =
+    Arg::pattern("by-pattern").display("pattern").with_token("BY").key_spec(1).optional();
 const LIMIT: Arg = Arg::block("limit", &[Arg::integer("offset"), Arg::integer("count")])
     .with_token("LIMIT")
     .optional();
-const GET: Arg =
-    Arg::pattern("get-pattern").with_token("GET").key_spec(1).optional().multiple_token();
+const GET: Arg = Arg::pattern("get-pattern")
+    .display("pattern")
+    .with_token("GET")
+    .key_spec(1)
+    .optional()
+    .multiple_token();
 const ORDER: Arg =
     Arg::one_of("order", &[Arg::token("asc", "ASC"), Arg::token("desc", "DESC")]).optional();
 const ALPHA: Arg = Arg::token("sorting", "ALPHA").optional();

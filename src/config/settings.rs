@@ -1,6 +1,7 @@
 //! The values of all settings, typed.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::TlsSettings;
 
@@ -262,6 +263,13 @@ impl Settings {
     #[must_use]
     pub fn is_slow(&self, elapsed_us: u64) -> bool {
         u64::try_from(self.slowlog_log_slower_than).is_ok_and(|limit_us| elapsed_us >= limit_us)
+    }
+
+    /// Where the file or socket that is called `path` lies: from the data directory on, where that is
+    /// no absolute path.
+    #[must_use]
+    pub fn in_dir(&self, path: &str) -> PathBuf {
+        Path::new(&self.dir).join(path)
     }
 
     /// Zero everywhere: what the defaults of the table are laid on.

@@ -190,7 +190,7 @@ impl<'a> Edit<'a> {
             self.notify(EventClasses::NEW, "new", to);
         }
         self.replace(from, Some(meta), None);
-        self.replace(to, target.as_ref(), Some(meta));
+        self.replace_counted(to, target.as_ref(), Some(meta), 0);
         Ok(())
     }
 
@@ -270,6 +270,11 @@ impl<'a> Edit<'a> {
     /// Counts changes that were done together with another one.
     pub fn count_changes(&mut self, changes: u64) {
         self.outcome.dirty += changes;
+    }
+
+    /// Counts what was done together with another change as part of that.
+    pub fn uncount_changes(&mut self, changes: u64) {
+        self.outcome.dirty = self.outcome.dirty.saturating_sub(changes);
     }
 
     /// As [`Self::replace`], for so many changes of elements.

@@ -7,6 +7,10 @@
 
 use smallvec::SmallVec;
 
+/// Stars of a pattern that are looked at; behind them nothing matches, as in Redis, where each costs
+/// stack.
+const STARS_MAX: usize = 1000;
+
 /// Whether all of `text` matches `pattern`; `any_case` ignores the case of ASCII letters. As in Redis
 /// an empty text matches nothing but an empty pattern.
 #[must_use]
@@ -17,11 +21,17 @@ pub fn glob_matches(pattern: &[u8], text: &[u8], any_case: bool) -> bool {
     let (mut at, mut read) = (0, 0);
     // Behind the last star: where the pattern goes on, and where the text was then.
     let mut star: Option<(usize, usize)> = None;
+    let mut stars = 0;
     loop {
         if pattern.get(at) == Some(&b'*') {
             at += 1;
             if at == pattern.len() {
                 return true;
+            }
+            // Those in a row are one.
+            stars += usize::from(pattern.get(at) != Some(&b'*'));
+            if stars > STARS_MAX {
+                return false;
             }
             star = Some((at, read));
             continue;
@@ -153,6 +163,17 @@ mod tests {
     fn many_stars_are_cheap() {
         let pattern = "a*".repeat(200) + "b";
         assert!(!glob_matches(pattern.as_bytes(), &[b'a'; 10_000], false));
+    }
+
+    #[test]
+    fn behind_a_thousand_stars_nothing_matches() {
+        let text = vec![b'a'; 3000];
+        for (stars, matches) in [(STARS_MAX, true), (STARS_MAX + 1, false)] {
+            let pattern = "*?".repeat(stars);
+            assert_eq!(glob_matches(pattern.as_bytes(), &text, false), matches, "{stars}");
+            assert!(glob_matches((pattern.replace('?', "") + "a").as_bytes(), &text, false));
+        }
+        assert!(glob_matches(("*?".repeat(STARS_MAX) + "*").as_bytes(), &text, false));
     }
 
     /// Straight from the definition, exponential.

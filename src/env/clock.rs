@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A source of time, shared by all threads.
 pub trait Clock: Send + Sync + std::fmt::Debug {
@@ -12,6 +12,8 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn unix_us(&self) -> u64;
     /// Nanoseconds since an arbitrary start; never goes back.
     fn monotonic_ns(&self) -> u64;
+    /// Has the calling thread wait until so much time has passed.
+    fn pause(&self, duration: Duration);
 }
 
 /// The clock of the operating system.
@@ -40,6 +42,11 @@ impl Clock for SystemClock {
 
     fn monotonic_ns(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the wrapper that the ban points to")]
+    fn pause(&self, duration: Duration) {
+        std::thread::sleep(duration);
     }
 }
 
@@ -73,5 +80,9 @@ impl Clock for SimClock {
 
     fn monotonic_ns(&self) -> u64 {
         self.unix_us() * 1000
+    }
+
+    fn pause(&self, duration: Duration) {
+        self.advance_ms(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     }
 }

@@ -8,8 +8,11 @@ use parking_lot::Mutex;
 
 use super::Histogram;
 
-/// Different error codes that are told apart; further ones are counted only in the total.
+/// Different error codes that are told apart. With one more none is any longer, until the counters
+/// are reset: scripts may make up any number.
 const ERROR_CODES_MAX: usize = 128;
+/// What stands in place of the codes then.
+const ERRORS_DISABLED: &str = "ERRORSTATS_DISABLED";
 /// Samples over which the rates are averaged.
 const RATE_SAMPLES: usize = 16;
 
@@ -216,10 +219,21 @@ impl Metrics {
     pub fn error_many(&self, code: &str, count: u64) {
         self.error_replies.add(count);
         let mut errors = self.errors.lock();
+        if errors.contains_key(ERRORS_DISABLED) {
+            return;
+        }
         if let Some(known) = errors.get_mut(code) {
             *known += count;
         } else if errors.len() < ERROR_CODES_MAX {
             errors.insert(code.into(), count);
+        } else {
+            let codes = errors.keys().map(|code| &**code).collect::<Vec<_>>().join(", ");
+            tracing::warn!(
+                "Errorstats stopped adding new errors: their number has reached the limit, which \
+                 may be a misuse of error_reply in Lua; CONFIG RESETSTAT starts anew"
+            );
+            tracing::warn!("Current errors code list: {codes}");
+            *errors = BTreeMap::from([(ERRORS_DISABLED.into(), 1)]);
         }
     }
 
@@ -303,11 +317,20 @@ mod tests {
         metrics.error("ERR two");
         metrics.error("WRONGTYPE x");
         assert_eq!(metrics.errors().get("ERR"), Some(&2));
-        for code in 0..1000 {
+        for code in 2..ERROR_CODES_MAX {
             metrics.error(&format!("E{code} x"));
         }
         assert_eq!(metrics.errors().len(), ERROR_CODES_MAX);
-        assert_eq!(metrics.error_replies.get(), 1003);
+        metrics.error("ERR three");
+        assert_eq!(metrics.errors().get("ERR"), Some(&3));
+        metrics.error("MORE x");
+        metrics.error("ERR four");
+        let disabled = BTreeMap::from([(Box::from(ERRORS_DISABLED), 1)]);
+        assert_eq!(metrics.errors(), disabled);
+        assert_eq!(metrics.error_replies.get(), 132);
+        metrics.reset();
+        metrics.error("ERR five");
+        assert_eq!(metrics.errors().get("ERR"), Some(&1));
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(crate) fn listen_local(settings: &Settings) -> io::Result<Option<Listener>> 
     if settings.unixsocket.is_empty() {
         return Ok(None);
     }
-    listen_unix(Path::new(&settings.unixsocket), settings.unixsocketperm).map(Some)
+    listen_unix(&settings.in_dir(&settings.unixsocket), settings.unixsocketperm).map(Some)
 }
 
 /// How connections of a TCP port speak.

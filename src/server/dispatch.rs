@@ -160,11 +160,9 @@ impl Dispatcher {
             // What was answered so far must not wait with it.
             output.flush(&self.state).await.map_err(|full| self.dropped(full))?;
         }
-        if !command.flags.has(Flags::ADMIN) {
-            if self.is_paused(may_write(command)) {
-                // What was answered so far does not wait with it.
-                output.flush(&self.state).await.map_err(|full| self.dropped(full))?;
-            }
+        if self.is_paused(may_write(command)) {
+            // What was answered so far does not wait with it.
+            output.flush(&self.state).await.map_err(|full| self.dropped(full))?;
             self.await_pause(may_write(command)).await;
         }
         if self.session.is_behind(&self.state.users) {

@@ -36,9 +36,9 @@ pub(super) enum Work {
 /// What has come to its end on its thread.
 pub(super) enum Ended {
     /// A program.
-    Program(LongRun, oneshot::Sender<Box<Running>>),
+    Program(Box<LongRun>, oneshot::Sender<Box<Running>>),
     /// A call, what it has made, and how long it ran, in nanoseconds.
-    Call(Box<Group>, oneshot::Sender<Box<Group>>, Result<Made, Error>, u64),
+    Call(Box<Group>, oneshot::Sender<Box<Group>>, Box<Result<Made, Error>>, u64),
 }
 
 impl WriterTask {
@@ -72,9 +72,9 @@ impl WriterTask {
         match ended {
             // Nobody answers: the connection ends.
             Err(_) => tracing::error!("the thread of a long command or script has failed"),
-            Ok(Ended::Program(run, answer)) => self.end_long_program(run, answer),
+            Ok(Ended::Program(run, answer)) => self.end_long_program(*run, answer),
             Ok(Ended::Call(mut group, answer, made, elapsed_ns)) => {
-                match made.and_then(|made| self.still_writable(&group).map(|()| made)) {
+                match (*made).and_then(|made| self.still_writable(&group).map(|()| made)) {
                     Err(Error::Engine(engine::Error::WouldBlock)) => group.blocked = true,
                     made => {
                         self.conclude(&mut group, made, |_| elapsed_ns);
@@ -113,14 +113,14 @@ impl Work {
     fn run(self, state: &Arc<ServerState>, notes: bool) -> Ended {
         match self {
             Self::Program(running, answer) => {
-                Ended::Program(run_long(state, running, notes), answer)
+                Ended::Program(Box::new(run_long(state, running, notes)), answer)
             }
             Self::Call(group, answer) => {
                 let started_ns = state.clock.monotonic_ns();
                 let made = make_long(state, &group, notes);
                 state.access.settle();
                 let elapsed_ns = state.clock.monotonic_ns() - started_ns;
-                Ended::Call(group, answer, made, elapsed_ns)
+                Ended::Call(group, answer, Box::new(made), elapsed_ns)
             }
         }
     }

@@ -25,6 +25,8 @@ const LIMITED_FLUSH_BYTES: usize = 1 << 20;
 
 /// Bytes that one connection hands to its socket before others get their turn.
 const TURN_BYTES: usize = 256 << 10;
+/// What may wait for a client that has not authenticated.
+const STRANGER_BYTES_MAX: usize = 1024;
 
 /// Why replies cannot be sent any more.
 #[derive(Debug)]
@@ -76,6 +78,8 @@ pub(crate) struct Output {
     buffer: BytesMut,
     sent: u64,
     limit: OutputLimit,
+    /// Whether the client has still to authenticate.
+    is_stranger: bool,
     /// What the peer sends while it takes nothing.
     ahead: Ahead,
 }
@@ -84,8 +88,13 @@ impl Output {
     /// Nothing gathered yet; `client` is told what waits for the socket, `limit` says how much may.
     pub(crate) fn new(stream: Arc<WriteHalf>, client: Arc<Client>, limit: OutputLimit) -> Self {
         let (pieces, buffer) = (VecDeque::new(), BytesMut::new());
-        let ahead = Ahead::default();
-        Self { stream, client, pieces, buffer, sent: 0, limit, ahead }
+        let (is_stranger, ahead) = (false, Ahead::default());
+        Self { stream, client, pieces, buffer, sent: 0, limit, is_stranger, ahead }
+    }
+
+    /// Says whether the client has still to authenticate: then nobody waits for it to read.
+    pub(crate) fn set_stranger(&mut self, is_stranger: bool) {
+        self.is_stranger = is_stranger;
     }
 
     /// What replies are gathered in, taken with the first.
@@ -209,6 +218,9 @@ impl Output {
             rest = left;
             if rest.is_empty() {
                 break;
+            }
+            if self.is_stranger && *waiting > STRANGER_BYTES_MAX {
+                return Err(Full::Limit);
             }
             self.client.output_bytes.store(*waiting, Ordering::Relaxed);
             state.client_holds(&self.client);

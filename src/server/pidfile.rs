@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::config::Settings;
 use crate::env::Fs;
 
 /// The written file, removed when dropped.
@@ -16,11 +17,12 @@ pub(crate) struct PidFile {
 impl PidFile {
     /// Writes the file; `None` where no path is set, or where it cannot be written, which is no
     /// reason to not serve.
-    pub(crate) fn write(fs: Arc<dyn Fs>, path: &str) -> Option<Self> {
+    pub(crate) fn write(fs: Arc<dyn Fs>, settings: &Settings) -> Option<Self> {
+        let path = &settings.pidfile;
         if path.is_empty() {
             return None;
         }
-        let file = Self { fs, path: path.into() };
+        let file = Self { fs, path: settings.in_dir(path) };
         match file.replace() {
             Ok(()) => Some(file),
             Err(error) => {
@@ -60,14 +62,19 @@ mod tests {
     fn it_names_the_process_and_goes_with_it() {
         let fs = SimFs::new(1);
         fs.create_dir_all(Path::new("/run")).unwrap();
-        assert!(PidFile::write(fs.shared(), "").is_none());
+        let written = |pidfile: &str| {
+            let pidfile = pidfile.to_owned();
+            let settings = Settings { pidfile, dir: "/run".to_owned(), ..Settings::default() };
+            PidFile::write(fs.shared(), &settings)
+        };
+        assert!(written("").is_none());
         let path = Path::new("/run/server.pid");
         fs.create(path).unwrap().write_at(0, b"1234567890123").unwrap();
-        let file = PidFile::write(fs.shared(), "/run/server.pid");
+        let file = written("server.pid");
         let text = String::from_utf8(fs.read(path).unwrap().to_vec()).unwrap();
         assert_eq!(text.trim().parse(), Ok(std::process::id()));
         drop(file);
         assert!(fs.read(path).is_err());
-        assert!(PidFile::write(fs.shared(), "/nowhere/server.pid").is_none());
+        assert!(written("/nowhere/server.pid").is_none());
     }
 }

@@ -55,6 +55,7 @@ impl Dispatcher {
             pushes::append(&pushes.outbox, output, Portion { most, ..before });
         }
         self.session.replies += 1;
+        output.set_stranger(!self.session.is_let_in(&self.state.users));
         if sends {
             output.push(reply, self.session.version);
         }

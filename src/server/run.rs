@@ -171,7 +171,7 @@ async fn serve(
 ) -> io::Result<()> {
     let settings = config.load_full();
     sockets.extend(accept::listen_local(&settings)?);
-    let _pidfile = PidFile::write(RealFs::shared(), &settings.pidfile);
+    let _pidfile = PidFile::write(RealFs::shared(), &settings);
     let (control, requests) = mpsc::channel(CONTROL_MAX);
     let (messages, inbox) = mpsc::channel(message::QUEUE_MAX);
     let engine = Some(Arc::new(engine));

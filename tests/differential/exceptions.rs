@@ -32,6 +32,10 @@ const SINCE_7_0: &[(&str, IsChanged)] = &[
     ("7.2 keeps a small set in a listpack", |step, redis, siltdb| {
         is_encoding(step) && bulk(redis) == b"hashtable" && bulk(siltdb) == b"listpack"
     }),
+    ("7.2 lets scripts call WAIT and WAITAOF, which do not wait then", |step, redis, _| {
+        let text = "ERR This Redis command is not allowed from script";
+        name(step).starts_with(b"WAIT") && error(redis).starts_with(text)
+    }),
     ("7.2 says of an infinite timeout that it is out of range", |_, redis, siltdb| {
         error(redis) == "ERR timeout is negative" && error(siltdb) == "ERR timeout is out of range"
     }),

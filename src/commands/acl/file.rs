@@ -21,7 +21,7 @@ pub(super) fn load(
     all_channels: bool,
 ) -> Result<UserMap, String> {
     let shown = &settings.aclfile;
-    let text = fs.read(Path::new(shown)).map_err(|error| {
+    let text = fs.read(&settings.in_dir(shown)).map_err(|error| {
         format!("Error loading ACLs, opening file '{shown}': {}", plain(&error))
     })?;
     parse(&text, shown, all_channels)
@@ -111,13 +111,12 @@ fn user_of(
 ///
 /// # Errors
 /// Where the file system refuses; then the file is as before.
-pub(super) fn save(fs: &dyn Fs, path: &str, users: &UserMap) -> io::Result<()> {
+pub(super) fn save(fs: &dyn Fs, path: &Path, users: &UserMap) -> io::Result<()> {
     let mut text = Vec::new();
     for user in users.values() {
         text.extend_from_slice(&user.line());
         text.push(b'\n');
     }
-    let path = Path::new(path);
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let temporary = path.with_file_name(name);

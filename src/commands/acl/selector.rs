@@ -89,9 +89,10 @@ impl Selector {
                 if self.all_keys {
                     return Err(RuleError::AllKeys);
                 }
-                let tilde = rest.iter().position(|byte| *byte == b'~').ok_or(RuleError::Syntax)?;
+                // As in Redis: without a tilde it is the empty pattern, which no key matches.
+                let tilde = rest.iter().position(|byte| *byte == b'~').unwrap_or(rest.len());
                 let access = parse_access(&rest[..tilde]).ok_or(RuleError::Syntax)?;
-                self.add_keys(&rest[tilde + 1..], access)
+                self.add_keys(rest.get(tilde + 1..).unwrap_or_default(), access)
             }
             [b'&', pattern @ ..] => self.add_channels(pattern),
             rule => self.commands.apply(rule),

@@ -216,7 +216,8 @@ fn a_wrong_rule_changes_nothing() {
         ("+config|get|x", "Allowing first-arg of a subcommand is not supported"),
         ("nosuch", "Syntax error"),
         ("%~k", "Syntax error"),
-        ("%R", "Syntax error"),
+        ("%", "Syntax error"),
+        ("%X", "Syntax error"),
         ("#12", "The password hash must be exactly 64 characters"),
         ("(on)", "Syntax error"),
     ] {
@@ -225,6 +226,10 @@ fn a_wrong_rule_changes_nothing() {
         assert!(error.starts_with(&start), "{error}");
         assert_eq!(server.ok("acl list"), before);
     }
+    assert_eq!(server.ok("acl setuser empty %r"), Reply::OK);
+    let line = server.state.users.get(b"empty").expect("there").line();
+    assert_eq!(line, b"user empty off sanitize-payload %R~ resetchannels -@all");
+    assert_eq!(server.ok("acl deluser empty"), Reply::Integer(1));
     let error = server.error("acl setuser new (+get ~x");
     assert_eq!(error, "ERR Unmatched parenthesis in acl selector starting at '(+get'.");
     assert_eq!(server.ok("acl users"), Reply::array(["default", "u"]));
@@ -286,6 +291,21 @@ fn a_file_is_loaded_as_a_whole_or_not_at_all() {
     let missing = Settings { aclfile: "/nosuch".to_owned(), ..Settings::default() };
     let error = users.load(&fs, &missing).expect_err("missing");
     assert!(error.starts_with("Error loading ACLs, opening file '/nosuch': "), "{error}");
+}
+
+#[test]
+fn a_file_without_a_full_path_lies_in_the_data_directory() {
+    let fs = SimFs::new(1);
+    let full = with_file(&fs, "user a on\n");
+    let from =
+        |dir: &str| Settings { aclfile: "users.acl".into(), dir: dir.into(), ..full.clone() };
+    let users = Users::configured(&from("/"), &fs).expect("loaded");
+    users.set(b"new", &[Bytes::from_static(b"on")], false).expect("made");
+    users.save(&fs, &from("/")).expect("saved");
+    let users = Users::configured(&full, &fs).expect("loaded");
+    assert!(users.get(b"new").is_some());
+    let error = Users::configured(&from("/nowhere"), &fs).expect_err("not there");
+    assert!(error.starts_with("Error loading ACLs, opening file 'users.acl': "), "{error}");
 }
 
 #[test]

@@ -186,7 +186,7 @@ impl Users {
     /// Where the file system refuses.
     pub(super) fn save(&self, fs: &dyn Fs, settings: &Settings) -> std::io::Result<()> {
         let _saving = self.saving.lock();
-        file::save(fs, &settings.aclfile, &self.all.load_full())
+        file::save(fs, &settings.in_dir(&settings.aclfile), &self.all.load_full())
     }
 
     /// `requirepass`: the password of the default user; none is needed where it is empty.

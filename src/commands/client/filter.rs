@@ -11,7 +11,7 @@ use crate::data::parse_int;
 pub(super) const KILL_ARGS: &[Arg] = &[Arg::one_of(
     "filter",
     &[
-        Arg::string("old-format").deprecated_since("2.8.12"),
+        Arg::string("old-format").display("ip:port").deprecated_since("2.8.12"),
         Arg::one_of(
             "new-format",
             &[
@@ -30,8 +30,12 @@ pub(super) const KILL_ARGS: &[Arg] = &[Arg::one_of(
                 .optional()
                 .since("2.8.12"),
                 Arg::string("username").with_token("USER").optional(),
-                Arg::string("addr").with_token("ADDR").optional(),
-                Arg::string("laddr").with_token("LADDR").optional().since("6.2.0"),
+                Arg::string("addr").display("ip:port").with_token("ADDR").optional(),
+                Arg::string("laddr")
+                    .display("ip:port")
+                    .with_token("LADDR")
+                    .optional()
+                    .since("6.2.0"),
                 Arg::one_of("skipme", &[Arg::token("yes", "YES"), Arg::token("no", "NO")])
                     .with_token("SKIPME")
                     .optional(),

@@ -50,13 +50,16 @@ fn argument(arg: &Arg) -> Reply {
     text(&mut fields, "name", arg.name);
     text(&mut fields, "type", arg.kind.name());
     if !matches!(arg.kind, ArgKind::OneOf(_) | ArgKind::Block(_)) {
-        text(&mut fields, "display_text", arg.name);
+        text(&mut fields, "display_text", arg.display.unwrap_or(arg.name));
     }
     if let Some(index) = arg.key_spec {
         fields.push((Reply::bulk("key_spec_index"), Reply::Integer(index.into())));
     }
-    let texts =
-        [("token", arg.token), ("since", arg.since), ("deprecated_since", arg.deprecated_since)];
+    if let Some(token) = arg.token {
+        // As Redis shows them, those that are written in lower case as well.
+        fields.push((Reply::bulk("token"), Reply::Bulk(token.to_ascii_uppercase().into())));
+    }
+    let texts = [("since", arg.since), ("deprecated_since", arg.deprecated_since)];
     for (name, value) in texts {
         if let Some(value) = value {
             text(&mut fields, name, value);

@@ -31,7 +31,8 @@ pub(super) const COMMANDS: &[CommandSpec] =
         .summary("Looks behind the curtain, for tests.")
         .differs(
             "Off unless enable-debug-command says otherwise. RELOAD and LOADAOF close the data \
-             directory and open it again; SLEEP lets only its own connection sleep; DEBUG HELP \
+             directory and open it again; SLEEP lets only its own connection sleep, but in a script all \
+             who write; DEBUG HELP \
              lists what there is.",
         )
         .flags(CALLABLE_ANYTIME.or(Flags::ADMIN).or(Flags::PROTECTED))];
@@ -100,7 +101,7 @@ fn debug<'a>(
         let name = args.next_bytes()?;
         match (name.to_ascii_uppercase().as_slice(), args.rest()) {
             (b"HELP", []) => Ok(help::lines_reply(HELP.iter().map(|line| (*line).to_owned()))),
-            (b"SLEEP", [seconds]) => sleep(seconds).await,
+            (b"SLEEP", [seconds]) => sleep(session, state, seconds).await,
             (b"SET-ACTIVE-EXPIRE", [on]) => {
                 let on = crate::data::parse_int(on).is_some_and(|number| number != 0);
                 state.active_expire.store(on, Ordering::Relaxed);
@@ -198,14 +199,19 @@ fn check_allowed(session: &Session, state: &ServerState) -> Result<(), Error> {
 
 /// Waits for as many seconds as `seconds` begins with: what stands behind the number does not matter,
 /// and what is none, or less than 0, is 0.
-async fn sleep(seconds: &[u8]) -> CommandResult {
+async fn sleep(session: &Session, state: &ServerState, seconds: &[u8]) -> CommandResult {
     let text = String::from_utf8_lossy(seconds);
     let number = |end| text.get(..end).and_then(|start| start.trim_start().parse::<f64>().ok());
     let seconds = (1..=text.len()).rev().find_map(number).unwrap_or(0.0).max(0.0);
     if seconds > SLEEP_SECONDS_MAX {
         return Err(Error::NotAFloat);
     }
-    tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+    let duration = Duration::from_secs_f64(seconds);
+    if session.answers_at_once {
+        state.clock.pause(duration);
+    } else {
+        tokio::time::sleep(duration).await;
+    }
     Ok(Reply::OK)
 }
 

@@ -16,6 +16,7 @@ use super::{
     Arg, Args, Arity, CommandResult, CommandSpec, Control, Error, Flags, Group, Run, ServerState,
     Session, ShutdownPhase, ShutdownRequest, Unblock, acl,
 };
+use crate::config::AppendFsync;
 use crate::protocol::Reply;
 
 const SAVING: Flags = Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::NO_ASYNC_LOADING);
@@ -235,6 +236,11 @@ fn waitaof<'a>(
             return Err(Error::Text(
                 "ERR value is out of range, must be between 0 and 1".to_owned(),
             ));
+        }
+        if session.answers_at_once {
+            // What came before is on disk where nothing is answered before that.
+            let synced = state.config.load().appendfsync == AppendFsync::Always;
+            return Ok(Reply::Array(vec![Reply::Integer(i64::from(synced)), Reply::Integer(0)]));
         }
         let mut synced = 0;
         let waits = !session.denies_waiting;

@@ -179,6 +179,8 @@ pub(super) fn xadd(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
         None => 0,
     };
     stream.finish()?;
+    // As in Redis, where a trim by itself counts each entry.
+    edit.uncount_changes(trimmed);
     edit.notify(EventClasses::STREAM, "xadd", key);
     if trimmed > 0 {
         edit.notify(EventClasses::STREAM, "xtrim", key);

@@ -125,6 +125,7 @@ pub(super) fn xclaim(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult 
             deliveries: options.deliveries.unwrap_or(counted),
         };
         group.set_pending(id, old.as_ref(), &new)?;
+        group.count_change();
         group.activate(consumer)?;
         replies.push(claimed(entry, options.just_id));
     }
@@ -235,6 +236,7 @@ fn claim_one(
     let deliveries = old.deliveries.saturating_add(u64::from(!just_id));
     let new = Pending { consumer: consumer.clone(), delivered_ms, deliveries };
     group.set_pending(id, Some(old), &new)?;
+    group.count_change();
     group.activate(consumer)?;
     Ok(Outcome::Claimed(entry))
 }

@@ -9,7 +9,8 @@ use crate::data::{EventClasses, Meta, parse_int};
 const KEY_GROUP: &[Arg] = &[Arg::key("key"), Arg::string("group")];
 const KEY_GROUP_CONSUMER: &[Arg] =
     &[Arg::key("key"), Arg::string("group"), Arg::string("consumer")];
-const ENTRIES_READ: Arg = Arg::integer("entriesread").with_token("ENTRIESREAD").optional();
+const ENTRIES_READ: Arg =
+    Arg::integer("entriesread").display("entries-read").with_token("ENTRIESREAD").optional();
 
 const fn sub(
     name: &'static str,

@@ -80,10 +80,10 @@ impl<'a> Call<'a> {
 
     fn set_streams(&mut self, words: &'a [Bytes], name: &'static str) -> Result<(), Error> {
         if !words.len().is_multiple_of(2) {
-            let symbol = if name == "xread" { '$' } else { '>' };
+            let place = if name == "xread" { "ID, '+', or '$'" } else { "ID or '>'" };
             return Err(Error::Text(format!(
-                "ERR Unbalanced '{name}' list of streams: for each stream key an ID, '+', or \
-                 '{symbol}' must be specified."
+                "ERR Unbalanced '{name}' list of streams: for each stream key an {place} must be \
+                 specified."
             )));
         }
         (self.keys, self.ids) = words.split_at(words.len() / 2);

@@ -115,6 +115,8 @@ fn deliver(
     if !call.no_ack {
         group.activate(consumer)?;
     }
+    // As in Redis all of them are one change, and what is delivered again is none.
+    group.count_change();
     Ok(Some(entries.into_iter().map(entry_reply).collect()))
 }
 

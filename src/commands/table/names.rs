@@ -5,7 +5,7 @@ use hashbrown::HashTable;
 /// What the hash of a name looks at; names that are alike so far are few.
 const HEAD_BYTES: usize = 16;
 /// Makes letters small. Other bytes may become alike as well: a name is compared as a whole.
-const SMALL: u128 = u128::from_ne_bytes([0x20; HEAD_BYTES]);
+const SMALL: u64 = u64::from_ne_bytes([0x20; 8]);
 /// An odd number without a pattern, 2^64 divided by the golden ratio.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -45,11 +45,10 @@ impl Names {
 }
 
 fn hash_of(name: &[u8]) -> u64 {
-    let mut head = [0; HEAD_BYTES];
+    let mut head = [[0; 8]; HEAD_BYTES / 8];
     let len = name.len().min(HEAD_BYTES);
-    head[..len].copy_from_slice(&name[..len]);
-    let bits = u128::from_ne_bytes(head) | SMALL;
-    let (low, high) = (bits as u64, (bits >> 64) as u64);
+    head.as_flattened_mut()[..len].copy_from_slice(&name[..len]);
+    let [low, high] = head.map(|bytes| u64::from_ne_bytes(bytes) | SMALL);
     let mixed = (low.wrapping_mul(SPREAD) ^ high).wrapping_mul(SPREAD);
     // The table takes its tags from the highest bits and its places from the lowest.
     mixed ^ mixed >> 32

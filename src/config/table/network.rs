@@ -15,8 +15,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         "* -::*",
         "Addresses to listen on; one that starts with '-' may be unavailable",
     ),
-    Setting::new("unixsocket", text!(unixsocket), "", "Path of a unix socket to listen on")
-        .immutable(),
+    Setting::new(
+        "unixsocket",
+        text!(unixsocket),
+        "",
+        "Path of a unix socket to listen on, from `dir` on",
+    )
+    .immutable(),
     Setting::new(
         "unixsocketperm",
         Kind::Mode {

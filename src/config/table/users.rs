@@ -5,8 +5,13 @@ use crate::config::kind::{Kind, Setting};
 
 pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("requirepass", text!(requirepass), "", "Password of the default user"),
-    Setting::new("aclfile", text!(aclfile), "", "File of the users, for ACL LOAD and ACL SAVE")
-        .immutable(),
+    Setting::new(
+        "aclfile",
+        text!(aclfile),
+        "",
+        "File of the users, for ACL LOAD and ACL SAVE; from `dir` on",
+    )
+    .immutable(),
     Setting::new(
         "acl-pubsub-default",
         Kind::Choice {

@@ -192,14 +192,14 @@ impl ListEdit<'_, '_> {
         Ok(true)
     }
 
-    /// Removes everything but the elements `keep`, a part of the list. Counts as one change.
+    /// Removes everything but the elements `keep`, a part of the list. Each that goes is a change.
     pub fn trim(&mut self, keep: Range<u64>) -> Result<()> {
         let cut = self.count() - (keep.end - keep.start);
         if cut == 0 {
             self.is_trimmed = true;
             return Ok(());
         }
-        self.changes += 1;
+        self.changes += cut;
         let few = keep.end - keep.start;
         if few == 0 {
             self.clear();

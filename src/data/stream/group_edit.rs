@@ -134,7 +134,13 @@ impl GroupEdit<'_, '_> {
         self.groups().pending(&self.group, id)
     }
 
-    /// Sets what is pending of an entry; `old` is what was. The consumer exists.
+    /// Counts a change of what is pending.
+    pub fn count_change(&mut self) {
+        self.changes += 1;
+    }
+
+    /// Sets what is pending of an entry; `old` is what was. The consumer exists. Counts no change:
+    /// see [`Self::count_change`].
     pub fn set_pending(
         &mut self,
         id: StreamId,
@@ -143,7 +149,7 @@ impl GroupEdit<'_, '_> {
     ) -> Result<()> {
         let is_same = old.is_some_and(|old| old.consumer == new.consumer);
         if let Some(old) = old.filter(|_| !is_same) {
-            self.forget(id, old)?;
+            self.release(id, old)?;
         }
         let groups = self.groups();
         let record = groups.pending_key(&self.group, id);
@@ -155,15 +161,18 @@ impl GroupEdit<'_, '_> {
             self.group.pending += 1;
             self.change_consumer(&new.consumer, |consumer, _| consumer.pending += 1)?;
         }
-        self.changes += 1;
         Ok(())
     }
 
     /// Deletes what is pending of an entry.
     pub fn forget(&mut self, id: StreamId, old: &Pending) -> Result<()> {
+        self.changes += 1;
+        self.release(id, old)
+    }
+
+    fn release(&mut self, id: StreamId, old: &Pending) -> Result<()> {
         self.delete_pending(&old.consumer, id);
         self.group.pending = self.group.pending.saturating_sub(1);
-        self.changes += 1;
         self.change_consumer(&old.consumer, |consumer, _| {
             consumer.pending = consumer.pending.saturating_sub(1);
         })
