@@ -354,3 +354,14 @@ fn large_payloads_are_read_beside_the_connection() {
     assert_eq!(client.call(&["ZCARD", "zset:again"]), ":5000");
     assert_eq!(client.call(&["STRLEN", "string:again"]), ":200000");
 }
+
+#[test]
+fn a_long_argument_takes_no_more_room_than_it_needs() {
+    let server = Server::start(&["--maxmemory", "256mb", "--maxmemory-clients", "20mb"]);
+    let mut client = server.connect();
+    let value = "v".repeat(15 << 20);
+    for _ in 0..3 {
+        assert_eq!(client.call(&["SET", "key", &value]), "+OK");
+    }
+    assert_eq!(client.call(&["STRLEN", "key"]), format!(":{}", value.len()));
+}

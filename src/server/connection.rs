@@ -214,7 +214,7 @@ async fn turn(
         }
     }
     if input.capacity() - input.len() < room.min(buffers::ROOM_MIN) {
-        input.reserve(room);
+        make_room(&mut input, room);
     }
     let received = match read.read_now(&mut input).await? {
         Some(0) => return Ok(Flow::End),
@@ -336,6 +336,18 @@ async fn answer(
         if finished {
             return Ok(Outcome::GoOn);
         }
+    }
+}
+
+/// Makes room in a buffer: where that is much, exactly as much as is asked for. A vector that grows by itself
+/// takes twice what it holds, and the end of a long argument is known.
+fn make_room(input: &mut BytesMut, room: usize) {
+    if room > ROOM_LARGE {
+        let mut larger = BytesMut::with_capacity(input.len() + room);
+        larger.extend_from_slice(input);
+        *input = larger;
+    } else {
+        input.reserve(room);
     }
 }
 
