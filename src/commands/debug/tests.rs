@@ -40,7 +40,10 @@ async fn small_subcommands() {
     }
     let too_long = server.run_async("debug populate 1 key 9999999999").await.expect_err("too long");
     assert!(too_long.to_string().contains("proto-max-bulk-len"), "{too_long}");
-    assert!(server.run_async("debug sleep x").await.is_err());
+    for call in ["x", "-1", "0s", "1e-3"] {
+        assert!(server.run_async(&format!("debug sleep {call}")).await.is_ok(), "{call}");
+    }
+    assert!(server.run_async("debug sleep 1e9").await.is_err());
     let error = server.run_async("debug nosuch").await.expect_err("unknown");
     assert!(error.to_string().contains("for 'nosuch'. Try DEBUG HELP."), "{error}");
 }
