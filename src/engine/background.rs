@@ -64,6 +64,13 @@ impl Work {
 
 /// The most urgent work for `role`, noted as running. The caller passes it to [`run`].
 pub(super) fn choose(shared: &Shared, state: &mut State, role: Role) -> Option<Work> {
+    // What nobody reads any more takes the memory that the memtable behind it needs.
+    let retired: u64 = state.retired.iter().map(|sealed| sealed.memtable.bytes()).sum();
+    if retired > shared.memtable_bytes.load(Ordering::Relaxed) / 2
+        && let Some(sweep) = begin_sweep(state)
+    {
+        return Some(sweep);
+    }
     if role != Role::Compact {
         if let Some(sealed) = flush::choose(shared, state) {
             state.flush_running = true;
@@ -79,10 +86,12 @@ pub(super) fn choose(shared: &Shared, state: &mut State, role: Role) -> Option<W
         if let Some(at) = log_mark::choose(shared, state) {
             return Some(Work::MarkLog(at));
         }
-        let unused = take_unused(state);
-        if !unused.is_empty() || (!state.sweep_running && !shared.obsolete.is_empty()) {
+        if let Some(sweep) = begin_sweep(state) {
+            return Some(sweep);
+        }
+        if !state.sweep_running && !shared.obsolete.is_empty() {
             state.sweep_running = true;
-            return Some(Work::Sweep(unused));
+            return Some(Work::Sweep(Vec::new()));
         }
     }
     if role == Role::Flush {
@@ -96,6 +105,16 @@ pub(super) fn choose(shared: &Shared, state: &mut State, role: Role) -> Option<W
 
 pub(super) fn begin_compaction(state: &mut State, version: Arc<Version>, choice: Choice) -> Work {
     Work::Compact { job: state.compactions.begin(&choice), version, choice }
+}
+
+/// Lets go of memtables, if any are to go.
+fn begin_sweep(state: &mut State) -> Option<Work> {
+    let unused = take_unused(state);
+    if unused.is_empty() {
+        return None;
+    }
+    state.sweep_running = true;
+    Some(Work::Sweep(unused))
 }
 
 /// Memtables that were flushed and that no reader holds any more.
