@@ -168,13 +168,13 @@ fn listening(session: &Session, command: &Command) -> Result<(), Error> {
 fn unknown_command(words: &[Bytes]) -> Error {
     let mut words = words.iter();
     let name = shown_name(words.next());
-    let mut args = String::new();
+    let mut args = Vec::new();
     for word in words {
         if args.len() >= SHOWN_BYTES_MAX {
             break;
         }
         let room = SHOWN_BYTES_MAX - args.len();
-        args.push_str(&format!("'{}' ", shown(word, room)));
+        args.extend([b"'", shown(word, room), b"' "].concat());
     }
     Error::UnknownCommand { name, args }
 }
@@ -182,17 +182,17 @@ fn unknown_command(words: &[Bytes]) -> Error {
 /// The container as it was called, which is another name where it was renamed.
 fn unknown_subcommand(words: &[Bytes]) -> Error {
     let name = shown_name(words.get(1));
-    Error::UnknownSubcommand { container: shown_name(words.first()).to_uppercase(), name }
+    Error::UnknownSubcommand { container: shown_name(words.first()).to_ascii_uppercase(), name }
 }
 
-fn shown_name(word: Option<&Bytes>) -> String {
-    word.map_or_else(String::new, |word| shown(word, SHOWN_BYTES_MAX))
+fn shown_name(word: Option<&Bytes>) -> Vec<u8> {
+    word.map_or_else(Vec::new, |word| shown(word, SHOWN_BYTES_MAX).to_vec())
 }
 
 /// At most `room` bytes of `word`, up to its first NUL byte: Redis prints words as texts of C.
-fn shown(word: &[u8], room: usize) -> String {
+fn shown(word: &[u8], room: usize) -> &[u8] {
     let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(word.get(..room).unwrap_or(word)).into_owned()
+    word.get(..room).unwrap_or(word)
 }
 
 #[cfg(test)]
