@@ -17,12 +17,14 @@ pub(crate) struct Call {
     pub(crate) request: Request,
     /// What was done for it before its transaction.
     pub(crate) prepared: Option<Box<Prepared>>,
+    /// How long it has run without an end, in nanoseconds: prepared, warmed, or undone.
+    pub(crate) spent_ns: u64,
 }
 
 impl Call {
     /// A call of these words.
     pub(crate) fn new(command: &'static Command, request: Request) -> Self {
-        Self { command, request, prepared: None }
+        Self { command, request, prepared: None, spent_ns: 0 }
     }
 
     /// The arguments, behind the words of the name, for a call that answers so.
@@ -107,6 +109,13 @@ impl Group {
         let number = self.done.len() as u64;
         let cause = Cause { reply: self.first.reply + number, ..self.first };
         (cause, if number == 0 { first } else { others })
+    }
+
+    /// The next call to be run has run for so many nanoseconds, and nothing of that holds.
+    pub(crate) fn note_undone(&mut self, ns: u64) {
+        if let Some(call) = self.calls.get_mut(self.done.len()) {
+            call.spent_ns += ns;
+        }
     }
 
     /// Whether a further call still fits.

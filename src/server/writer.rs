@@ -348,6 +348,7 @@ impl WriterTask {
             let result = run_call(&mut self.writer, &self.state, context, mode, call, notes);
             if matches!(result, Err(Error::Engine(engine::Error::WouldBlock) | Error::TooLong(_))) {
                 group.blocked = true;
+                group.note_undone(self.state.clock.monotonic_ns() - started_ns);
                 return;
             }
             let (result, ready) = match result {
