@@ -13,9 +13,13 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 fn main() -> ExitCode {
     let parsed = match config::parse(std::env::args_os()) {
         Ok(parsed) => parsed,
-        Err(CliError::Usage(error)) => error.exit(),
+        // A text that was asked for.
+        Err(CliError::Usage(error)) if !error.use_stderr() => error.exit(),
         Err(error) => {
-            eprintln!("siltdb: {error}");
+            match error {
+                CliError::Usage(error) => eprint!("{}", error.render().ansi()),
+                error => eprintln!("siltdb: {error}"),
+            }
             let checks = std::env::args_os().nth(1).is_some_and(|word| word == "check");
             return ExitCode::from(if checks { 2 } else { 1 });
         }

@@ -52,6 +52,28 @@ fn a_reading_script_holds_up_nobody() {
     assert!(client.reply().contains("killed by user"));
 }
 
+/// Nor is it closed by `timeout`: it waits for us.
+#[test]
+fn a_client_whose_command_runs_is_not_idle() {
+    let server = Server::start(&["--timeout", "1"]);
+    let mut client = server.connect();
+    assert_eq!(client.call(&["CLIENT", "SETNAME", "reader"]), "+OK");
+    client.send(&encode(&[b"EVAL_RO", b"while true do redis.call('GET', 'k') end", b"0"]));
+    let seconds = |line: &str, name: &str| {
+        let (_, rest) = line.split_once(name).expect("the field");
+        rest.split(' ').next().and_then(|digits| digits.parse::<u64>().ok()).expect("a number")
+    };
+    // Each look by a client of its own, which is not closed meanwhile.
+    eventually("it has run for longer than the timeout", || {
+        let list = server.connect().call(&["CLIENT", "LIST"]);
+        let line = list.lines().find(|line| line.contains("name=reader")).expect("it is there");
+        assert!(seconds(line, " idle=") < 2, "{line}");
+        seconds(line, " age=") >= 3
+    });
+    assert_eq!(server.connect().call(&["SCRIPT", "KILL"]), "+OK");
+    assert!(client.reply().contains("killed by user"));
+}
+
 #[test]
 fn a_script_reads_streams_without_waiting() {
     let server = Server::start(&[]);
@@ -88,6 +110,22 @@ fn a_busy_server_answers_what_ends_it() {
     assert!(other.call(&["SCRIPT", "KILL"]).contains("FUNCTION KILL or SHUTDOWN"));
     assert_eq!(other.call(&["FUNCTION", "KILL"]), "+OK");
     assert_eq!(client.reply(), "-ERR Script killed by user with FUNCTION KILL.");
+}
+
+/// Whether it has written or not: nobody has killed it.
+#[test]
+fn the_end_of_the_server_is_what_its_scripts_are_told() {
+    for script in ["redis.call('SET', 'k', 'v') while true do end", "while true do end"] {
+        let mut server = Server::start(&[]);
+        let (mut client, _other) = endless(&server, &["EVAL", script, "0"]);
+        server.signal("TERM");
+        let told =
+            "-ERR The server is shutting down; the script was ended, and nothing of it is kept.";
+        assert_eq!(client.reply(), told);
+        assert!(server.wait().success());
+        server.restart();
+        assert_eq!(server.connect().call(&["EXISTS", "k"]), ":0");
+    }
 }
 
 #[test]

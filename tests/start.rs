@@ -57,6 +57,57 @@ fn a_directory_that_is_refused_gets_no_file() {
     assert_eq!(std::fs::read_dir(&dir).expect("there").count(), 1);
 }
 
+/// Whatever the mistake in the command line or a file.
+#[test]
+fn a_wrong_configuration_ends_with_one_status() {
+    for args in
+        [&["--nosuch", "1"][..], &["--port"], &["--port", "x"], &["/no/file"], &["a", "b"], &["-x"]]
+    {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_siltdb")).args(args).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(!output.stderr.is_empty(), "{args:?}");
+        let mut check = Command::new(env!("CARGO_BIN_EXE_siltdb"));
+        let output = check.arg("check").args(args).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+    }
+    let help = Command::new(env!("CARGO_BIN_EXE_siltdb")).arg("--help").output().expect("it runs");
+    assert!(help.status.success() && help.stderr.is_empty());
+}
+
+/// The budget has a floor, and nobody has to find that out.
+#[test]
+fn a_budget_that_is_too_small_is_told() {
+    let server = Server::start(&["--maxmemory", "1mb"]);
+    let told = || server.log().matches("maxmemory is below the least").count();
+    eventually("the log tells at the start", || told() == 1);
+    let mut client = server.connect();
+    assert_eq!(client.call(&["CONFIG", "SET", "maxmemory", "2mb"]), "+OK");
+    eventually("the log tells upon a change", || told() == 2);
+    assert_eq!(client.call(&["CONFIG", "GET", "maxmemory"]), "[maxmemory, 2097152]");
+    assert!(client.call(&["INFO", "memory"]).contains("maxmemory:33554432\r\n"));
+    for enough in ["32mb", "0"] {
+        assert_eq!(client.call(&["CONFIG", "SET", "maxmemory", enough]), "+OK");
+    }
+    assert_eq!(told(), 2);
+}
+
+/// A terminal that ends, or a service manager that asks for a new configuration, ends nothing.
+#[test]
+fn a_hangup_is_logged_and_ignored() {
+    let socket = tempfile::tempdir().expect("a temporary directory");
+    let socket = socket.path().join("socket");
+    let mut server = Server::start(&["--unixsocket", socket.to_str().expect("text")]);
+    for times in 1..=2 {
+        server.signal("HUP");
+        eventually("the log tells", || server.log().matches("SIGHUP").count() == times);
+    }
+    assert_eq!(server.connect().call(&["SET", "k", "v"]), "+OK");
+    server.signal("TERM");
+    assert!(server.wait().success());
+    assert!(!socket.exists(), "the end is an orderly one");
+}
+
 /// A rule means the command whatever it is called.
 #[test]
 fn rules_of_users_name_commands_as_if_nothing_was_renamed() {

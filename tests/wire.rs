@@ -73,6 +73,26 @@ fn inline_commands_follow_the_quoting_of_redis() {
     assert!(client.is_closed());
 }
 
+/// Words of a client come back in errors as they were sent.
+#[test]
+fn errors_repeat_bytes_that_are_no_text() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    client.send(b"\xff\xfe\r\nnope \xff\r\nCONFIG \xc3\r\nMULTI\r\n\xff\r\nQUIT\r\n");
+    let expected = [
+        &b"-ERR unknown command '\xff\xfe', with args beginning with: \r\n"[..],
+        b"-ERR unknown command 'nope', with args beginning with: '\xff' \r\n",
+        b"-ERR unknown subcommand '\xc3'. Try CONFIG HELP.\r\n",
+        b"+OK\r\n",
+        b"-ERR unknown command '\xff', with args beginning with: \r\n",
+        b"+OK\r\n",
+    ];
+    assert_eq!(
+        client.rest().escape_ascii().to_string(),
+        expected.concat().escape_ascii().to_string()
+    );
+}
+
 #[test]
 fn broken_framing_is_answered_with_the_texts_of_redis_and_closes() {
     let server = Server::start(&[]);

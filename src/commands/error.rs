@@ -28,16 +28,16 @@ pub enum Error {
     /// them.
     UnknownCommand {
         /// As it was sent.
-        name: String,
+        name: Vec<u8>,
         /// Each in quotes, with a blank behind it.
-        args: String,
+        args: Vec<u8>,
     },
     /// No subcommand of that name.
     UnknownSubcommand {
         /// The command, in upper case.
-        container: String,
+        container: Vec<u8>,
         /// As it was sent, shortened.
-        name: String,
+        name: Vec<u8>,
     },
     /// The connection has to authenticate first.
     NotAuthenticated,
@@ -118,6 +118,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// The text on the wire of an error that repeats words of the client, which may be any bytes.
+    #[must_use]
+    pub fn raw_text(&self) -> Option<Vec<u8>> {
+        let parts: [&[u8]; 5] = match self {
+            Self::UnknownCommand { name, args } => {
+                [b"ERR unknown command '", name, b"', with args beginning with: ", args, b""]
+            }
+            Self::UnknownSubcommand { container, name } => {
+                [b"ERR unknown subcommand '", name, b"'. Try ", container, b" HELP."]
+            }
+            _ => return None,
+        };
+        Some(parts.concat())
+    }
+
     /// A call of a container whose subcommand takes no such arguments; `words` are all of the call.
     #[must_use]
     pub fn subcommand_syntax(words: &[Bytes]) -> Self {
@@ -158,11 +173,8 @@ impl std::fmt::Display for Error {
             Self::WrongArity(name) => {
                 return write!(f, "ERR wrong number of arguments for '{name}' command");
             }
-            Self::UnknownCommand { name, args } => {
-                return write!(f, "ERR unknown command '{name}', with args beginning with: {args}");
-            }
-            Self::UnknownSubcommand { container, name } => {
-                return write!(f, "ERR unknown subcommand '{name}'. Try {container} HELP.");
+            Self::UnknownCommand { .. } | Self::UnknownSubcommand { .. } => {
+                return f.write_str(&String::from_utf8_lossy(&self.raw_text().unwrap_or_default()));
             }
             Self::NotAuthenticated => "NOAUTH Authentication required.",
             Self::NotAnInteger => "ERR value is not an integer or out of range",
@@ -247,14 +259,11 @@ mod tests {
             (Error::Syntax, "ERR syntax error"),
             (Error::WrongArity("mset"), "ERR wrong number of arguments for 'mset' command"),
             (
-                Error::UnknownCommand { name: "get2".to_owned(), args: "'a' 'b' ".to_owned() },
+                Error::UnknownCommand { name: b"get2".to_vec(), args: b"'a' 'b' ".to_vec() },
                 "ERR unknown command 'get2', with args beginning with: 'a' 'b' ",
             ),
             (
-                Error::UnknownSubcommand {
-                    container: "CONFIG".to_owned(),
-                    name: "get2".to_owned(),
-                },
+                Error::UnknownSubcommand { container: b"CONFIG".to_vec(), name: b"get2".to_vec() },
                 "ERR unknown subcommand 'get2'. Try CONFIG HELP.",
             ),
             (Error::NotAuthenticated, "NOAUTH Authentication required."),

@@ -172,15 +172,15 @@ fn listening(session: &Session, command: &Command) -> Result<(), Error> {
 fn unknown_command(words: &[Bytes]) -> Error {
     let mut words = words.iter();
     let name = shown_name(words.next());
-    // Of the words as they came: what is no text is longer where it is shown.
+    // Of the words as they came.
     let mut room = SHOWN_BYTES_MAX;
-    let mut args = String::new();
+    let mut args = Vec::new();
     for word in words {
         if room == 0 {
             break;
         }
-        let word = cut(word, room);
-        args.push_str(&format!("'{}' ", String::from_utf8_lossy(word)));
+        let word = shown(word, room);
+        args.extend([b"'", word, b"' "].concat());
         room = room.saturating_sub(word.len() + "'' ".len());
     }
     Error::UnknownCommand { name, args }
@@ -189,16 +189,15 @@ fn unknown_command(words: &[Bytes]) -> Error {
 /// The container as it was called, which is another name where it was renamed.
 fn unknown_subcommand(words: &[Bytes]) -> Error {
     let name = shown_name(words.get(1));
-    Error::UnknownSubcommand { container: shown_name(words.first()).to_uppercase(), name }
+    Error::UnknownSubcommand { container: shown_name(words.first()).to_ascii_uppercase(), name }
 }
 
-fn shown_name(word: Option<&Bytes>) -> String {
-    let word = word.map_or(&b""[..], |word| cut(word, SHOWN_BYTES_MAX));
-    String::from_utf8_lossy(word).into_owned()
+fn shown_name(word: Option<&Bytes>) -> Vec<u8> {
+    word.map_or_else(Vec::new, |word| shown(word, SHOWN_BYTES_MAX).to_vec())
 }
 
 /// At most `room` bytes of `word`, up to its first NUL byte: Redis prints words as texts of C.
-fn cut(word: &[u8], room: usize) -> &[u8] {
+fn shown(word: &[u8], room: usize) -> &[u8] {
     let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
     word.get(..room).unwrap_or(word)
 }

@@ -139,8 +139,12 @@ pub(super) struct Breakdown {
     pub(super) process: ProcessMemory,
     /// The largest value of allocated memory that was seen.
     pub(super) peak: u64,
+    /// Allocated before the data directory was opened.
+    pub(super) startup: u64,
     /// Buffers and state of the connections.
     pub(super) clients: u64,
+    /// Machines and texts of scripts and functions.
+    pub(super) scripts: u64,
     /// Replies that are made or sent, by commands that run.
     pub(super) replies: u64,
     /// What commands that run gather, sort and combine.
@@ -170,6 +174,8 @@ impl Breakdown {
         Self {
             process,
             peak: state.metrics.memory_peak_bytes.get(),
+            startup: state.metrics.memory_startup_bytes.get().min(process.allocated),
+            scripts: state.scripts.memory().total(),
             clients: state.clients.all().iter().map(|client| client.held_bytes() as u64).sum(),
             replies: held_for(Purpose::Reply),
             working: held_for(Purpose::Working),
@@ -183,14 +189,18 @@ impl Breakdown {
         }
     }
 
-    /// Memory that holds data of the user.
-    pub(super) fn dataset(&self) -> u64 {
-        (self.memtables + self.cache + self.rows).min(self.process.allocated)
+    /// Memory that does not grow with the data: what was there before it, clients, scripts, what
+    /// commands hold, and what is counted about keys.
+    pub(super) fn overhead(&self) -> u64 {
+        let commands = self.replies + self.working + self.changes;
+        let about_keys = self.access + self.candidates;
+        (self.startup + self.clients + self.scripts + commands + about_keys)
+            .min(self.process.allocated)
     }
 
-    /// All other memory.
-    pub(super) fn overhead(&self) -> u64 {
-        self.process.allocated - self.dataset()
+    /// All other memory: data of the user, and what the engine needs to find it.
+    pub(super) fn dataset(&self) -> u64 {
+        self.process.allocated - self.overhead()
     }
 }
 
@@ -212,7 +222,7 @@ fn stats(_: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandResul
     let fields = [
         ("peak.allocated", number(memory.peak)),
         ("total.allocated", number(allocated)),
-        ("startup.allocated", number(0)),
+        ("startup.allocated", number(memory.startup)),
         ("replication.backlog", number(0)),
         ("clients.slaves", number(0)),
         ("clients.normal", number(memory.clients)),
@@ -233,7 +243,7 @@ fn stats(_: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandResul
         ("keys.count", number(keys)),
         ("keys.bytes-per-key", number(memory.dataset() / keys.max(1))),
         ("dataset.bytes", number(memory.dataset())),
-        ("dataset.percentage", percent(memory.dataset(), allocated)),
+        ("dataset.percentage", percent(memory.dataset(), allocated.saturating_sub(memory.startup))),
         ("peak.percentage", percent(allocated, memory.peak)),
         ("allocator.allocated", number(allocated)),
         ("allocator.active", number(active)),

@@ -73,7 +73,7 @@ pub use blocking::{Attempt, Wait};
 pub(crate) use clients::Link;
 pub use clients::{Client, ClientFlag, Clients, Unblock};
 pub use error::{CommandResult, Error};
-pub(crate) use info::{Durations, Measured, NumberKind, Numbers, Value};
+pub(crate) use info::{Durations, Measured, NumberKind, Numbers, Value, estimate_overdue};
 pub use keyspec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub use long_replies::LongReplies;
 pub(crate) use long_replies::{HELD_BYTES, PIECES_WAITING, PLACES};

@@ -134,6 +134,29 @@ fn pick<T>(entries: &Ordered<'_, T>, weighed: bool) -> Result<Option<((Bytes, T)
     Ok(Some((low, chance)))
 }
 
+/// The share of the keys with an expiry whose time has come, from 0 to 1, told from some of them.
+pub(super) fn overdue_share(view: &View<'_>) -> Result<f64> {
+    let (mut overdue, mut weights) = (0.0, 0.0);
+    let due = view.context().now_ms.saturating_add(1).to_be_bytes();
+    let walk = |start: &[u8], end: Option<&[u8]>, direction| {
+        let found = view.walk_expiries(start, end, direction).next().transpose()?;
+        Ok(found.map(|place| (place, ())))
+    };
+    let first = |start: &[u8]| walk(start, None, Direction::Forward);
+    let last = |end: Option<&[u8]>| walk(b"", end, Direction::Reverse);
+    for _ in 0..SAMPLES {
+        let Some(((place, ()), chance)) = pick(&Ordered { first: &first, last: &last }, true)?
+        else {
+            break;
+        };
+        if *place < due[..] {
+            overdue += 1.0 / chance;
+        }
+        weights += 1.0 / chance;
+    }
+    Ok(if weights > 0.0 { overdue / weights } else { 0.0 })
+}
+
 /// The mean time in milliseconds that keys with an expiry have left: of all where they are few, else
 /// told from some of them, of which each counts the more the less likely it was to be picked: right
 /// but for some per cent, or tens of them where times differ by orders of magnitude. 0 where there
@@ -167,11 +190,15 @@ pub(super) fn average_ttl_ms(view: &View<'_>) -> Result<u64> {
             Ok(found.map(|place| (place, ())))
         };
         for _ in 0..SAMPLES {
-            if let Some(((place, ()), chance)) =
-                pick(&Ordered { first: &first, last: &last }, true)?
-            {
-                sum_ms += left_ms(&place) / chance;
-                weights += 1.0 / chance;
+            match pick(&Ordered { first: &first, last: &last }, true) {
+                Ok(Some(((place, ()), chance))) => {
+                    sum_ms += left_ms(&place) / chance;
+                    weights += 1.0 / chance;
+                }
+                Ok(None) => {}
+                // A resident view has its end: those that it has found by then tell as much.
+                Err(engine::Error::WouldBlock) if weights > 0.0 => break,
+                Err(error) => return Err(error),
             }
         }
     }

@@ -16,6 +16,8 @@ pub enum Shape {
     Choice(&'static [&'static str]),
     /// Any text.
     Text,
+    /// A text with variables in braces.
+    Template,
     /// Any words; several in a file, one text in `CONFIG SET`.
     Words,
     /// Some of these words.
@@ -302,6 +304,10 @@ impl Shape {
                 names.get(choice(word, names)?).copied().unwrap_or_default().to_owned()
             }
             Self::Text | Self::Words => word.to_owned(),
+            Self::Template if is_title(word) => word.to_owned(),
+            Self::Template => {
+                return Err("template format is invalid or contains unknown variables".to_owned());
+            }
             Self::Integers(_, min, max) => match parse_integer(word) {
                 Some(value) if (min..=max).contains(&value) => value.to_string(),
                 _ => {
@@ -312,6 +318,29 @@ impl Shape {
             },
         })
     }
+}
+
+/// Whether a text names known variables only, each in braces that close, and may come to more than
+/// blanks; `{{` is a brace.
+fn is_title(text: &str) -> bool {
+    /// Those that may be empty, and those that never are.
+    const EMPTY: [&str; 2] = ["title", "server-mode"];
+    const FILLED: [&str; 5] = ["listen-addr", "config-file", "port", "tls-port", "unixsocket"];
+
+    let (mut rest, mut is_filled) = (text, false);
+    while let Some((before, behind)) = rest.split_once('{') {
+        is_filled |= !before.trim_matches(' ').is_empty();
+        if let Some(behind) = behind.strip_prefix('{') {
+            (rest, is_filled) = (behind, true);
+            continue;
+        }
+        let Some((name, behind)) = behind.split_once('}') else { return false };
+        if !EMPTY.contains(&name) && !FILLED.contains(&name) {
+            return false;
+        }
+        (rest, is_filled) = (behind, is_filled || FILLED.contains(&name));
+    }
+    is_filled || !rest.trim_matches(' ').is_empty()
 }
 
 pub(super) const WRONG_COUNT: &str = "wrong number of arguments";

@@ -148,9 +148,10 @@ pub struct Metrics {
     pub expired_keys: Counter,
     /// Fields of hashes removed because their time had come.
     pub expired_fields: Counter,
-    /// Keys that active expiry still has to remove, in percent of those it looked at.
-    pub expired_stale_percent: Counter,
-    /// Times that active expiry used up its time.
+    /// Keys whose time has come and that are not removed yet, in hundredths of a percent of all with
+    /// an expiry; a gauge, estimated while active expiry is behind.
+    pub expired_stale_basis_points: Counter,
+    /// Times that active expiry has left keys to its next round.
     pub expired_time_cap_reached: Counter,
     /// Error replies.
     pub error_replies: Counter,
@@ -186,6 +187,8 @@ pub struct Metrics {
     pub writes_warmed: Counter,
     /// Largest number of clients at once.
     pub clients_peak: Counter,
+    /// Memory allocated before the data directory was opened, in bytes.
+    pub memory_startup_bytes: Counter,
     /// Largest memory seen by the sampler, in bytes.
     pub memory_peak_bytes: Counter,
     commands: Vec<CommandStats>,

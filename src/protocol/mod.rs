@@ -16,7 +16,7 @@ pub use decoder::{Limits, RequestDecoder};
 pub use encoder::ReplyEncoder;
 pub use error::Error;
 pub use list::{EncodedItems, ListKind};
-pub use number::{format_double, format_plain_double};
+pub use number::{format_double, format_plain_double, whole};
 pub use reply::Reply;
 pub use request::Request;
 pub use words::{quote, quote_always, split_words};

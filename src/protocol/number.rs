@@ -1,21 +1,30 @@
 //! Floating point numbers as Redis prints them.
 
-/// The shortest text that reads back as `value`: integers without a fraction, an exponent only for
-/// very large and very small numbers (`1e+20`, `1e-7`), and `inf`, `-inf`, `nan`.
+/// `value` as an integer, where it is one of at most 2 to the power of 62 either way: those print with
+/// all their digits. The sign of zero is lost.
 #[must_use]
-pub fn format_double(value: f64) -> String {
-    /// Whole numbers up to here print all their digits.
+#[expect(clippy::cast_possible_truncation, reason = "the range is checked before")]
+pub fn whole(value: f64) -> Option<i64> {
     const WHOLE_MAX: f64 = (i64::MAX / 2) as f64;
 
+    (value.abs() <= WHOLE_MAX && value.fract() == 0.0).then_some(value as i64)
+}
+
+/// A text that reads back as `value`: all digits of whole numbers up to 2 to the power of 62, else the
+/// shortest one, with an exponent only for very large and very small numbers (`1e+20`, `1e-7`), and
+/// `inf`, `-inf`, `nan`.
+#[must_use]
+pub fn format_double(value: f64) -> String {
     if value.is_nan() {
         return "nan".to_owned();
     }
     if value.is_infinite() {
         return if value > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
-    if value.abs() <= WHOLE_MAX && value.fract() == 0.0 {
-        // The display form has no fraction here, and keeps the sign of zero.
-        return format!("{value}");
+    match whole(value) {
+        Some(0) if value.is_sign_negative() => return "-0".to_owned(),
+        Some(integer) => return integer.to_string(),
+        None => {}
     }
     let scientific = format!("{:e}", value.abs());
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
@@ -87,6 +96,13 @@ mod tests {
             (0.1, "0.1"),
             (3.0e15, "3000000000000000"),
             (1e18, "1000000000000000000"),
+            (291_709_823_336_425_920.0, "291709823336425920"),
+            (-291_709_823_336_425_920.0, "-291709823336425920"),
+            (9_007_199_254_740_994.0, "9007199254740994"),
+            (4_611_686_018_427_387_904.0, "4611686018427387904"),
+            (-4_611_686_018_427_387_904.0, "-4611686018427387904"),
+            (4_611_686_018_427_388_928.0, "4611686018427389000"),
+            (9_223_372_036_854_775_807.0, "9223372036854776000"),
             (1e20, "1e+20"),
             (1.5e300, "1.5e+300"),
             (123_456_789_012_345_680_000.0, "123456789012345680000"),

@@ -14,6 +14,8 @@ pub enum Reply {
     Simple(Cow<'static, str>),
     /// `-ERR ...`: the text with its code, without the minus sign.
     Error(Cow<'static, str>),
+    /// The same with bytes of the client in it that are no UTF-8.
+    RawError(Bytes),
     /// `:1`.
     Integer(i64),
     /// `$3`.
@@ -140,7 +142,7 @@ impl Reply {
     /// Whether it is an error reply.
     #[must_use]
     pub fn is_error(&self) -> bool {
-        matches!(self, Self::Error(_))
+        matches!(self, Self::Error(_) | Self::RawError(_))
     }
 }
 

@@ -11,6 +11,8 @@ pub enum Stop {
     Time,
     /// Somebody asked for its end.
     Killed,
+    /// The server ends.
+    Ending,
     /// One of its calls cannot be carried out here: the whole is run again in another way.
     Again,
 }

@@ -7,14 +7,14 @@ use mlua::{Lua, MultiValue, Table, Value};
 
 use super::arguments::{number_of, truncate};
 use super::host::{Failed, Host};
+use super::number::format_general;
 use super::reply::{bytes_of, lossy, to_lua};
 use super::vm::{Raised, Shared, halt};
 use super::{library, sha1_hex};
-use crate::protocol::{Version, format_double};
+use crate::protocol::{Version, format_double, whole};
 
 const BAD_ARGUMENT: &str = "Lua redis lib command arguments must be strings or integers";
-const NO_ARGUMENT: &str = "Please specify at least one argument for this redis.call()";
-const NO_ARGUMENT_OF_CHECK: &str = "Please specify at least one argument for this redis lib call";
+const NO_ARGUMENT: &str = "Please specify at least one argument for this redis lib call";
 const BAD_FLAGS: &str =
     "Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.";
 /// `REPL_ALL`.
@@ -61,13 +61,17 @@ pub(super) fn error_table(lua: &Lua, failed: &Failed) -> mlua::Result<Value> {
 fn words_of(values: &MultiValue) -> Option<Vec<Bytes>> {
     let word = |value: &Value| match value {
         Value::String(text) => Some(bytes_of(text)),
-        Value::Integer(number) => {
-            Some(Bytes::copy_from_slice(itoa::Buffer::new().format(*number).as_bytes()))
-        }
-        Value::Number(number) => Some(Bytes::from(format_double(*number))),
-        _ => None,
+        value => number_of(value).map(digits),
     };
     values.iter().map(word).collect()
+}
+
+/// The digits of a number: whole ones as integers, so zero has no sign.
+fn digits(number: f64) -> Bytes {
+    match whole(number) {
+        Some(integer) => Bytes::copy_from_slice(itoa::Buffer::new().format(integer).as_bytes()),
+        None => Bytes::from(format_double(number)),
+    }
 }
 
 /// Makes a call of `redis.call` or `redis.pcall`.
@@ -81,7 +85,7 @@ pub(super) fn call(
     values: &MultiValue,
 ) -> mlua::Result<Result<Value, Failed>> {
     if values.is_empty() {
-        return raise(NO_ARGUMENT);
+        return Ok(Err(failed(NO_ARGUMENT)));
     }
     let Some(words) = words_of(values) else { return Ok(Err(failed(BAD_ARGUMENT))) };
     let version = shared.version();
@@ -99,7 +103,7 @@ pub(super) fn call(
 /// `redis.acl_check_cmd`: whether the user may make a call.
 pub(super) fn may_call(host: &mut dyn Host, values: &MultiValue) -> mlua::Result<bool> {
     if values.is_empty() {
-        return raise(NO_ARGUMENT_OF_CHECK);
+        return raise(NO_ARGUMENT);
     }
     let Some(words) = words_of(values) else { return raise(BAD_ARGUMENT) };
     match host.may_call(&words) {
@@ -108,11 +112,14 @@ pub(super) fn may_call(host: &mut dyn Host, values: &MultiValue) -> mlua::Result
     }
 }
 
-/// The bytes of a string or the digits of a number.
+/// The bytes of a string, or a number as the language itself makes a string of it.
 pub(super) fn text_of(value: &Value) -> Option<Bytes> {
+    /// Digits that such a string has at most.
+    const DIGITS: usize = 14;
+
     match value {
         Value::String(text) => Some(bytes_of(text)),
-        value => number_of(value).map(|number| Bytes::from(format_double(number))),
+        value => number_of(value).map(|number| Bytes::from(format_general(number, DIGITS))),
     }
 }
 

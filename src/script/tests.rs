@@ -89,6 +89,7 @@ fn errors_say_where_they_were_raised() {
             "ERR user_script:1: Expected value but found invalid token at character 1",
         ),
         ("redis.call('fail')", "BAD call"),
+        ("return redis.call()", "ERR Please specify at least one argument for this redis lib call"),
         ("rawset(_G, 'a', 1)", "ERR Attempt to modify a readonly table"),
         (
             "string.rep()",
@@ -98,6 +99,33 @@ fn errors_say_where_they_were_raised() {
         let line = text.chars().take_while(|c| *c == '\n').count() + 1;
         let expected = format!("{error} script: {}, on @user_script:{line}.", id(text));
         assert_eq!(error_of(text), expected);
+    }
+}
+
+#[test]
+fn a_call_of_nothing_is_an_error_that_pcall_answers() {
+    let text = "ERR Please specify at least one argument for this redis lib call";
+    assert_eq!(error_of("return redis.pcall()"), text);
+    assert!(error_of("return redis.acl_check_cmd()").starts_with(text));
+}
+
+/// As Redis 7.2 and later have it: words of calls as integers where they are whole, all others as the
+/// language has them.
+#[test]
+fn numbers_become_words() {
+    for (number, text) in [
+        ("291709823336425920", "291709823336425920"),
+        ("-4611686018427387904", "-4611686018427387904"),
+        ("4611686018427388928", "4611686018427389000"),
+        ("-1 * 0", "0"),
+        ("0.1", "0.1"),
+        ("1e300", "1e+300"),
+    ] {
+        assert_eq!(text_of(&format!("return redis.call('echo', {number})[2]")), text);
+    }
+    for (number, text) in [("0.1", "'0.1'"), ("2^60", "'1.1529215046068e+18'"), ("7", "'7'")] {
+        let script = format!("return tostring(redis.sha1hex({number}) == redis.sha1hex({text}))");
+        assert_eq!(text_of(&script), "true", "{number}");
     }
 }
 

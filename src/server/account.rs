@@ -173,5 +173,8 @@ pub(crate) fn error_reply(state: &ServerState, error: &Error) -> Reply {
     }
     let text = error.to_string();
     state.metrics.error(&text);
-    Reply::Error(text.into())
+    match error.raw_text().map(String::from_utf8) {
+        Some(Err(raw)) => Reply::RawError(raw.into_bytes().into()),
+        _ => Reply::Error(text.into()),
+    }
 }

@@ -232,7 +232,11 @@ async fn turn(
     let client = Arc::clone(&dispatcher.session.client);
     let mut output = Output::new(Arc::clone(write), client, output_limit(dispatcher));
     let outcome = loop {
+        dispatcher.session.client.is_served.store(true, Ordering::Relaxed);
         let outcome = answer(dispatcher, &mut decoder, &mut input, &mut output).await?;
+        let client = &dispatcher.session.client;
+        client.last_interaction_ms.store(dispatcher.state.clock.unix_ms(), Ordering::Relaxed);
+        client.is_served.store(false, Ordering::Relaxed);
         if input.is_empty() {
             account_held(dispatcher, 0, 0);
             buffers::put(std::mem::take(&mut input));

@@ -65,7 +65,7 @@ fn close_hung_up(state: &ServerState) {
 fn close_idle(state: &ServerState, timeout_ms: u64) {
     let now_ms = state.clock.unix_ms();
     for client in state.clients.all() {
-        let idle_ms = now_ms.saturating_sub(client.last_interaction_ms.load(Ordering::Relaxed));
+        let idle_ms = client.idle_ms(now_ms);
         let only_listens = client.has(ClientFlag::PUBSUB) || client.has(ClientFlag::MONITOR);
         if idle_ms > timeout_ms && !client.is_waiting() && !only_listens {
             tracing::debug!(client = client.id, "closing an idle client");

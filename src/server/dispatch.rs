@@ -349,7 +349,8 @@ impl Dispatcher {
             let ran = done.len();
             for (number, (call, done)) in group.calls.iter().zip(done).enumerate() {
                 let Done { result, elapsed_ns } = done;
-                self.finished_in_group(call, result, elapsed_ns, (output, number + 1 == ran));
+                let took_ns = call.spent_ns + elapsed_ns;
+                self.finished_in_group(call, result, took_ns, (output, number + 1 == ran));
             }
             self.flush_large(output).await?;
             group.calls.drain(..ran);
@@ -442,14 +443,17 @@ impl Dispatcher {
 
     /// Runs the calls of the group on the blocking pool, over transactions that are thrown away, so
     /// that the blocks that they need are in memory when the writer runs them.
-    async fn warm(&self, group: Box<Group>) -> Box<Group> {
+    async fn warm(&self, mut group: Box<Group>) -> Box<Group> {
         let state = Arc::clone(&self.state);
         self.state.metrics.writes_warmed.add(1);
         let warmed = tokio::task::spawn_blocking(move || {
-            for call in &group.calls {
-                if let Err(error) = dry_run(&state, &group, call) {
+            let db = group.db;
+            for call in &mut group.calls {
+                let started_ns = state.clock.monotonic_ns();
+                if let Err(error) = dry_run(&state, db, call) {
                     tracing::trace!(%error, "the warming run failed; the writer will tell");
                 }
+                call.spent_ns += state.clock.monotonic_ns() - started_ns;
             }
             group
         });
@@ -672,10 +676,10 @@ pub(super) fn run_read(
 }
 
 /// Runs a call over a transaction that is thrown away, waiting for every block that it reads.
-fn dry_run(state: &ServerState, group: &Group, call: &Call) -> Result<(), Error> {
+fn dry_run(state: &ServerState, db: u16, call: &Call) -> Result<(), Error> {
     let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
     let txn = engine::Txn::new(&snapshot, snapshot.seq() + 1);
-    let context = Context { warms: true, ..state.context(group.db, false) };
+    let context = Context { warms: true, ..state.context(db, false) };
     let mut edit = Edit::new(txn, context)?;
     super::made::run_in(&mut edit, call, Answer::gathered(&state.memory), None).map(drop)
 }

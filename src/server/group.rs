@@ -17,12 +17,14 @@ pub(crate) struct Call {
     pub(crate) request: Request,
     /// What was done for it before its transaction.
     pub(crate) prepared: Option<Box<Prepared>>,
+    /// How long it has run without an end, in nanoseconds: prepared, warmed, or undone.
+    pub(crate) spent_ns: u64,
 }
 
 impl Call {
     /// A call of these words.
     pub(crate) fn new(command: &'static Command, request: Request) -> Self {
-        Self { command, request, prepared: None }
+        Self { command, request, prepared: None, spent_ns: 0 }
     }
 
     /// The arguments, behind the words of the name, for a call that answers so.
@@ -115,6 +117,13 @@ impl Group {
     /// The call that is run next.
     pub(crate) fn next_call(&self) -> Option<&Call> {
         self.calls.get(self.done.len())
+    }
+
+    /// The next call to be run has run for so many nanoseconds, and nothing of that holds.
+    pub(crate) fn note_undone(&mut self, ns: u64) {
+        if let Some(call) = self.calls.get_mut(self.done.len()) {
+            call.spent_ns += ns;
+        }
     }
 
     /// Whether a further call still fits.

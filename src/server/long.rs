@@ -75,7 +75,10 @@ impl WriterTask {
             Ok(Ended::Program(run, answer)) => self.end_long_program(*run, answer),
             Ok(Ended::Call(mut group, answer, made, elapsed_ns)) => {
                 match (*made).and_then(|made| self.still_writable(&group).map(|()| made)) {
-                    Err(Error::Engine(engine::Error::WouldBlock)) => group.blocked = true,
+                    Err(Error::Engine(engine::Error::WouldBlock)) => {
+                        group.blocked = true;
+                        group.note_undone(elapsed_ns);
+                    }
                     made => {
                         self.conclude(&mut group, made, |_| elapsed_ns);
                         group.mode = ReadMode::Resident;

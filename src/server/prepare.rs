@@ -17,7 +17,9 @@ pub(super) async fn prepare(state: &Arc<ServerState>, group: &mut Group) {
         if let Some(prepare) = call.command.spec.prepare.filter(is_worth)
             && let Some(first) = reserve(state, db).await
         {
+            let started_ns = state.clock.monotonic_ns();
             call.prepared = run(state, db, call, prepare, first).await.map(Box::new);
+            call.spent_ns += state.clock.monotonic_ns() - started_ns;
         }
     }
 }

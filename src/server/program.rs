@@ -42,7 +42,7 @@ pub(crate) struct Running {
     pace: Pace,
     /// What it must not overtake.
     chain: Option<Chain>,
-    /// How long it ran, in nanoseconds.
+    /// How long it ran, in nanoseconds, with the runs that came to no end.
     elapsed_ns: u64,
     /// How it ended; `None` before it ran.
     end: Option<End>,
@@ -327,9 +327,11 @@ impl Dispatcher {
         let state = Arc::clone(&self.state);
         self.state.metrics.writes_warmed.add(1);
         let warmed = tokio::task::spawn_blocking(move || {
+            let started_ns = state.clock.monotonic_ns();
             if let Err(error) = dry_run(&state, &mut running) {
                 tracing::trace!(%error, "the warming run failed; the writer will tell");
             }
+            running.elapsed_ns += state.clock.monotonic_ns() - started_ns;
             running
         });
         match warmed.await {
@@ -496,7 +498,7 @@ impl WriterTask {
         calls.limit_time(IN_PLACE);
         let started_ns = self.state.clock.monotonic_ns();
         let result = running.program.run(&mut calls);
-        running.elapsed_ns = self.state.clock.monotonic_ns() - started_ns;
+        running.elapsed_ns += self.state.clock.monotonic_ns() - started_ns;
         Ok((result, calls.finish()))
     }
 
@@ -555,7 +557,7 @@ pub(super) fn run_long(
         let mut calls = Calls::over_txn(state, txn, session, Pace::Final, notes);
         let started_ns = state.clock.monotonic_ns();
         let result = running.program.run(&mut calls);
-        running.elapsed_ns = state.clock.monotonic_ns() - started_ns;
+        running.elapsed_ns += state.clock.monotonic_ns() - started_ns;
         (result, calls.finish())
     });
     state.access.settle();

@@ -22,7 +22,7 @@ use crate::commands::{PLACES, ServerState, memory_budget};
 use crate::config::{AppendFsync, Config, Parsed, Settings};
 use crate::data;
 use crate::engine::{self, Engine, Options, Read, ReadMode, Writer};
-use crate::env::process::{Standing, stand_back};
+use crate::env::process::{self, Standing, stand_back};
 use crate::env::{Clock, RealFs, SystemClock};
 
 /// "File size limit exceeded", see signal(7).
@@ -62,6 +62,7 @@ fn open_and_serve(parsed: Parsed, level: Level) -> io::Result<()> {
     for notice in notices {
         tracing::warn!("{notice}");
     }
+    settings::tell_floor(&settings);
     let clients = limits::raise_open_files(settings.maxclients);
     if clients < settings.maxclients {
         tracing::warn!(
@@ -79,12 +80,15 @@ fn open_and_serve(parsed: Parsed, level: Level) -> io::Result<()> {
     // A server that cannot listen leaves no data directory behind.
     let (sockets, metrics) = {
         let _context = runtime.enter();
+        shutdown::ignore_hangups()?;
         (accept::listen(&settings)?, metrics::open(&settings)?)
     };
+    let startup_bytes = process::memory().allocated;
     let store =
         open_engine(&settings, Arc::clone(&clock)).map_err(|e| io::Error::other(e.to_string()))?;
     let doors = Doors { sockets, tls, metrics };
-    let served = runtime.block_on(serve(config, users, level, clock, store, doors));
+    let serving = serve(config, users, level, clock, (store, startup_bytes), doors);
+    let served = runtime.block_on(serving);
     runtime.shutdown_timeout(Duration::from_millis(100));
     served
 }
@@ -166,7 +170,7 @@ async fn serve(
     users: Users,
     level: Level,
     clock: Arc<dyn Clock>,
-    (engine, writer): (Engine, Writer),
+    ((engine, writer), startup_bytes): ((Engine, Writer), u64),
     Doors { mut sockets, tls, metrics }: Doors,
 ) -> io::Result<()> {
     let settings = config.load_full();
@@ -177,6 +181,7 @@ async fn serve(
     let engine = Some(Arc::new(engine));
     let mut state = ServerState::new(config, clock, RealFs::shared(), engine, control);
     state.users = users;
+    state.metrics.memory_startup_bytes.set(startup_bytes);
     let state = Arc::new(state);
     // A file that may not grow any further is an error of the write then, not the end.
     let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;

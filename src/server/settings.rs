@@ -39,6 +39,15 @@ pub(crate) fn watch(
     }));
 }
 
+/// Says in the log where the budget is more than `maxmemory` asks for.
+pub(crate) fn tell_floor(settings: &Settings) {
+    let budget = memory_budget(settings);
+    if settings.maxmemory != 0 && settings.maxmemory < budget {
+        let asked = settings.maxmemory;
+        tracing::warn!(asked, budget, "maxmemory is below the least, which is taken instead");
+    }
+}
+
 fn apply(
     server: &Weak<ServerState>,
     level: &Level,
@@ -49,6 +58,7 @@ fn apply(
     let Some(state) = server.upgrade() else { return Ok(()) };
     match name {
         "maxmemory" => {
+            tell_floor(new);
             if let Ok(engine) = state.engine() {
                 engine.set_budget(memory_budget(new));
             }

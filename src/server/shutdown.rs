@@ -40,6 +40,21 @@ pub(crate) async fn requested(state: &Arc<ServerState>) -> ShutdownRequest {
     request
 }
 
+/// Has the end of the terminal ignored from now on, with a line in the log: who means to end the
+/// server sends SIGTERM. Within the runtime only.
+///
+/// # Errors
+/// Where the signal cannot be caught.
+pub(crate) fn ignore_hangups() -> io::Result<()> {
+    let mut hangups = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            tracing::info!("SIGHUP received and ignored; CONFIG SET changes settings at run time");
+        }
+    });
+    Ok(())
+}
+
 /// Waits for a `SHUTDOWN` that was not taken back, nor given up because its flush failed.
 async fn asked(state: &ServerState) -> ShutdownRequest {
     let mut phases = state.shutdown.subscribe();

@@ -349,10 +349,12 @@ impl WriterTask {
             let made = match made {
                 Err(Failed::TakesLong) => {
                     group.takes_long = true;
+                    group.note_undone(self.state.clock.monotonic_ns() - started_ns);
                     return;
                 }
                 Err(Failed::With(Error::Engine(engine::Error::WouldBlock) | Error::TooLong(_))) => {
                     group.blocked = true;
+                    group.note_undone(self.state.clock.monotonic_ns() - started_ns);
                     return;
                 }
                 Err(Failed::With(error)) => Err(error),

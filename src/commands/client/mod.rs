@@ -259,7 +259,7 @@ pub(super) fn describe(out: &mut Vec<u8>, client: &Client, now_ms: u64) {
              qbuf-free={} argv-mem={argv} multi-mem={queued} rbs=0 rbp=0 obl=0 oll={} omem={output} \
              tot-mem={total} events={} cmd={} user=",
             seconds_since(client.created_ms),
-            seconds_since(client.last_interaction_ms.load(Ordering::Relaxed)),
+            client.idle_ms(now_ms) / 1000,
             client.flag_letters(),
             client.db.load(Ordering::Relaxed),
             subscriptions(Kind::Channel),

@@ -46,7 +46,8 @@ impl Clients {
                 client = id,
                 addr = %client.addr,
                 bytes,
-                "closed: clients hold more than maxmemory-clients"
+                limit = max,
+                "closed: clients hold more together than they may (maxmemory-clients)"
             );
             client.kill();
         }

@@ -3,7 +3,7 @@
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+    AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 use std::task::Waker;
 
@@ -125,8 +125,10 @@ pub struct Client {
     pub fd: i32,
     /// When it connected, in Unix milliseconds.
     pub created_ms: u64,
-    /// When it last sent something, in Unix milliseconds.
+    /// When it last sent something, or was answered, in Unix milliseconds.
     pub last_interaction_ms: AtomicU64,
+    /// Whether its requests are being answered.
+    pub is_served: AtomicBool,
     /// Selected database.
     pub db: AtomicU16,
     /// Protocol version: 2 or 3.
@@ -194,6 +196,7 @@ impl Client {
             fd,
             created_ms: now_ms,
             last_interaction_ms: AtomicU64::new(now_ms),
+            is_served: AtomicBool::new(false),
             db: AtomicU16::new(0),
             resp: AtomicU8::new(2),
             last_command: AtomicU16::new(u16::MAX),
@@ -340,6 +343,17 @@ impl Client {
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.has(ClientFlag::BLOCKED) || self.has(ClientFlag::PAUSED)
+    }
+
+    /// For how long nothing was done for it or with it, in milliseconds: 0 while its command runs,
+    /// but for one that waits, in a blocking command or for the peer to read.
+    #[must_use]
+    pub fn idle_ms(&self, now_ms: u64) -> u64 {
+        let is_served = self.is_served.load(Ordering::Relaxed);
+        if is_served && !self.is_waiting() && self.output_bytes.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        now_ms.saturating_sub(self.last_interaction_ms.load(Ordering::Relaxed))
     }
 
     /// Ends the blocking command of the client; false where it runs none.

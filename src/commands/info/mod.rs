@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 pub(crate) use numbers::{Durations, Measured, NumberKind, Numbers, Value};
+pub(crate) use statistics::estimate_overdue;
 
 use super::memory::Breakdown;
 use super::{

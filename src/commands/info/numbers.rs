@@ -114,6 +114,7 @@ pub(crate) const NUMBERS: &[Number] = &[
     gauge("used_memory_rss", "memory_resident_bytes", "Memory resident, as the system counts it"),
     gauge("used_memory_peak", "memory_allocated_peak_bytes", "Most memory allocated"),
     gauge("used_memory_overhead", "memory_overhead_bytes", "Memory that holds no data"),
+    gauge("used_memory_startup", "memory_startup_bytes", "Memory before the data was opened"),
     gauge("used_memory_dataset", "memory_dataset_bytes", "Memory that holds data"),
     gauge("used_memory_memtables", "memory_memtables_bytes", "Memory of memtables"),
     gauge("used_memory_block_cache", "memory_block_cache_bytes", "Memory of the block cache"),
@@ -187,13 +188,13 @@ pub(crate) const NUMBERS: &[Number] = &[
     gauge(
         "expired_stale_perc",
         "expired_stale_ratio",
-        "Keys that active expiry still has to remove, of those it looked at",
+        "Keys whose time has come and that are not removed yet, of all with an expiry; an estimate",
     )
     .percent(),
     counter(
         "expired_time_cap_reached_count",
         "expire_time_cap_reached",
-        "Times that active expiry used up its time",
+        "Times that active expiry has left keys to its next round, which follows at once",
     ),
     counter("evicted_scripts", "evicted_scripts", "Scripts that left the cache"),
     counter("keyspace_hits", "keyspace_hits", "Reads that found their key"),
@@ -425,14 +426,14 @@ mod tests {
         allocator_frag_ratio allocator_frag_bytes allocator_rss_ratio allocator_rss_bytes \
         rss_overhead_ratio rss_overhead_bytes mem_fragmentation_bytes rdb_saves \
         instantaneous_ops_per_sec instantaneous_input_kbps instantaneous_output_kbps \
-        aof_current_size tables_bytes block_cache_bytes cmdstat_*.usec cmdstat_*.usec_per_call";
+        aof_current_size aof_base_size tables_bytes block_cache_bytes cmdstat_*.usec cmdstat_*.usec_per_call";
 
     /// Numbers that are the same in every server, since what they count is not there.
     const CONSTANT: &str = "cluster_connections active_defrag_hits active_defrag_misses \
         active_defrag_key_hits active_defrag_key_misses io_threaded_reads_processed \
         io_threaded_writes_processed \
         clients_in_timeout_table \
-        used_memory_startup used_memory_functions mem_not_counted_for_evict \
+        used_memory_functions mem_not_counted_for_evict \
         mem_replication_backlog mem_total_replication_buffers mem_clients_slaves \
         mem_cluster_links mem_aof_buffer active_defrag_running lazyfree_pending_objects \
         lazyfreed_objects async_loading current_cow_peak current_cow_size \
@@ -441,7 +442,7 @@ mod tests {
         rdb_last_cow_size rdb_last_load_keys_expired rdb_last_load_keys_loaded aof_enabled \
         aof_rewrite_in_progress aof_rewrite_scheduled aof_last_rewrite_time_sec \
         aof_current_rewrite_time_sec aof_rewrites aof_rewrites_consecutive_failures \
-        aof_last_cow_size module_fork_in_progress module_fork_last_cow_size aof_base_size \
+        aof_last_cow_size module_fork_in_progress module_fork_last_cow_size \
         aof_pending_rewrite aof_buffer_length aof_pending_bio_fsync aof_delayed_fsync \
         total_net_repl_input_bytes total_net_repl_output_bytes instantaneous_input_repl_kbps \
         instantaneous_output_repl_kbps sync_full sync_partial_ok sync_partial_err evicted_keys \

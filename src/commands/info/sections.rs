@@ -80,9 +80,12 @@ pub(super) fn memory(picture: &Picture<'_>, out: &mut Fields) {
     out.bytes("used_memory_peak", used.peak);
     out.add("used_memory_peak_perc", percent(allocated, used.peak));
     out.add("used_memory_overhead", used.overhead());
-    out.add("used_memory_startup", 0);
+    out.add("used_memory_startup", used.startup);
     out.add("used_memory_dataset", used.dataset());
-    out.add("used_memory_dataset_perc", percent(used.dataset(), allocated));
+    out.add(
+        "used_memory_dataset_perc",
+        percent(used.dataset(), allocated.saturating_sub(used.startup)),
+    );
     out.add("used_memory_memtables", used.memtables);
     out.add("used_memory_block_cache", used.cache);
     out.add("used_memory_access_slots", used.access);
@@ -184,9 +187,12 @@ pub(super) fn persistence(picture: &Picture<'_>, out: &mut Fields) {
     out.add("aof_last_cow_size", 0);
     out.add("module_fork_in_progress", 0);
     out.add("module_fork_last_cow_size", 0);
+    // As base and increments of an append-only file: what was written to tables, and with the log.
+    let base_bytes: u64 =
+        engine.map_or(0, |stats| stats.levels.iter().map(|level| level.bytes).sum());
     let log_bytes = engine.map_or(0, |stats| stats.wal_disk_bytes);
-    out.add("aof_current_size", log_bytes);
-    out.add("aof_base_size", 0);
+    out.add("aof_current_size", base_bytes + log_bytes);
+    out.add("aof_base_size", base_bytes);
     out.add("aof_pending_rewrite", 0);
     out.add("aof_buffer_length", 0);
     out.add("aof_pending_bio_fsync", 0);
@@ -243,7 +249,10 @@ fn average_ttl_ms(picture: &Picture<'_>, database: &Database) -> u64 {
         return 0;
     };
     let context = picture.state.context(database.db, false);
-    View::new(snapshot, context).and_then(|view| random::average_ttl_ms(&view)).unwrap_or(0)
+    // Each database may be walked as far as one view may.
+    View::new(&snapshot.clone(), context)
+        .and_then(|view| random::average_ttl_ms(&view))
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

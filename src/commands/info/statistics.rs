@@ -1,7 +1,9 @@
 //! Sections that count: statistics of the server, of each command, of errors.
 
 use super::{Fields, Picture};
-use crate::commands::{Kind, table};
+use crate::commands::{Kind, ServerState, random, table};
+use crate::data::{RootRef, View};
+use crate::engine::{self, Read, ReadMode};
 
 pub(super) fn stats(picture: &Picture<'_>, out: &mut Fields) {
     let metrics = &picture.state.metrics;
@@ -30,7 +32,8 @@ pub(super) fn stats(picture: &Picture<'_>, out: &mut Fields) {
         ("expired_subkeys", metrics.expired_fields.get()),
         ("expired_keys", metrics.expired_keys.get()),
     ]);
-    out.add("expired_stale_perc", format_args!("{}.00", metrics.expired_stale_percent.get()));
+    let stale = metrics.expired_stale_basis_points.get();
+    out.add("expired_stale_perc", format_args!("{}.{:02}", stale / 100, stale % 100));
     out.all(&[
         ("expired_time_cap_reached_count", metrics.expired_time_cap_reached.get()),
         ("evicted_keys", 0),
@@ -68,6 +71,29 @@ pub(super) fn stats(picture: &Picture<'_>, out: &mut Fields) {
         ("acl_access_denied_key", metrics.keys_denied.get()),
         ("acl_access_denied_channel", metrics.channels_denied.get()),
     ]);
+}
+
+/// Estimates how far active expiry is behind, for `expired_stale_perc`. May wait for the disk.
+///
+/// # Errors
+/// Where the store cannot be read.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share from 0 to 1 of a small number"
+)]
+pub(crate) fn estimate_overdue(state: &ServerState) -> engine::Result<()> {
+    let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
+    let (mut overdue, mut all) = (0.0, 0.0);
+    for database in RootRef::parse(snapshot.root())?.databases().filter(|it| it.expires > 0) {
+        let view = View::new(&snapshot, state.context(database.db, false))?;
+        let keys = database.expires as f64;
+        overdue += random::overdue_share(&view)? * keys;
+        all += keys;
+    }
+    let share = if all > 0.0 { overdue / all } else { 0.0 };
+    state.metrics.expired_stale_basis_points.set((share * 10_000.0).round() as u64);
+    Ok(())
 }
 
 pub(super) fn commands(picture: &Picture<'_>, out: &mut Fields) {

@@ -13,6 +13,8 @@ use crate::script::{Failed, Outcome, ScriptId, Shebang, Stop, Vm};
 
 const NO_SCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
 const KILLED: &str = "ERR Script killed by user with SCRIPT KILL.";
+const ENDING: &str =
+    "ERR The server is shutting down; the script was ended, and nothing of it is kept.";
 const FUNCTION_KILLED: &str = "ERR Script killed by user with FUNCTION KILL.";
 
 type Made = Result<Box<dyn Program>, Error>;
@@ -139,12 +141,16 @@ pub(in crate::commands) fn finish(
         Ok(Ok(reply)) => Ok(reply),
         Ok(Err(Failed { text, counted: true })) => Ok(Reply::Error(text.into())),
         Ok(Err(Failed { text, .. })) => Err(Error::Text(text)),
-        Err(Stop::Killed) => {
+        Err(why @ (Stop::Killed | Stop::Ending)) => {
             if calls.has_written() {
-                // Only the end of the server ends a script that has written.
+                // By the end of the server, or between the look of `SCRIPT KILL` and its own.
                 calls.undo();
             }
-            let text = if is_function { FUNCTION_KILLED } else { KILLED };
+            let text = match (why, is_function) {
+                (Stop::Ending, _) => ENDING,
+                (_, true) => FUNCTION_KILLED,
+                (_, false) => KILLED,
+            };
             Err(Error::Text(text.to_owned()))
         }
         Err(why) => {

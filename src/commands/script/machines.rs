@@ -70,6 +70,13 @@ pub struct Memory {
     pub functions: u64,
 }
 
+impl Memory {
+    /// All of it.
+    pub(in crate::commands) fn total(&self) -> u64 {
+        self.writer + self.readers + self.texts + self.functions
+    }
+}
+
 /// A machine, and the number of the flush behind which it was made.
 #[derive(Debug)]
 struct Machine {

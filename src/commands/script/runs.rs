@@ -34,6 +34,8 @@ pub(in crate::commands) struct OneRun {
     started_ns: u64,
     wrote: AtomicBool,
     killed: AtomicBool,
+    /// Whether the server ends, and it with it.
+    ended: AtomicBool,
 }
 
 /// What is told of a script that runs.
@@ -58,6 +60,9 @@ impl Watch for OneRun {
     fn look(&self) -> Option<Stop> {
         if self.killed.load(Ordering::Relaxed) {
             return Some(Stop::Killed);
+        }
+        if self.ended.load(Ordering::Relaxed) {
+            return Some(Stop::Ending);
         }
         let over = self.deadline_ns.is_some_and(|end| self.clock.monotonic_ns() >= end);
         over.then_some(Stop::Time)
@@ -111,7 +116,8 @@ impl Runs {
             words: words.to_vec(),
             started_ns: clock.monotonic_ns(),
             wrote: AtomicBool::new(false),
-            killed: AtomicBool::new(self.ending.load(Ordering::Relaxed)),
+            killed: AtomicBool::new(false),
+            ended: AtomicBool::new(self.ending.load(Ordering::Relaxed)),
         });
         self.all.lock().push(Arc::clone(&run));
         if exclusive {
@@ -167,7 +173,7 @@ impl Runs {
     /// Ends all scripts, now and later: the server stops. What they have changed is undone.
     pub fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
-        self.all.lock().iter().for_each(|run| run.killed.store(true, Ordering::Relaxed));
+        self.all.lock().iter().for_each(|run| run.ended.store(true, Ordering::Relaxed));
     }
 }
 

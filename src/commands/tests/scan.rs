@@ -66,6 +66,27 @@ fn the_mean_time_to_live_is_told_from_a_few_keys() {
     assert!((400_000..650_000).contains(&mean), "{mean}");
 }
 
+#[test]
+fn the_share_of_keys_that_are_overdue_is_told_from_a_few() {
+    let mut server = Harness::over(Store::disk());
+    let share = |server: &Harness, after_ms: u64| {
+        server.store.with_read(|read| {
+            let mut context = server.context();
+            context.now_ms += after_ms;
+            let view = crate::data::View::new(read, context).unwrap();
+            crate::commands::random::overdue_share(&view).unwrap()
+        })
+    };
+    assert_eq!(share(&server, 0), 0.0);
+    for n in 0..1000 {
+        server.run(&format!("SET key:{n} v PX {}", 1000 + n));
+    }
+    assert_eq!((share(&server, 500), share(&server, 2000)), (0.0, 1.0));
+    fastrand::seed(1);
+    let mean = (0..100).map(|_| share(&server, 1250)).sum::<f64>() / 100.0;
+    assert!((0.15..0.35).contains(&mean), "{mean}");
+}
+
 fn populate(server: &mut Harness, prefix: &str, count: usize) {
     for n in 0..count {
         server.run(&format!("SET {prefix}{n:05} v"));

@@ -76,7 +76,7 @@ fn parse_with(
     fs: &dyn Fs,
     stdin: &mut dyn Read,
 ) -> Result<Parsed, CliError> {
-    let args = gather(args.into_iter().collect());
+    let (args, others) = gather(args.into_iter().collect());
     let matches = command().try_get_matches_from(args).map_err(CliError::Usage)?;
     let (action, matches) = match matches.subcommand() {
         Some((_, matches)) => (Action::Check, matches),
@@ -95,15 +95,50 @@ fn parse_with(
             file = Some(path);
         }
     }
+    for (name, words) in others {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let done = loader.directive(&name, &words);
+        done.map_err(|why| in_options(format!("--{name}"), why))?;
+    }
     options(&mut loader, matches)?;
     loader.settings.dir = absolute_dir(&loader.settings.dir)?;
-
-    let mut notices = Vec::new();
-    if !loader.without_effect.is_empty() {
-        let names = loader.without_effect.join(", ");
-        notices.push(format!("settings accepted without effect: {names}"));
-    }
+    let notices = notices(&loader);
     Ok(Parsed { action, config: Config::new(loader.settings, file), notices })
+}
+
+/// What the log has to say of settings without effect: a line each where a service would not come up
+/// as it does with Redis, one line for all others.
+fn notices(loader: &Loader<'_>) -> Vec<String> {
+    let kept = &loader.settings.kept;
+    let is = |name: &str, values: &[&str]| {
+        kept.get(name).is_some_and(|value| values.contains(&value.as_str()))
+    };
+    let mut notices = Vec::new();
+    let mut names = loader.without_effect.clone();
+    if is("daemonize", &["yes"]) {
+        names.retain(|name| *name != "daemonize");
+        notices.push(
+            "daemonize yes has no effect: the server stays in the foreground. Have a service \
+             manager start it; in a unit of systemd this is Type=simple, not Type=forking"
+                .to_owned(),
+        );
+    }
+    if is("supervised", &["systemd", "upstart", "auto"]) {
+        names.retain(|name| *name != "supervised");
+        notices.push(
+            "supervised has no effect: the service manager is not told when the server is ready. \
+             In a unit of systemd use Type=simple; with Type=notify the start would not end"
+                .to_owned(),
+        );
+    }
+    if !names.is_empty() {
+        notices.push(format!("settings accepted without effect: {}", names.join(", ")));
+    }
+    notices
+}
+
+fn in_options(text: String, why: String) -> LoadError {
+    LoadError { file: None, line: 0, text, why }
 }
 
 /// The data directory by a path that stays right wherever the process, or who reads of it, then is.
@@ -133,7 +168,6 @@ fn read_stdin(loader: &mut Loader<'_>, stdin: &mut dyn Read) -> Result<(), LoadE
 
 /// Carries out the options, as lines behind the last one of the file.
 fn options(loader: &mut Loader<'_>, matches: &ArgMatches) -> Result<(), LoadError> {
-    let in_options = |text: String, why: String| LoadError { file: None, line: 0, text, why };
     for line in matches.try_get_many::<String>(USER).ok().flatten().into_iter().flatten() {
         let words = split_words(line.as_bytes()).unwrap_or_default();
         loader.user(words).map_err(|why| in_options(format!("--{USER}"), why))?;
@@ -146,53 +180,63 @@ fn options(loader: &mut Loader<'_>, matches: &ArgMatches) -> Result<(), LoadErro
             let words: Vec<String> =
                 words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let text = format!("--{name}");
-            loader.set(name, &words).map_err(|why| LoadError { file: None, line: 0, text, why })?;
+            let done = loader.set(name, &words);
+            done.map_err(|why| in_options(format!("--{name}"), why))?;
         }
     }
     Ok(())
 }
 
-/// Joins the words of each option to one argument, `--name=<words with quotes>`.
-fn gather(args: Vec<OsString>) -> Vec<OsString> {
-    let mut gathered = Vec::with_capacity(args.len());
+/// A directive that is no option here, with its words.
+type Other = (String, Vec<String>);
+
+/// Joins the words of each option to one argument, `--name=<words with quotes>`; what is no option of
+/// this program is told apart.
+fn gather(args: Vec<OsString>) -> (Vec<OsString>, Vec<Other>) {
+    let (mut gathered, mut others) = (Vec::with_capacity(args.len()), Vec::new());
     let mut args = args.into_iter().peekable();
     while let Some(arg) = args.next() {
-        let Some((name, value)) = arg.to_str().and_then(option_name) else {
+        let Some((name, value)) = arg.to_str().and_then(name_and_value) else {
             gathered.push(arg);
             continue;
         };
-        let mut words: Vec<String> = value.map(quoted).into_iter().collect();
+        let mut words: Vec<String> = value.map(str::to_owned).into_iter().collect();
         while let Some(word) = args.next_if(|word| is_value(word)) {
-            words.push(quoted(&word.to_string_lossy()));
+            words.push(word.to_string_lossy().into_owned());
         }
-        // Without a value clap says what is missing.
-        let joined = if words.is_empty() {
-            format!("--{name}")
-        } else {
-            format!("--{name}={}", words.join(" "))
+        let Some(name) = option_name(name) else {
+            others.push((name.to_owned(), words));
+            continue;
+        };
+        // As in a file, no words are an empty list. Where a value is missing clap says so.
+        if words.is_empty()
+            && find(name).is_some_and(|known| matches!(known.kind, Kind::Words { .. }))
+        {
+            words.push(String::new());
+        }
+        let words: Vec<String> = words.iter().map(|word| quote(word.as_bytes())).collect();
+        let joined = match words.is_empty() {
+            true => format!("--{name}"),
+            false => format!("--{name}={}", words.join(" ")),
         };
         gathered.push(joined.into());
     }
-    gathered
+    (gathered, others)
 }
 
-fn quoted(word: &str) -> String {
-    quote(word.as_bytes())
+/// The name, and the value behind `=`, of a long option that is a directive.
+fn name_and_value(arg: &str) -> Option<(&str, Option<&str>)> {
+    let arg = arg.strip_prefix("--").filter(|arg| !OF_PROGRAM.contains(arg))?;
+    Some(arg.split_once('=').map_or((arg, None), |(name, value)| (name, Some(value))))
 }
 
-/// The name, and the value behind `=`, if `arg` is the option of a setting.
-fn option_name(arg: &str) -> Option<(&'static str, Option<&str>)> {
-    let arg = arg.strip_prefix("--")?;
-    let (name, value) = match arg.split_once('=') {
-        Some((name, value)) => (name, Some(value)),
-        None => (arg, None),
-    };
+/// The option that has this name, in any case.
+fn option_name(name: &str) -> Option<&'static str> {
     if name.eq_ignore_ascii_case(USER) {
-        return Some((USER, value));
+        return Some(USER);
     }
     let known = find(name).map(|setting| setting.name);
-    Some((known.or((name == RENAME_COMMAND).then_some(RENAME_COMMAND))?, value))
+    known.or((name == RENAME_COMMAND).then_some(RENAME_COMMAND))
 }
 
 /// Whether an argument belongs to the option before it. A single `-` is the file.
@@ -280,6 +324,9 @@ fn option(setting: &Setting) -> Arg {
 
 /// A user with its rules; no setting, since there may be any number.
 const USER: &str = "user";
+
+/// Long options that are about the program and not about its configuration.
+const OF_PROGRAM: &[&str] = &["", "help", "version"];
 
 /// What `siltdb check` takes.
 const CHECK_SETTINGS: &[&str] = &["dir", "maxmemory"];

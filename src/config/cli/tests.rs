@@ -110,6 +110,41 @@ fn empty_values() {
     assert!(settings.save.is_empty());
     assert!(settings.bind.is_empty());
     assert!(settings.logfile.is_empty());
+    // As Redis has it for `--save`: the end, or the next option, is as good as an empty value.
+    for args in [&["--port", "1", "--save"][..], &["--save", "--port", "1"]] {
+        let settings = run(&[&["--save", "900", "1"], args].concat()).config.load_full();
+        assert!(settings.save.is_empty() && settings.port == 1, "{args:?}");
+    }
+}
+
+#[test]
+fn directives_that_are_no_options() {
+    let parsed =
+        run(&["--list-max-ziplist-entries", "512", "--port", "1", "--include", "/etc/redis.conf"]);
+    let settings = parsed.config.load();
+    assert_eq!((settings.port, settings.timeout), (1, 9));
+    let notice = "settings accepted without effect: list-max-ziplist-entries, rdbchecksum";
+    assert_eq!(parsed.notices, [notice]);
+    let refused = error(&["--loadmodule", "/x.so"]);
+    assert!(
+        refused.contains("'loadmodule' cannot be used: modules are not supported"),
+        "{refused}"
+    );
+    let unknown = error(&["--nosuch", "1"]);
+    assert!(unknown.contains("there is no setting 'nosuch'"), "{unknown}");
+    assert!(!unknown.contains("meant"), "{unknown}");
+}
+
+#[test]
+fn what_keeps_a_service_from_coming_up_has_a_line_of_its_own() {
+    let args = ["--daemonize", "yes", "--supervised", "systemd", "--rdbchecksum", "no"];
+    let notices = run(&args).notices;
+    let [daemon, supervised, others] = &notices[..] else { panic!("{notices:?}") };
+    assert!(daemon.starts_with("daemonize yes") && daemon.contains("Type=simple"), "{daemon}");
+    assert!(supervised.contains("Type=notify"), "{supervised}");
+    assert_eq!(others, "settings accepted without effect: rdbchecksum");
+    let notices = run(&["--daemonize", "no", "--supervised", "no"]).notices;
+    assert_eq!(notices, ["settings accepted without effect: daemonize, supervised"]);
 }
 
 #[test]
@@ -123,7 +158,10 @@ fn standard_input_is_a_file() {
 
 #[test]
 fn mistakes() {
-    assert!(error(&["--prot", "1"]).contains("'--port'"));
+    for slip in ["prot", "por", "portt", "pott"] {
+        let error = error(&[&format!("--{slip}"), "1"]);
+        assert!(error.contains("is 'port' meant?"), "{error}");
+    }
     assert!(error(&["--port"]).contains("a value is required"));
     assert!(error(&["--port", "70000"]).contains("between 0 and 65535"));
     assert!(error(&["--port", "1", "2"]).contains("port: wrong number of arguments"));

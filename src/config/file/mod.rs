@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::glob::{is_pattern, matches};
 use super::kind::{Kind, Setting, Source};
-use super::table::{REFUSED_DIRECTIVES, RENAME_COMMAND, find, has_effect};
+use super::table::{FORGOTTEN, REFUSED_DIRECTIVES, RENAME_COMMAND, find, has_effect, meant_by};
 use super::{LoadError, Settings};
 use crate::env::Fs;
 use crate::protocol::split_words;
@@ -73,10 +73,26 @@ impl<'a> Loader<'a> {
         };
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match words.as_slice() {
-            [name, pattern] if name.eq_ignore_ascii_case("include") => self.include(pattern),
-            [name, words @ ..] => self.set(name, words),
+            [name, words @ ..] => self.directive(name, words),
             [] => Ok(()),
         }
+    }
+
+    /// Carries out what starts a line: `include`, what Redis reads and forgets, or a setting. The
+    /// error says what is wrong.
+    pub(super) fn directive(&mut self, name: &str, words: &[&str]) -> Result<(), String> {
+        if let ([pattern], true) = (words, name.eq_ignore_ascii_case("include")) {
+            return self.include(pattern);
+        }
+        let Some(forgotten) = FORGOTTEN.iter().find(|known| known.eq_ignore_ascii_case(name))
+        else {
+            return self.set(name, words);
+        };
+        if words.len() != 1 {
+            return Err(format!("{forgotten}: wrong number of arguments"));
+        }
+        self.note(forgotten);
+        Ok(())
     }
 
     /// Sets one setting as a line would. The error says what is wrong.
@@ -95,7 +111,9 @@ impl<'a> Loader<'a> {
             return Ok(());
         }
         let setting = find(name).ok_or_else(|| {
-            format!("there is no setting '{name}', neither in Redis 7.4 nor in SiltDB")
+            let tip = meant_by(name).map(|known| format!("; is '{known}' meant?"));
+            let why = format!("there is no setting '{name}', neither in Redis 7.4 nor in SiltDB");
+            why + &tip.unwrap_or_default()
         })?;
         // Those that take a list take an empty one: `save` is `save ""`.
         if words.is_empty() && !matches!(setting.kind, Kind::Words { .. }) {
@@ -104,10 +122,17 @@ impl<'a> Loader<'a> {
         setting
             .apply(&mut self.settings, words, Source::Line)
             .map_err(|why| format!("{}: {why}", setting.name))?;
-        if ignores(setting, words) && !self.without_effect.contains(&setting.name) {
-            self.without_effect.push(setting.name);
+        if ignores(setting, words) {
+            self.note(setting.name);
         }
         Ok(())
+    }
+
+    /// Notes that a setting has no effect.
+    fn note(&mut self, name: &'static str) {
+        if !self.without_effect.contains(&name) {
+            self.without_effect.push(name);
+        }
     }
 
     /// Adds a user: its name, and its rules, which are looked at when the server starts.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::file::Loader;
+use crate::config::table::FORGOTTEN;
 use crate::config::{AppendFsync, LoadError, Settings};
 use crate::env::{Fs, SimFs};
 
@@ -71,6 +72,15 @@ fn settings_without_effect_are_named() {
 }
 
 #[test]
+fn what_redis_reads_and_forgets_is_no_mistake() {
+    let text =
+        "List-Max-Ziplist-Entries 512\nlist-max-ziplist-value 64\nlua-replicate-commands yes\n";
+    let (settings, without_effect) = load(&[("redis.conf", text)]).expect("valid");
+    assert_eq!(settings, Settings::default());
+    assert_eq!(without_effect, FORGOTTEN);
+}
+
+#[test]
 fn mistakes_name_file_and_line() {
     check_error("port 1\nprot 2\n", 2, "there is no setting 'prot'");
     check_error("port", 1, "port: wrong number of arguments");
@@ -82,6 +92,13 @@ fn mistakes_name_file_and_line() {
     check_error("appendfsync often", 1, "must be one of the following: everysec, always, no");
     check_error("dir \"/tmp", 1, "unbalanced quotes");
     check_error("rename-command FLUSHALL", 1, "rename-command: wrong number of arguments");
+    check_error("lua-replicate-commands", 1, "lua-replicate-commands: wrong number of arguments");
+    check_error("list-max-ziplist-value 1 2", 1, "wrong number of arguments");
+    check_error(
+        "proc-title-template \"{bad}\"",
+        1,
+        "template format is invalid or contains unknown",
+    );
     check_error("loadmodule /lib/x.so", 1, "modules are not supported");
     check_error("replicaof 10.0.0.1 6379", 1, "replicaof: replication is not supported");
     check_error("slaveof host", 1, "replicaof: wrong number of arguments");

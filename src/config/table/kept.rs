@@ -2,7 +2,9 @@
 //! configuration files of Redis work. The text says why there is no effect.
 
 use super::words::{get_replicaof, get_save, set_replicaof, set_save};
-use crate::config::kind::Shape::{self, Choice, Choices, Integer, Integers, Memory, Switch, Text};
+use crate::config::kind::Shape::{
+    self, Choice, Choices, Integer, Integers, Memory, Switch, Template, Text,
+};
 use crate::config::kind::{Kind, Setting};
 
 const I32: i64 = i32::MAX as i64;
@@ -41,6 +43,10 @@ const fn kept(
 ) -> Setting {
     Setting::kept(name, shape, default, why)
 }
+
+/// Settings of older versions, which Redis reads with one word and forgets.
+pub(in crate::config) const FORGOTTEN: &[&str] =
+    &["list-max-ziplist-entries", "list-max-ziplist-value", "lua-replicate-commands"];
 
 pub(super) const SETTINGS: &[Setting] = &[
     kept("active-defrag-cycle-max", Integer(1, 99), "25", DEFRAG),
@@ -127,7 +133,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("no-appendfsync-on-rewrite", Switch, "no", LOGGED),
     kept("oom-score-adj", Choice(&["no", "yes", "relative", "absolute"]), "no", OS),
     kept("oom-score-adj-values", Integers(3, -2000, 2000), "0 200 800", OS),
-    kept("proc-title-template", Text, "{title} {listen-addr} {server-mode}", OS),
+    kept("proc-title-template", Template, "{title} {listen-addr} {server-mode}", OS),
     kept(
         "propagation-error-behavior",
         Choice(&["ignore", "panic", "panic-on-replicas"]),

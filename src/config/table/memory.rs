@@ -11,7 +11,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "maxmemory",
         memory!(maxmemory, 0, u64::MAX),
         "0",
-        "Memory budget of the process; 0 follows the memory of the control group or the host",
+        "Memory budget of the process, 32 MiB at least; 0 follows the memory of the control group or \
+         the host",
     ),
     Setting::new(
         "maxmemory-clients",

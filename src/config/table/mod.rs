@@ -13,6 +13,8 @@ mod types;
 mod users;
 mod words;
 
+pub(super) use kept::FORGOTTEN;
+
 use super::Settings;
 use super::kind::{Setting, Source};
 
@@ -61,6 +63,27 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
 pub(super) fn has_effect(setting: &Setting) -> bool {
     let found = |group: &&SettingGroup| group.settings.iter().any(|s| s.name == setting.name);
     GROUPS.iter().find(found).is_some_and(|group| group.has_effect)
+}
+
+/// The name that is meant by one with a slip of the pen in it, if that is plain.
+pub(super) fn meant_by(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase();
+    settings()
+        .map(|setting| setting.name)
+        .find(|known| is_a_slip(name.as_bytes(), known.as_bytes()))
+}
+
+/// Whether two names differ by one letter that is wrong, missing or too many, or by two that are
+/// exchanged.
+fn is_a_slip(name: &[u8], known: &[u8]) -> bool {
+    let start = name.iter().zip(known).take_while(|(a, b)| a == b).count();
+    let (name, known) = (&name[start..], &known[start..]);
+    let end = name.iter().rev().zip(known.iter().rev()).take_while(|(a, b)| a == b).count();
+    match (&name[..name.len() - end], &known[..known.len() - end]) {
+        ([_] | [], [_] | []) => true,
+        ([a, b], [c, d]) => a == d && b == c,
+        _ => false,
+    }
 }
 
 /// The setting with this name or older name, in any case.

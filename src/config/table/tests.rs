@@ -140,6 +140,7 @@ fn other_value(kind: Kind, default: &str) -> Option<String> {
         Kind::MemoryOrPercent { .. } => "5%".to_owned(),
         Kind::Text { .. } | Kind::Kept(Shape::Text | Shape::Words) => "some text".to_owned(),
         Kind::Mode { .. } => "700".to_owned(),
+        Kind::Kept(Shape::Template) => "{title} {port}".to_owned(),
         Kind::Kept(Shape::Choices(_)) => "nosave force".to_owned(),
         Kind::Kept(Shape::Integers(count, min, _)) => vec![min.to_string(); count].join(" "),
         Kind::Words { .. } | Kind::Only(_) | Kind::On(_) => return None,
@@ -233,6 +234,16 @@ fn settings_of_several_words() {
     check("oom-score-adj-values", "1 2 2001", Err("elements must be between -2000 and 2000."));
     check("oom-score-adj-values", "-1 2 2000", Ok("-1 2 2000"));
     check("shutdown-on-sigterm", "", Err("following: default, save, nosave, now, force"));
+    for title in ["x", "{port}", "{title} {{", "{config-file}{server-mode}", "a}b"] {
+        check("proc-title-template", title, Ok(title));
+    }
+    for title in ["", " ", "{title}", "{bad}", "{", "x {port", "x{", "{ port}"] {
+        check(
+            "proc-title-template",
+            title,
+            Err("template format is invalid or contains unknown variables"),
+        );
+    }
     check("hz", "0", Ok("1"));
     check("hz", "501", Ok("500"));
 }

@@ -137,7 +137,7 @@ impl ManifestFile {
     }
 
     pub(super) fn corruption(&self, offset: u64, what: String) -> Error {
-        let what = format!("{what}; restore the data directory from a backup or a replica");
+        let what = format!("{what}; restore the data directory from a backup");
         Error::Corruption { path: self.path.clone(), offset, what }
     }
 }
@@ -147,7 +147,7 @@ fn check_file_header(path: &Path, bytes: &[u8]) -> Result<u32> {
     let damaged = |what: &str| Error::Corruption {
         path: path.to_owned(),
         offset: 0,
-        what: format!("{what}; restore the data directory from a backup or a replica"),
+        what: format!("{what}; restore the data directory from a backup"),
     };
     let mut reader = Reader::new(bytes);
     let magic = reader.take(MAGIC.len());

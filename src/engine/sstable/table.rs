@@ -273,7 +273,7 @@ impl Table {
     pub(super) fn corruption(&self, offset: u64, what: &str) -> Error {
         let what = format!(
             "{what}; the records of this table can not be trusted: restore the data directory \
-             from a backup or a replica, and check the disk"
+             from a backup, and check the disk"
         );
         Error::Corruption { path: self.path.clone(), offset, what }
     }

@@ -8,6 +8,7 @@
 //! - bulk strings: its frames fill their place with zeros before the bytes are copied;
 //! - headers of arrays, maps and sets: its maps and sets are hashed and would lose order and
 //!   repetitions, its RESP2 frames have no null array;
+//! - errors that repeat bytes of a client: its frames hold text;
 //! - doubles: Redis uses an exponent, its frames print all digits.
 
 use std::borrow::Cow;
@@ -56,6 +57,12 @@ impl ReplyEncoder {
                 put_line(dst, &BorrowedFrame::SimpleString(one_line(text).as_bytes()));
             }
             (_, Reply::Error(text)) => put_line(dst, &BorrowedFrame::Error(&one_line(text))),
+            (_, Reply::RawError(text)) => {
+                let blank = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
+                dst.put_u8(b'-');
+                dst.extend(text.iter().map(blank));
+                dst.put_slice(CRLF);
+            }
             (_, Reply::Array(items)) => self.write_all(b'*', items, dst),
             (Version::Resp2, Reply::Null) => dst.put_slice(b"$-1\r\n"),
             (Version::Resp2, Reply::NullArray) => dst.put_slice(b"*-1\r\n"),

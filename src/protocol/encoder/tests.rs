@@ -107,6 +107,16 @@ fn aggregates() {
     );
 }
 
+#[test]
+fn errors_repeat_any_bytes_in_one_line() {
+    for version in [Version::Resp2, Version::Resp3] {
+        let mut encoded = BytesMut::new();
+        let reply = Reply::RawError(Bytes::from_static(b"ERR no \xff\r\n\xfe"));
+        ReplyEncoder::new(version).write(&reply, &mut encoded);
+        assert_eq!(&encoded[..], b"-ERR no \xff  \xfe\r\n");
+    }
+}
+
 /// Replies whose frames keep order and repetitions.
 fn reply() -> impl Strategy<Value = Reply> {
     let bytes = prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
@@ -158,7 +168,9 @@ fn frame2(reply: &Reply) -> Frame2 {
         }
         Reply::Attribute(_, reply) | Reply::AfterPush(_, reply) => frame2(reply),
         Reply::Null | Reply::NullArray | Reply::Silent => Frame2::Null,
-        Reply::Encoded(_) | Reply::Many(_) => unreachable!("nothing made them"),
+        Reply::Encoded(_) | Reply::Many(_) | Reply::RawError(_) => {
+            unreachable!("nothing made them")
+        }
         Reply::Pushes(_) => unreachable!("several frames, which are tested by themselves"),
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn to_lua(lua: &Lua, reply: &Reply, version: Version) -> mlua::Result
         }
         Reply::Simple(text) => field(lua, "ok", text.as_ref()),
         Reply::Error(text) => field(lua, "err", text.as_ref()),
+        Reply::RawError(text) => field(lua, "err", lua.create_string(text)?),
         Reply::Array(items) | Reply::Push(items) => sequence(lua, items, version),
         Reply::Map(pairs) | Reply::Keyed(pairs) if resp3 => {
             let table = lua.create_table()?;
