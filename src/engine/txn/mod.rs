@@ -39,6 +39,8 @@ pub struct Txn<'a> {
     room: Option<Room<'a>>,
     is_full: bool,
     standing: Standing,
+    /// Whether it is within another transaction, wherever that stands.
+    is_inner: bool,
 }
 
 /// Where a transaction stands.
@@ -79,6 +81,7 @@ impl<'a> Txn<'a> {
             room: None,
             is_full: false,
             standing: Standing::Aside,
+            is_inner: false,
         }
     }
 
@@ -96,7 +99,7 @@ impl<'a> Txn<'a> {
             Standing::Newest | Standing::Within => Standing::Within,
             Standing::Aside => Standing::Aside,
         };
-        Self { standing, ..Self::new(self, self.seq) }
+        Self { standing, is_inner: true, ..Self::new(self, self.seq) }
     }
 
     pub(super) fn over(head: Head<'a>, seq: SeqNo) -> Self {
@@ -107,6 +110,7 @@ impl<'a> Txn<'a> {
             room: None,
             is_full: false,
             standing: Standing::Newest,
+            is_inner: false,
         }
     }
 
@@ -122,6 +126,12 @@ impl<'a> Txn<'a> {
         self.standing == Standing::Newest
     }
 
+    /// Whether it stands on another transaction, which may take over what it changes.
+    #[must_use]
+    pub fn is_inner(&self) -> bool {
+        self.is_inner
+    }
+
     /// Whether its number is that of the next commit: it stands on the newest state, or within a
     /// transaction that does.
     #[must_use]
@@ -133,6 +143,11 @@ impl<'a> Txn<'a> {
     pub fn put(&mut self, key: Bytes, value: Bytes) {
         self.changes.writes.set(key, Some(value));
         self.measure();
+    }
+
+    /// Makes room for so many changes that follow.
+    pub fn expect(&mut self, changes: usize) {
+        self.changes.writes.expect(changes);
     }
 
     /// Deletes `key`, whether or not it exists.
