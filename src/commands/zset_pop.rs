@@ -148,10 +148,7 @@ fn pop_some(
 ) -> Result<Option<Vec<Scored>>, Error> {
     let mut zset = edit.zset(key, Some(old.clone()));
     let Some(popped) = zset.outermost(end, count)? else { return Ok(None) };
-    for (member, score) in &popped {
-        zset.take(member, *score)?;
-    }
-    zset.finish()?;
+    zset.finish_without(&popped)?;
     Ok(Some(popped))
 }
 
@@ -167,11 +164,7 @@ pub(super) fn remove(
         edit.delete_collection(key, &old, size);
         return Ok(());
     }
-    let mut zset = edit.zset(key, Some(old));
-    for (member, score) in members {
-        zset.take(member, *score)?;
-    }
-    zset.finish()?;
+    edit.zset(key, Some(old)).finish_without(members)?;
     Ok(())
 }
 

@@ -267,6 +267,12 @@ impl<'a> Edit<'a> {
         self.gone = false;
     }
 
+    /// Whether the call is alone in a run that only warms: what it writes and does not read itself can be
+    /// left out.
+    pub(super) fn only_warms(&self) -> bool {
+        self.context.warms && !self.txn.is_inner()
+    }
+
     /// Counts changes that were done together with another one.
     pub fn count_changes(&mut self, changes: u64) {
         self.outcome.dirty += changes;
@@ -346,9 +352,15 @@ impl<'a> Edit<'a> {
     /// As [`Self::copy_elements`], for the element records of any kind of value; their new generation.
     pub(super) fn copy_records(&mut self, generation: u64, db: u16) -> Result<u64> {
         let range = key::elements(self.keyspace, generation, 0, None);
+        if self.only_warms() {
+            self.txn.visit(range, Direction::Forward, &mut |_, _| true)?;
+            self.select(db);
+            return Ok(self.next_generation());
+        }
         let pairs = self.gather_records(range)?;
         self.select(db);
         let generation = self.next_generation();
+        self.txn.expect(pairs.len());
         for (engine_key, record) in pairs {
             self.txn.check_room()?;
             let part = key::parse_part(&engine_key);

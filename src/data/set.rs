@@ -57,9 +57,13 @@ impl<'a> Edit<'a> {
     /// Sets `key` to a set of these members, which are different, whatever it held; without members
     /// deletes it. `old` is what [`Edit::find`] has found.
     pub fn store_set(&mut self, key: &[u8], old: Option<&Meta>, members: &[Bytes]) -> Result<()> {
+        if self.only_warms() {
+            return Ok(());
+        }
+        self.txn.expect(members.len());
         let mut set = self.set(key, None);
         for member in members {
-            set.add(member)?;
+            set.add_new(member)?;
         }
         let new = set.into_meta(None);
         if old.is_some() || new.is_some() {
@@ -119,6 +123,12 @@ impl SetEdit<'_, '_> {
         if self.contains(member)? {
             return Ok(false);
         }
+        self.add_new(member)?;
+        Ok(true)
+    }
+
+    /// Adds a member, which is not there.
+    fn add_new(&mut self, member: &[u8]) -> Result<()> {
         self.changes += 1;
         self.make_room(member)?;
         match &mut self.members {
@@ -135,7 +145,7 @@ impl SetEdit<'_, '_> {
                 self.edit.put_element(*generation, member, Bytes::new());
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Deletes a member; answers whether it was there.

@@ -66,6 +66,11 @@ impl<'a> Edit<'a> {
     /// Sets `key` to a sorted set of these members, which are different and in order, whatever it
     /// held; without members deletes it. `old` is what [`Edit::find`] has found.
     pub fn store_zset(&mut self, key: &[u8], old: Option<&Meta>, members: &[Scored]) -> Result<()> {
+        if self.only_warms() {
+            return Ok(());
+        }
+        // Members and items of the order.
+        self.txn.expect(members.len() * 2);
         let longest = members.iter().map(|(member, _)| member.len()).max().unwrap_or(0);
         let mut zset = self.zset(key, None);
         zset.expect(members.len() as u64, longest)?;
@@ -201,14 +206,39 @@ impl ZSetEdit<'_, '_> {
     /// Writes the order and the metadata record, or deletes the key where no member is left. Answers
     /// how many are.
     pub fn finish(mut self) -> Result<u64> {
+        self.write()
+    }
+
+    /// Deletes members, which are different, with their scores, then does as [`Self::finish`].
+    pub fn finish_without(mut self, members: &[Scored]) -> Result<u64> {
+        let Members::Ordered { generation, count, changes, .. } = &mut self.members else {
+            members.iter().try_for_each(|(member, score)| self.take(member, *score))?;
+            return self.write();
+        };
+        let generation = *generation;
+        *count -= members.len() as u64;
+        self.changes += members.len() as u64;
+        for (member, score) in members {
+            changes.delete(order_key(*score, member));
+        }
+        // The order is read while the transaction has little to lay over it.
+        let left = self.write()?;
+        let members = if self.edit.only_warms() { &[] } else { members };
+        for (member, _) in members {
+            self.edit.delete_element(generation, member);
+        }
+        Ok(left)
+    }
+
+    fn write(&mut self) -> Result<u64> {
         let (count, changes) = (self.count(), self.changes);
         if changes > 0 {
             self.look_up_known()?;
             let old = self.old.take();
             let expires_ms = old.as_ref().and_then(|meta| meta.expires_ms);
-            let (edit, key) = (self.edit, self.key);
-            let new = meta_of(edit, self.members, expires_ms)?;
-            edit.replace_collection(key, old.as_ref(), new.as_ref(), changes);
+            let members = std::mem::replace(&mut self.members, Members::Packed(Packed::new(HASH)));
+            let new = meta_of(self.edit, members, expires_ms)?;
+            self.edit.replace_collection(self.key, old.as_ref(), new.as_ref(), changes);
         }
         Ok(count)
     }

@@ -34,7 +34,7 @@ impl Pending {
     /// Sets the newest version of `key`; no value is a tombstone. `seq` never decreases.
     pub(super) fn set(&mut self, key: Bytes, seq: SeqNo, value: Option<Bytes>) {
         let hash = hash_of(&key);
-        let place = self.writes.set_hashed(key, hash, value);
+        let place = self.writes.set_hashed(key, Some(hash), value);
         match self.stamps.get_mut(place) {
             Some(known) => known.seq = seq,
             None => self.stamps.push(Stamp { seq, hash }),
@@ -43,7 +43,7 @@ impl Pending {
 
     /// The newest version of `key`, which has this hash, where it was written.
     pub(super) fn newest(&self, key: &[u8], hash: u64) -> Option<Found> {
-        let place = self.writes.place_of(key, || hash)?;
+        let place = self.writes.place_hashed(key, Some(hash))?;
         let (_, value) = self.writes.as_slice().get(place)?;
         Some(Found { seq: self.stamps.get(place)?.seq, value: value.clone() })
     }

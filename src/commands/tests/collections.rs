@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::store::Store;
+use super::transactions::words;
 use super::{Harness, text};
 use crate::data::{Packing, View};
 use crate::protocol::Reply;
@@ -333,4 +334,44 @@ pub(super) fn every_record_is_missed(server: &mut Harness, key: &[u8]) -> usize 
     }
     assert!(find(server).is_ok());
     records.len()
+}
+
+/// A run that only warms reads what it copies, combines or removes, and writes nothing of it, for nobody
+/// would read that; within a transaction the calls behind it do.
+#[test]
+fn a_run_that_warms_leaves_out_what_nobody_reads() {
+    let mut server = Harness::new();
+    for from in 0..20 {
+        let (mut set, mut zset, mut list) =
+            ("sadd s".to_owned(), "zadd z".to_owned(), "rpush l".to_owned());
+        for at in from * 100..(from + 1) * 100 {
+            set += &format!(" m{at}");
+            zset += &format!(" {at} m{at}");
+            list += &format!(" {at}-and-some-more");
+        }
+        [set, zset, list].iter().for_each(|line| drop(server.run(line)));
+    }
+    let lines = [
+        ("copy s t", 2_000),
+        ("copy z t", 4_000),
+        ("copy l t", 2_000),
+        ("sdiffstore t s none", 2_000),
+        ("zrangestore t z 0 -1", 4_000),
+        ("zunionstore t 2 s z", 4_000),
+        ("zremrangebyrank z 100 1899", 3_600),
+        ("ltrim l 500 1500", 999),
+    ];
+    for (line, writes) in lines {
+        let words = words(line);
+        for (warms, is_inner, is_written) in
+            [(false, false, true), (true, false, false), (true, true, true)]
+        {
+            server.warms = warms;
+            let outer = server.store.txn();
+            let txn = if is_inner { outer.inner() } else { server.store.txn() };
+            let (changes, _) = server.run_uncommitted(txn, &words);
+            let written = changes.writes.len();
+            assert_eq!(written >= writes, is_written, "{line}: {written}");
+        }
+    }
 }

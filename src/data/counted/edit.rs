@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
+use super::bulk;
 use super::known::Known;
 use super::tree::Step;
 use super::{
@@ -14,7 +15,10 @@ use super::{
 use crate::engine::{Direction, Result, Txn};
 
 /// Children of each piece of a node that is cut, at most.
-const CHILDREN_CUT: u64 = CHILDREN_MAX / 4 * 3;
+pub(super) const CHILDREN_CUT: u64 = CHILDREN_MAX / 4 * 3;
+
+/// From so many changes on all is read before anything is written; fewer are made one by one.
+const MANY: usize = 64;
 
 /// What happens to an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +63,9 @@ impl OrderChanges {
         known: &mut Known,
     ) -> Result<()> {
         counts.seq = 0;
+        if self.by_key.len() >= MANY {
+            return self.apply_many(txn, place, counts, known);
+        }
         let (first, end) = (counts.first.clone(), counts.end.clone());
         let was_empty = counts.len == 0;
         let mut at_ends = (false, false);
@@ -93,6 +100,39 @@ impl OrderChanges {
         }
         if !was_empty {
             writer.narrow(at_ends)?;
+        }
+        Ok(())
+    }
+
+    fn apply_many(
+        self,
+        txn: &mut Txn<'_>,
+        place: OrderPlace,
+        counts: &mut Counts,
+        known: &mut Known,
+    ) -> Result<()> {
+        let changes: Vec<bulk::Item> = self.by_key.into_iter().collect();
+        known.forget_lost();
+        let order = Order { read: txn, place, counts, branches: None };
+        let outcome = bulk::outcome(order, known.tree.take(), &changes)?;
+        *counts = outcome.counts;
+        // Of an order that nobody keeps the tree is not of use.
+        known.tree = outcome.tree.filter(|_| known.is_wanted());
+        txn.expect(changes.len());
+        for (order_key, change) in changes {
+            known.note(&order_key, &change);
+            let engine_key = place.key(0, &order_key);
+            match change {
+                Change::Insert(value) | Change::Replace(value) => txn.put(engine_key, value),
+                Change::Delete => txn.delete(engine_key),
+            }
+        }
+        for ((level, separator), node) in outcome.written {
+            let engine_key = place.key(level, &separator);
+            match node {
+                Some(node) => txn.put(engine_key, node.encode(level)),
+                None => txn.delete(engine_key),
+            }
         }
         Ok(())
     }
@@ -369,7 +409,7 @@ impl OrderWriter<'_, '_> {
 }
 
 /// The shortest order key behind `before` and not behind `order_key`.
-fn between(before: &[u8], order_key: &Bytes) -> Bytes {
+pub(super) fn between(before: &[u8], order_key: &Bytes) -> Bytes {
     let common = before.iter().zip(&order_key[..]).take_while(|(a, b)| a == b).count();
     Bytes::copy_from_slice(order_key.get(..=common).unwrap_or(order_key))
 }

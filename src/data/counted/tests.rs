@@ -339,3 +339,101 @@ fn damage_is_noticed() {
     assert!(is_noticed(|fixture| fixture.counts.top = 3));
     assert!(is_noticed(|fixture| fixture.counts.len = 3));
 }
+
+/// Large ranges go and come back, on both sides of what is there and in the middle of it.
+fn ranges_come_and_go(mut fixture: Fixture) {
+    let random = &mut fastrand::Rng::with_seed(9);
+    fixture.toggle((0..20_000).map(|at| number(at * 3)));
+    for round in 0..12 {
+        let from = random.u64(..19_000);
+        let len = random.u64(64..9_000);
+        let step = if round % 3 == 0 { 1 } else { 3 };
+        let start = if round % 3 == 0 { from * 3 + 1 } else { from * 3 };
+        fixture.toggle((0..len).map(|at| number(start + at * step)));
+    }
+    fixture.compare(&[number(3), number(30_000), number(59_000)]);
+    let last = number(u64::MAX >> 1);
+    fixture.toggle([last.clone()]);
+    let all: Vec<Bytes> = fixture.model.keys().filter(|key| **key != last).cloned().collect();
+    fixture.toggle(all);
+    assert_eq!((fixture.counts.len, fixture.counts.levels), (1, 0));
+    assert_eq!(record_count(&fixture.store), 1, "nothing else is left behind");
+}
+
+#[test]
+fn large_ranges_come_and_go() {
+    ranges_come_and_go(Fixture::new(&[0x80]));
+    ranges_come_and_go(Fixture::knowing(&[]));
+}
+
+/// Counts what is looked at.
+struct Metered<'a> {
+    read: &'a Store,
+    records: std::sync::atomic::AtomicU64,
+}
+
+impl Metered<'_> {
+    fn count(&self) {
+        self.records.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl Read for Metered<'_> {
+    fn newest(&self, key: &[u8]) -> Result<Option<crate::engine::Found>> {
+        self.count();
+        self.read.newest(key)
+    }
+
+    fn scan(
+        &self,
+        range: crate::engine::KeyRange,
+        direction: Direction,
+    ) -> crate::engine::Scan<'_> {
+        Box::new(self.read.scan(range, direction).inspect(|_| self.count()))
+    }
+
+    fn seq(&self) -> u64 {
+        self.read.seq()
+    }
+
+    fn root(&self) -> &[u8] {
+        self.read.root()
+    }
+
+    fn prefetch(&self, _keys: &[&[u8]]) {}
+}
+
+impl Fixture {
+    /// How many records changes look at.
+    fn looked_at(&self, changes: OrderChanges) -> u64 {
+        let read = Metered { read: &self.store, records: 0.into() };
+        let mut txn = crate::engine::Txn::new(&read, 1);
+        let (counts, known) = (&mut self.counts.clone(), &mut Known::default());
+        changes.apply(&mut txn, self.place, counts, known).unwrap();
+        drop(txn);
+        read.records.into_inner()
+    }
+}
+
+/// What goes at once is looked at once or twice, however much it is and wherever it lies; what comes into
+/// an empty order, not at all.
+#[test]
+fn many_changes_look_at_each_record_a_few_times() {
+    const ALL: u64 = 60_000;
+    let mut fixture = Fixture::new(&[0x80]);
+    let mut changes = OrderChanges::default();
+    (0..ALL).for_each(|at| changes.insert(number(at), Bytes::new()));
+    assert_eq!(fixture.looked_at(changes), 0);
+    fixture.toggle((0..ALL).map(number));
+    for gone in [0..40_000, 10_000..50_000, 20_000..ALL, 1..ALL - 1] {
+        let mut changes = OrderChanges::default();
+        let count = gone.end - gone.start;
+        gone.for_each(|at| changes.delete(number(at)));
+        let looked_at = fixture.looked_at(changes);
+        assert!(looked_at < count * 5 / 2, "{looked_at} records for {count}");
+    }
+    let mut changes = OrderChanges::default();
+    (0..ALL).step_by(600).for_each(|at| changes.delete(number(at)));
+    let looked_at = fixture.looked_at(changes);
+    assert!(looked_at < 100 * 200, "{looked_at} records for 100 deletions here and there");
+}

@@ -25,14 +25,15 @@ pub(super) struct CountTree {
 
 /// The children of a node that are count records, in their order; one at least.
 #[derive(Debug)]
-struct Branch(Vec<Child>);
+pub(super) struct Branch(pub(super) Vec<Child>);
 
+/// A count record.
 #[derive(Debug)]
-struct Child {
-    separator: Bytes,
-    node: Node,
+pub(super) struct Child {
+    pub(super) separator: Bytes,
+    pub(super) node: Node,
     /// Its children, if they are count records and known.
-    below: Option<Branch>,
+    pub(super) below: Option<Branch>,
 }
 
 /// A node on the way from level 1 to the root.
@@ -52,6 +53,17 @@ impl CountTree {
         let root = Branch::read(order, levels, Bytes::new(), order.counts.top)?;
         let bytes = root.bytes();
         Ok(Some(Self { root, levels, is_lost: false, bytes }))
+    }
+
+    /// The tree of so many levels, of which this is the highest; `None` where there are none.
+    pub(super) fn of_root(root: Branch, levels: u8) -> Option<Self> {
+        let bytes = root.total_bytes();
+        (levels > 0).then_some(Self { root, levels, is_lost: false, bytes })
+    }
+
+    /// Its highest level, with all that is known below.
+    pub(super) fn into_root(self) -> Branch {
+        self.root
     }
 
     /// What it takes in memory, in bytes, about.
@@ -193,7 +205,12 @@ impl CountTree {
 
 impl Branch {
     /// The children of a node, count records of `level`, so many from `separator` on.
-    fn read(order: Order<'_>, level: u8, separator: Bytes, children: u64) -> Result<Self> {
+    pub(super) fn read(
+        order: Order<'_>,
+        level: u8,
+        separator: Bytes,
+        children: u64,
+    ) -> Result<Self> {
         let count = usize::try_from(children).unwrap_or(usize::MAX);
         let nodes = order.nodes(level, separator, std::ops::Bound::Unbounded).take(count);
         let mut read = Vec::new();

@@ -214,11 +214,12 @@ impl ListEdit<'_, '_> {
             self.start_anew(&kept);
             return Ok(());
         }
-        for range in [keep.end..self.count(), 0..keep.start] {
-            let gone_bytes = self.bytes_of(range.clone(), u64::MAX)?;
-            self.cut(range, gone_bytes)?;
-        }
-        Ok(())
+        // Both are read before one is cut: a walk has no changes to pass over then.
+        let (head, tail) = (0..keep.start, keep.end..self.count());
+        let head_bytes = self.bytes_of(head.clone(), u64::MAX)?;
+        let tail_bytes = self.bytes_of(tail.clone(), u64::MAX)?;
+        self.cut(tail, tail_bytes)?;
+        self.cut(head, head_bytes)
     }
 
     /// Puts an element in front of the one at `index`, which is there or one behind the last.
@@ -424,6 +425,7 @@ impl ListEdit<'_, '_> {
                 if range.start == 0 {
                     dense.head += range.end;
                 }
+                let range = if self.edit.only_warms() { 0..0 } else { range };
                 for index in range {
                     let record = key::element(self.edit.keyspace, generation, head + index, b"");
                     self.edit.txn.delete(Bytes::copy_from_slice(&record));

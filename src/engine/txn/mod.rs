@@ -41,6 +41,8 @@ pub struct Txn<'a> {
     /// How many keys it may write.
     writes_max: usize,
     standing: Standing,
+    /// Whether it is within another transaction, wherever that stands.
+    is_inner: bool,
 }
 
 /// Where a transaction stands.
@@ -82,6 +84,7 @@ impl<'a> Txn<'a> {
             is_full: false,
             writes_max: usize::MAX,
             standing: Standing::Aside,
+            is_inner: false,
         }
     }
 
@@ -99,7 +102,7 @@ impl<'a> Txn<'a> {
             Standing::Newest | Standing::Within => Standing::Within,
             Standing::Aside => Standing::Aside,
         };
-        Self { standing, writes_max: self.writes_max, ..Self::new(self, self.seq) }
+        Self { standing, writes_max: self.writes_max, is_inner: true, ..Self::new(self, self.seq) }
     }
 
     /// From more writes than these on every look-up fails with [`Error::WouldBlock`]: for transactions
@@ -140,6 +143,7 @@ impl<'a> Txn<'a> {
             is_full: false,
             writes_max: usize::MAX,
             standing: Standing::Newest,
+            is_inner: false,
         }
     }
 
@@ -155,6 +159,12 @@ impl<'a> Txn<'a> {
         self.standing == Standing::Newest
     }
 
+    /// Whether it stands on another transaction, which may take over what it changes.
+    #[must_use]
+    pub fn is_inner(&self) -> bool {
+        self.is_inner
+    }
+
     /// Whether its number is that of the next commit: it stands on the newest state, or within a
     /// transaction that does.
     #[must_use]
@@ -166,6 +176,11 @@ impl<'a> Txn<'a> {
     pub fn put(&mut self, key: Bytes, value: Bytes) {
         self.changes.writes.set(key, Some(value));
         self.measure();
+    }
+
+    /// Makes room for so many changes that follow.
+    pub fn expect(&mut self, changes: usize) {
+        self.changes.writes.expect(changes);
     }
 
     /// Deletes `key`, whether or not it exists.

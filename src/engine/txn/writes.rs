@@ -6,13 +6,14 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::super::key_hash::hash_of;
 use super::super::{Direction, KeyRange};
 
 /// Writes for which there is room from the first one on.
 const USUAL: usize = 2;
-/// From so many writes on they are found by a hash map; fewer are looked through.
+/// More writes are found by a hash map; so many are looked through.
 const INDEXED: usize = 16;
 /// From so many writes on a walk puts them in order for all walks to come.
 const ORDERED: usize = 64;
@@ -24,39 +25,46 @@ const WRITE_BYTES: usize = 128;
 #[derive(Debug, Default)]
 pub struct Writes {
     list: Vec<(Bytes, Option<Bytes>)>,
-    /// Where each key is in `list`, by its hash, once there are many.
+    /// Where each key is in `list`, once there are many.
     index: Option<Box<HashTable<Place>>>,
     /// The same in order, once many were walked.
     order: OnceLock<BTreeMap<Bytes, usize>>,
     bytes: usize,
 }
 
-/// Where a key is.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    hash: u64,
-    number: u32,
-}
-
 /// A write: a key and its new value.
 pub(super) type Write = (Bytes, Option<Bytes>);
+
+/// Where a key is, with a part of its hash: so an index grows, and tells most keys apart, without a look
+/// at them.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    hash: u32,
+    at: u32,
+}
+
+impl Place {
+    /// The hash of the index: its first and last bits count.
+    fn full_hash(self) -> u64 {
+        u64::from(self.hash) << 32 | u64::from(self.hash)
+    }
+}
 
 impl Writes {
     /// Sets the new value of `key`; where it is among [`Self::as_slice`].
     pub fn set(&mut self, key: Bytes, value: Option<Bytes>) -> usize {
-        let hash = if self.list.len() < INDEXED - 1 { 0 } else { hash_of(&key) };
-        self.set_hashed(key, hash, value)
+        self.set_hashed(key, None, value)
     }
 
-    /// As [`Self::set`], where the hash of the key is known.
+    /// As [`Self::set`], with the hash of the key where it is known.
     pub(in crate::engine) fn set_hashed(
         &mut self,
         key: Bytes,
-        hash: u64,
+        hash: Option<u64>,
         value: Option<Bytes>,
     ) -> usize {
         let value_len = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
-        if let Some(place) = self.place_of(&key, || hash)
+        if let Some(place) = self.take_place(&key, hash)
             && let Some((_, before)) = self.list.get_mut(place)
         {
             self.bytes = self.bytes + value_len(&value) - value_len(before);
@@ -72,23 +80,47 @@ impl Writes {
             self.list = Vec::with_capacity(USUAL);
         }
         self.list.push((key, value));
-        if self.list.len() > INDEXED {
-            self.note_place(hash, place);
-        } else if self.list.len() == INDEXED {
-            for place in 0..INDEXED {
-                let hash = self.list.get(place).map_or(0, |(key, _)| hash_of(key));
-                self.note_place(hash, place);
-            }
-        }
         place
     }
 
-    /// Puts the place of a key that is in no index into it.
-    fn note_place(&mut self, hash: u64, place: usize) {
+    /// Makes room for so many more.
+    pub(super) fn expect(&mut self, writes: usize) {
+        self.list.reserve(writes);
+        if self.list.len() + writes > INDEXED {
+            self.index.get_or_insert_default().reserve(writes, |place| place.full_hash());
+        }
+    }
+
+    /// Where `key` is among [`Self::as_slice`]; where it is not, its place in the index is behind the
+    /// last write, which is to come.
+    fn take_place(&mut self, key: &[u8], hash: Option<u64>) -> Option<usize> {
+        let len = self.list.len();
+        if len <= INDEXED {
+            let found = self.place_hashed(key, hash);
+            if len < INDEXED || found.is_some() {
+                return found;
+            }
+        }
+        let Self { list, index, .. } = self;
+        let index = index.get_or_insert_default();
+        if len == INDEXED {
+            index.clear();
+            for ((other, _), at) in list.iter().zip(0..) {
+                let place = Place { hash: part_of(hash_of(other)), at };
+                index.insert_unique(place.full_hash(), place, |place| place.full_hash());
+            }
+        }
         // A transaction is bounded in bytes, and takes some for each write.
-        let number = u32::try_from(place).expect("fewer than 2^32 writes");
-        let index = self.index.get_or_insert_default();
-        index.insert_unique(hash, Place { hash, number }, |place| place.hash);
+        let at = u32::try_from(len).expect("fewer than 2^32 writes");
+        let place = Place { hash: part_of(hash.unwrap_or_else(|| hash_of(key))), at };
+        let is_there = |other: &Place| is_at(list, *other, place.hash, key);
+        match index.entry(place.full_hash(), is_there, |place| place.full_hash()) {
+            Entry::Occupied(found) => Some(found.get().at as usize),
+            Entry::Vacant(free) => {
+                free.insert(place);
+                None
+            }
+        }
     }
 
     /// The new value of `key`, where it has one.
@@ -99,28 +131,19 @@ impl Writes {
 
     /// Where `key` is among [`Self::as_slice`].
     pub(in crate::engine) fn place(&self, key: &[u8]) -> Option<usize> {
-        self.place_of(key, || hash_of(key))
+        self.place_hashed(key, None)
     }
 
-    /// As [`Self::place`], with the hash of the key where it is needed.
-    pub(in crate::engine) fn place_of(
-        &self,
-        key: &[u8],
-        hash: impl FnOnce() -> u64,
-    ) -> Option<usize> {
-        // Keys of one transaction begin alike; where they end they differ.
-        let last = key.last();
-        let is_same =
-            |other: &Bytes| other.len() == key.len() && other.last() == last && other == key;
-        if self.list.len() < INDEXED {
-            return self.list.iter().position(|(other, _)| is_same(other));
+    /// As [`Self::place`], with the hash of the key where it is known.
+    pub(in crate::engine) fn place_hashed(&self, key: &[u8], hash: Option<u64>) -> Option<usize> {
+        if self.list.len() <= INDEXED {
+            return self.list.iter().position(|(other, _)| is_same(other, key));
         }
-        let hash = hash();
-        let is_there = |place: &Place| {
-            let other = self.list.get(place.number as usize);
-            place.hash == hash && other.is_some_and(|(other, _)| is_same(other))
-        };
-        self.index.as_ref()?.find(hash, is_there).map(|place| place.number as usize)
+        let hash = part_of(hash.unwrap_or_else(|| hash_of(key)));
+        let place = Place { hash, at: 0 };
+        let is_there = |other: &Place| is_at(&self.list, *other, place.hash, key);
+        let found = self.index.as_ref()?.find(place.full_hash(), is_there);
+        found.map(|place| place.at as usize)
     }
 
     /// All writes, in the order in which the keys were first written.
@@ -182,6 +205,21 @@ impl Writes {
         });
         Box::new(found.into_iter())
     }
+}
+
+/// The part of a hash that an index keeps.
+fn part_of(hash: u64) -> u32 {
+    u32::try_from(hash >> 32).unwrap_or_default()
+}
+
+/// Whether two keys are the same. Keys of one transaction begin alike; where they end they differ.
+fn is_same(other: &[u8], key: &[u8]) -> bool {
+    other.len() == key.len() && other.last() == key.last() && other == key
+}
+
+/// Whether a key of this hash is the one at `place`.
+fn is_at(list: &[Write], place: Place, hash: u32, key: &[u8]) -> bool {
+    place.hash == hash && list.get(place.at as usize).is_some_and(|(other, _)| is_same(other, key))
 }
 
 impl<'a> IntoIterator for &'a Writes {
