@@ -251,3 +251,22 @@ fn a_look_holds_the_log_in_memory_and_leaves_its_torn_end() {
     assert!(image(&torn) == before, "two looks find the same");
     assert!(look(&fs).unwrap() == acknowledged);
 }
+
+#[test]
+fn what_is_missing_is_accepted_once() {
+    let fs = SimFs::new(5);
+    let acknowledged = run(&fs, End::Closed).acknowledged;
+    let path = manifest(&fs);
+    let bytes = fs.shared().read(&path).unwrap().len() as u64;
+    fs.shared().open(&path).unwrap().set_len(bytes - 1).unwrap();
+    assert!(is_refused(&fs, &acknowledged, "the mark of the log is gone"));
+    fs.shared().create("/db/ACCEPT-LOG-LOSS".as_ref()).unwrap();
+    assert!(look(&fs).is_err(), "a look accepts nothing");
+    assert!(start(&fs).unwrap() == acknowledged, "the log has everything");
+    assert!(!image(&fs).contains_key("ACCEPT-LOG-LOSS"));
+    assert!(start(&fs.crash(1)).unwrap() == acknowledged);
+    let path = manifest(&fs);
+    let bytes = fs.shared().read(&path).unwrap().len() as u64;
+    fs.shared().open(&path).unwrap().set_len(bytes - 1).unwrap();
+    assert!(is_refused(&fs, &acknowledged, "what is promised since is expected"));
+}
