@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::Path;
 use std::process::Command;
@@ -60,6 +61,18 @@ fn fill(client: &mut Client) {
     client.call(&["MSET", "a", "1", "b", "2"]);
     assert_eq!(client.call(&["SAVE"]), "+OK");
     client.call(&["SET", "c", "in the log only"]);
+}
+
+/// Every file of a directory with its content.
+#[expect(clippy::disallowed_methods, reason = "files are compared as they are")]
+fn image(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(dir).expect("a directory");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let files = paths.filter(|path| path.is_file()).map(|path| {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        (name, std::fs::read(&path).expect("readable"))
+    });
+    files.collect()
 }
 
 /// A directory with these data, of a server that has ended.
@@ -314,8 +327,41 @@ fn what_is_cut_off_the_log_is_told() {
         .expect("the log has the write");
     log[at] ^= 1;
     std::fs::write(path, log).expect("it can be written");
+    let before = image(&server.dir);
     let (status, said) = check(&server.dir);
     assert_eq!(status, 0, "{said}");
+    assert!(image(&server.dir) == before, "it has changed nothing");
     assert!(said.contains("the log ended in unfinished records of"), "{said}");
     assert!(said.contains("database 0: 1 keys"), "{said}");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "damage is done to files as they are")]
+fn a_manifest_that_was_cut_is_told_and_nothing_is_removed() {
+    let mut server = data();
+    let manifest = server.dir.join("MANIFEST-000001");
+    let whole = std::fs::read(&manifest).expect("readable");
+    for cut_off in [9, 60, 110] {
+        std::fs::write(&manifest, &whole[..whole.len() - cut_off]).expect("writable");
+        let before = image(&server.dir);
+        let (status, said) = check(&server.dir);
+        assert_eq!(status, 1, "{said}");
+        let known = format!("safely written up to offset {}", whole.len());
+        let parts = ["DAMAGED: ", "MANIFEST-000001 is damaged", &known, "restore this file"];
+        assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+        assert!(image(&server.dir) == before, "it has changed nothing");
+        let mut refused = Command::new(env!("CARGO_BIN_EXE_siltdb"));
+        let output = refused.args(["--port", &server.port.to_string(), "--dir"]).arg(&server.dir);
+        let output = output.output().expect("it runs and ends");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(!output.status.success() && said.contains("MANIFEST-000001 is damaged"), "{said}");
+        assert!(image(&server.dir) == before, "nor has a start");
+    }
+    std::fs::write(&manifest, &whole).expect("writable");
+    assert_eq!(check(&server.dir).0, 0);
+    server.restart();
+    let mut client = server.connect();
+    assert_eq!(client.call(&["HLEN", "large-hash"]), ":400");
+    client.call(&["SELECT", "3"]);
+    assert_eq!(client.call(&["GET", "c"]), "in the log only");
 }

@@ -118,7 +118,7 @@ pub(super) fn write_table(
     result.map_err(Error::without_effect)
 }
 
-/// What cannot be removed now is removed by the next open.
+/// What cannot be removed now is removed by the next start.
 pub(super) fn remove_unfinished(fs: &dyn Fs, path: &Path) {
     if let Err(error) = fs.remove(path) {
         tracing::warn!(path = %path.display(), %error, "unfinished table not removed");

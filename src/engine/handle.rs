@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::background::{self, Role, Work};
 use super::compaction::{self, Reason};
+use super::recover::{self, Access};
 use super::shared::Shared;
 use super::version::lies_within;
 use super::{
     CheckedTables, Error, Filter, KeyRange, Options, ReadMode, Result, SeqNo, Snapshot, Stats,
-    Writer, check, log_mark, recover, space, stats,
+    Writer, check, log_mark, space, stats,
 };
 use crate::env::{Clock, Fs};
 
@@ -52,10 +53,25 @@ impl Engine {
         filter: Arc<dyn Filter>,
     ) -> Result<(Self, Writer)> {
         let threads = options.background_threads;
-        let (shared, writer) = recover::open(fs, clock, options, filter)?;
+        let (shared, writer) = recover::open(fs, clock, options, filter, Access::Full)?;
         let engine = Self { owner: Arc::new(Owner { shared }) };
         background::start(engine.shared(), threads)?;
         Ok((engine, writer))
+    }
+
+    /// Opens the store that is in `options.dir` to look at it, and fails as [`Self::open`] does. Takes
+    /// the lock of the directory, and changes nothing in it: an unfinished end of the log and files
+    /// that nobody needs stay. What is in the log is held in memory. Starts no thread; writes are
+    /// refused, and no background work is to be asked for.
+    pub fn open_to_read(
+        fs: Arc<dyn Fs>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+        filter: Arc<dyn Filter>,
+    ) -> Result<Self> {
+        let options = Options { background_threads: 0, ..options };
+        let (shared, _) = recover::open(fs, clock, options, filter, Access::ReadOnly)?;
+        Ok(Self { owner: Arc::new(Owner { shared }) })
     }
 
     fn shared(&self) -> &Arc<Shared> {

@@ -24,7 +24,7 @@ pub enum CheckOutcome {
 /// Checks the data directory of the settings: tables by their checksums, the manifest, the log,
 /// then the records of each database. Writes to `out` what there is, and each damage on a line of
 /// its own; to standard error why nothing could be looked at. Takes the lock of the directory
-/// meanwhile, and changes no record.
+/// meanwhile, and changes nothing in it.
 ///
 /// # Errors
 /// Where `out` cannot be written.
@@ -54,7 +54,10 @@ fn check_open(settings: &Settings, dir: &Path, out: &mut dyn Write) -> io::Resul
     writeln!(out, "{}: {} transactions in the log", dir.display(), stats.recovered_transactions)?;
     if stats.recovered_torn_bytes > 0 {
         let bytes = stats.recovered_torn_bytes;
-        writeln!(out, "the log ended in unfinished records of {bytes} bytes, which were cut off")?;
+        writeln!(
+            out,
+            "the log ended in unfinished records of {bytes} bytes, which a start cuts off"
+        )?;
     }
     let (mut damages, mut written) = (0_u64, Ok(()));
     let tables = engine.check_tables(&mut |error| {
@@ -87,7 +90,7 @@ fn check_open(settings: &Settings, dir: &Path, out: &mut dyn Write) -> io::Resul
     Ok(Ok(CheckOutcome::Sound))
 }
 
-/// Opens what is there, without threads that would change it; makes nothing.
+/// Opens what is there to be read only.
 fn open(settings: &Settings, dir: &Path) -> Result<Engine, Error> {
     let fs = RealFs::shared();
     let names = fs.list(dir).map_err(Error::io("list", dir))?;
@@ -99,19 +102,13 @@ fn open(settings: &Settings, dir: &Path) -> Result<Engine, Error> {
         let what = "there is no data here: it has no file CURRENT".to_owned();
         return Err(Error::Directory { path: dir.to_owned(), what });
     }
-    if names.iter().any(|name| name == "ACCEPT-LOG-LOSS") {
-        let what = "with the file ACCEPT-LOG-LOSS in it a look would give up a part of the log";
-        return Err(Error::Directory { path: dir.to_owned(), what: what.to_owned() });
-    }
     let options = Options {
         kind_at: data::KIND_AT,
         half_at: data::HALF_AT,
-        background_threads: 0,
         ..Options::for_budget(dir, memory_budget(settings))
     };
     let clock = Arc::new(SystemClock::default());
-    let (engine, _) = Engine::open(fs, clock, options, Arc::new(data::RecordFilter))?;
-    Ok(engine)
+    Engine::open_to_read(fs, clock, options, Arc::new(data::RecordFilter))
 }
 
 fn damage(out: &mut dyn Write, what: &dyn std::fmt::Display) -> io::Result<()> {

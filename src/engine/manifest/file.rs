@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::edit::encode_option;
 use super::{Edit, State};
 use crate::engine::coding::{Reader, put_u32, put_u64};
@@ -11,7 +13,7 @@ use crate::env::{File, Fs};
 
 const MAGIC: &[u8; 8] = b"SILTDBMF";
 /// Format of the whole data directory.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// The oldest format that is read.
 const VERSION_MIN: u32 = 1;
 const FILE_HEADER_BYTES: usize = 16;
@@ -56,9 +58,8 @@ impl ManifestFile {
         Ok(Self { path, file, len, snapshot_bytes: len, version: VERSION })
     }
 
-    /// Reads the manifest at `path` and cuts an unfinished append. What was read is durable on
-    /// return.
-    pub(super) fn open(fs: &dyn Fs, path: PathBuf) -> Result<(Self, State)> {
+    /// Reads the manifest at `path`, with what lies behind its last whole record. Changes nothing.
+    pub(super) fn read(fs: &dyn Fs, path: PathBuf) -> Result<(Self, State, Bytes)> {
         let bytes = fs.read(&path).map_err(Error::io("read", &path))?;
         let file = fs.open(&path).map_err(Error::io("open", &path))?;
         let version = check_file_header(&path, &bytes)?;
@@ -82,14 +83,14 @@ impl ManifestFile {
         {
             return Err(this.corruption(this.len, "an edit cannot be read".into()));
         }
-        this.settle(&bytes)?;
-        Ok((this, state))
+        Ok((this, state, bytes))
     }
 
-    /// Cuts what lies behind the last record and makes the rest durable. That is written again
-    /// first: if a sync has failed in an earlier life of the manifest, the system may take what it
-    /// has in memory for written, so that a sync alone would do nothing.
-    fn settle(&self, bytes: &[u8]) -> Result<()> {
+    /// Cuts what lies behind the last whole record of `bytes`, as they were read, and makes the rest
+    /// durable. That is written again first: if a sync has failed in an earlier life of the
+    /// manifest, the system may take what it has in memory for written, so that a sync alone would
+    /// do nothing.
+    pub(super) fn settle(&self, bytes: &[u8]) -> Result<()> {
         let end = usize::try_from(self.len).unwrap_or(usize::MAX).min(bytes.len());
         if end < bytes.len() {
             tracing::warn!(

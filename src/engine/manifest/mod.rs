@@ -6,7 +6,7 @@
 //! | offset | size | name    | meaning                                  |
 //! |--------|------|---------|------------------------------------------|
 //! | 0      | 8    | magic   | `SILTDBMF`                               |
-//! | 8      | 4    | version | format of the whole data directory, 2    |
+//! | 8      | 4    | version | format of the whole data directory, 3    |
 //! | 12     | 4    | crc     | crc32 of the bytes from offset 0 to 12   |
 //!
 //! Records follow one another to the end of the file; the first is a snapshot of the whole state:
@@ -18,19 +18,27 @@
 //! | 8      | 8    | offset | offset of the record in the file, so that one is known when found  |
 //! | 16     | len  | body   | an edit, see `edit.rs`                                             |
 //!
-//! All numbers are little-endian. Format 1, which had no log mark, is read and goes on as format 2.
+//! All numbers are little-endian. Formats 1, which had no log mark, and 2, which had no witness, are
+//! read and go on as format 3.
 //!
 //! **Order.** An edit is appended and synced before anybody acts on it, and the next one only then.
 //! When a manifest has grown to several times its snapshot, the next number begins with a new
 //! snapshot; it is synced, its name too, and only then named by `CURRENT`, which is replaced by a
-//! rename. Manifests that `CURRENT` does not name are removed at the next opening.
+//! rename. What an earlier life has left is removed once the store was found whole
+//! ([`Manifest::leftovers`]).
 //!
-//! **A damaged tail.** Where no whole record follows, a record that cannot be read is an append that
-//! was never finished, so nobody has acted on it: it is cut. Any other damage is an error.
+//! **The witness.** `MANIFEST.witness` (see `witness.rs`) says up to which offset the manifest is
+//! durable; it is moved behind each edit, before anybody acts on that.
+//!
+//! **A damaged tail.** Where no whole record follows, and the witness knows of none there, a record
+//! that cannot be read is an append that was never finished, so nobody has acted on it: it is cut.
+//! Any other damage is an error, and nothing is changed: neither here nor by who opens the store. In
+//! the formats without a witness any damage is.
 
 mod edit;
 mod file;
 mod state;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,7 +50,8 @@ pub use edit::Edit;
 pub use state::State;
 
 use self::file::ManifestFile;
-use super::{Error, Result};
+use self::witness::{Known, Witness};
+use super::{Error, Result, wal};
 use crate::env::Fs;
 
 const CURRENT: &str = "CURRENT";
@@ -65,6 +74,8 @@ pub struct Manifest {
     dir: PathBuf,
     number: u64,
     file: ManifestFile,
+    /// None where the format is older than it.
+    witness: Option<Witness>,
     /// Size at which it is replaced, in bytes.
     roll_bytes: u64,
     roll_bytes_min: u64,
@@ -78,13 +89,15 @@ impl Manifest {
     /// has made the directory and holds its lock, and puts nothing else into it before this.
     ///
     /// Fails with [`Error::Directory`] where the directory is not ours or of a newer format, and
-    /// with [`Error::Corruption`] where the manifest is damaged.
+    /// with [`Error::Corruption`] where the manifest is damaged; with `accept_loss` it goes on where
+    /// only its end is missing, as the state was before that.
     pub fn open_or_create(
         fs: Arc<dyn Fs>,
         dir: &Path,
         options: &BTreeMap<String, Bytes>,
+        accept_loss: bool,
     ) -> Result<(Self, State)> {
-        Self::open_with(fs, dir, options, ROLL_BYTES_MIN)
+        Self::open_with(fs, dir, options, ROLL_BYTES_MIN, accept_loss)
     }
 
     /// Refuses a directory without `CURRENT` that holds other data, or what is left of ours.
@@ -96,30 +109,84 @@ impl Manifest {
         }
     }
 
+    /// Reads the manifest of `dir`, which has one, and changes nothing; nor does what is answered:
+    /// edits are refused. Fails as [`Self::open_or_create`] does.
+    pub fn open_to_read(fs: Arc<dyn Fs>, dir: &Path) -> Result<(Self, State)> {
+        let (mut manifest, _) = Self::read_current(fs, dir, ROLL_BYTES_MIN, false)?;
+        manifest.poison = Some("the manifest was opened to be read only".into());
+        let state = manifest.state.clone();
+        Ok((manifest, state))
+    }
+
     fn open_with(
         fs: Arc<dyn Fs>,
         dir: &Path,
         options: &BTreeMap<String, Bytes>,
         roll_bytes_min: u64,
+        accept_loss: bool,
     ) -> Result<(Self, State)> {
         let names = fs.list(dir).map_err(Error::io("list", dir))?;
         let manifest = if names.iter().any(|name| name == CURRENT) {
-            Self::open_current(fs, dir, roll_bytes_min)?
+            Self::open_current(fs, dir, roll_bytes_min, accept_loss)?
         } else {
             check_is_new(dir, &names)?;
             let state = State { options: options.clone(), ..State::default() };
-            Self::start(fs, dir, 1, state, roll_bytes_min)?
+            Self::create(fs, dir, state, roll_bytes_min)?
         };
-        let current = manifest_name(manifest.number);
-        let is_old = |name: &&String| {
-            name.as_str() == CURRENT_TEMPORARY || name.starts_with(PREFIX) && **name != current
-        };
-        remove_all(&*manifest.fs, dir, names.iter().filter(is_old))?;
         let state = manifest.state.clone();
         Ok((manifest, state))
     }
 
-    fn open_current(fs: Arc<dyn Fs>, dir: &Path, roll_bytes_min: u64) -> Result<Self> {
+    /// Begins the first manifest of `dir`.
+    fn create(fs: Arc<dyn Fs>, dir: &Path, state: State, roll_bytes_min: u64) -> Result<Self> {
+        let witness = Witness::create(&*fs, dir, Known { number: 0, len: 0 });
+        let witness = Some(witness.map_err(Error::without_effect)?);
+        let (number, dir) = (1, dir.to_owned());
+        let file = make_current(&*fs, &dir, number, &state)?;
+        let roll_bytes = roll_bytes(&file, roll_bytes_min);
+        let mut this = Self {
+            fs,
+            dir,
+            number,
+            file,
+            witness,
+            roll_bytes,
+            roll_bytes_min,
+            state,
+            poison: None,
+        };
+        this.move_witness()?;
+        Ok(this)
+    }
+
+    fn open_current(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        roll_bytes_min: u64,
+        accept_loss: bool,
+    ) -> Result<Self> {
+        let (mut this, bytes) = Self::read_current(fs, dir, roll_bytes_min, accept_loss)?;
+        if !this.file.is_old() {
+            this.ensure_witness()?;
+        }
+        // An earlier process may have been stopped before it could make the rename durable.
+        this.fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
+        this.file.settle(&bytes)?;
+        if this.file.is_old() {
+            this.roll_if_space()?;
+        } else {
+            this.move_witness()?;
+        }
+        Ok(this)
+    }
+
+    /// Reads what `CURRENT` names, and compares it with the witness. Changes nothing.
+    fn read_current(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        roll_bytes_min: u64,
+        accept_loss: bool,
+    ) -> Result<(Self, Bytes)> {
         let current = dir.join(CURRENT);
         let name = fs.read(&current).map_err(Error::io("read", &current))?;
         let number = parse_current(&name).ok_or_else(|| Error::Corruption {
@@ -129,8 +196,6 @@ impl Manifest {
                    newline into it, or restore the data directory from a backup"
                 .into(),
         })?;
-        // An earlier process may have been stopped before it could make the rename durable.
-        fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
         let path = dir.join(manifest_name(number));
         match fs.file_bytes(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -144,38 +209,41 @@ impl Manifest {
             }
             _ => {}
         }
-        let (file, state) = ManifestFile::open(&*fs, path)?;
-        let roll_bytes = roll_bytes_min.max(GROWTH_MAX * file.snapshot_bytes());
-        let dir = dir.to_owned();
-        let is_old = file.is_old();
-        let mut this =
-            Self { fs, dir, number, file, roll_bytes, roll_bytes_min, state, poison: None };
-        if is_old {
-            this.roll_if_space()?;
+        let witness = Witness::open(&*fs, dir)?;
+        let known = witness.as_ref().and_then(Witness::known);
+        if let Some(known) = known.filter(|known| known.number > number) {
+            return Err(superseded(current, number, known.number));
         }
-        Ok(this)
+        let (file, state, bytes) = ManifestFile::read(&*fs, path)?;
+        if let Err(error) = check_whole(dir, number, &file, bytes.len() as u64, known) {
+            if !accept_loss {
+                return Err(error);
+            }
+            tracing::warn!(%error, "accepted: the manifest goes on without what is missing");
+        }
+        let roll_bytes = roll_bytes(&file, roll_bytes_min);
+        let dir = dir.to_owned();
+        let this = Self {
+            fs,
+            dir,
+            number,
+            file,
+            witness,
+            roll_bytes,
+            roll_bytes_min,
+            state,
+            poison: None,
+        };
+        Ok((this, bytes))
     }
 
-    /// Makes manifest `number` with a snapshot of `state`, and then the current one. Where there is
-    /// no space for it, fails with [`Error::NoSpace`], and the current one is as before.
-    fn start(
-        fs: Arc<dyn Fs>,
-        dir: &Path,
-        number: u64,
-        state: State,
-        roll_bytes_min: u64,
-    ) -> Result<Self> {
-        let path = dir.join(manifest_name(number));
-        let temporary = dir.join(CURRENT_TEMPORARY);
-        let made = ManifestFile::create(&*fs, path, &state);
-        let file = made.map_err(Error::without_effect)?;
-        fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
-        name_in(&*fs, dir, &temporary, number).map_err(Error::without_effect)?;
-        fs.rename(&temporary, &dir.join(CURRENT)).map_err(Error::io("rename", &temporary))?;
-        fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
-        let roll_bytes = roll_bytes_min.max(GROWTH_MAX * file.snapshot_bytes());
-        let dir = dir.to_owned();
-        Ok(Self { fs, dir, number, file, roll_bytes, roll_bytes_min, state, poison: None })
+    /// Files of `names` that earlier manifests have left. To be removed once the store was found
+    /// whole.
+    pub fn leftovers<'a>(&self, names: &'a [String]) -> impl Iterator<Item = &'a String> {
+        let current = manifest_name(self.number);
+        names.iter().filter(move |name| {
+            *name == CURRENT_TEMPORARY || name.starts_with(PREFIX) && **name != current
+        })
     }
 
     /// Makes `edit` durable. Waits on the disk. After an error it is not known whether the edit
@@ -198,6 +266,7 @@ impl Manifest {
     fn write(&mut self, edit: &Edit, state: State) -> Result<()> {
         self.file.append(edit)?;
         self.state = state;
+        self.move_witness()?;
         if self.file.len() > self.roll_bytes {
             self.roll_if_space()?;
         }
@@ -215,11 +284,36 @@ impl Manifest {
 
     /// Goes on in a new manifest, or after [`Error::NoSpace`] in this one.
     fn roll(&mut self) -> Result<()> {
-        let state = self.state.clone();
-        let fs = Arc::clone(&self.fs);
-        let next = Self::start(fs, &self.dir, self.number + 1, state, self.roll_bytes_min)?;
-        let old = std::mem::replace(self, next);
-        remove_all(&*self.fs, &self.dir, [manifest_name(old.number)])
+        self.ensure_witness()?;
+        let old = self.number;
+        self.file = make_current(&*self.fs, &self.dir, old + 1, &self.state)?;
+        self.number = old + 1;
+        self.roll_bytes = roll_bytes(&self.file, self.roll_bytes_min);
+        self.move_witness()?;
+        remove_all(&*self.fs, &self.dir, [manifest_name(old)])
+    }
+
+    /// Makes a witness that knows nothing yet, where there is none. The caller makes its name durable.
+    fn ensure_witness(&mut self) -> Result<()> {
+        if self.witness.as_ref().and_then(Witness::known).is_none() {
+            let known = Known { number: self.number, len: 0 };
+            let made = Witness::create(&*self.fs, &self.dir, known);
+            self.witness = Some(made.map_err(Error::without_effect)?);
+        }
+        Ok(())
+    }
+
+    /// Has the witness say that the manifest is durable to its end, which it is.
+    fn move_witness(&mut self) -> Result<()> {
+        let known = Known { number: self.number, len: self.file.len() };
+        let Some(witness) = &mut self.witness else { return Ok(()) };
+        match witness.write(known).map_err(Error::without_effect) {
+            Err(error @ Error::NoSpace(_)) => {
+                tracing::warn!(%error, "the witness of the manifest stays behind");
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     /// What the manifest says.
@@ -227,6 +321,75 @@ impl Manifest {
     pub fn state(&self) -> &State {
         &self.state
     }
+}
+
+fn roll_bytes(file: &ManifestFile, roll_bytes_min: u64) -> u64 {
+    roll_bytes_min.max(GROWTH_MAX * file.snapshot_bytes())
+}
+
+/// Makes manifest `number` with a snapshot of `state`, and then the current one. Where there is no
+/// space for it, fails with [`Error::NoSpace`], and the current one is as before.
+fn make_current(fs: &dyn Fs, dir: &Path, number: u64, state: &State) -> Result<ManifestFile> {
+    let path = dir.join(manifest_name(number));
+    let temporary = dir.join(CURRENT_TEMPORARY);
+    let file = ManifestFile::create(fs, path, state).map_err(Error::without_effect)?;
+    fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
+    name_in(fs, dir, &temporary, number).map_err(Error::without_effect)?;
+    fs.rename(&temporary, &dir.join(CURRENT)).map_err(Error::io("rename", &temporary))?;
+    fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
+    Ok(file)
+}
+
+/// Fails where manifest `number`, of which the file has `bytes` bytes and `file` holds the whole
+/// records, lacks what was durable.
+fn check_whole(
+    dir: &Path,
+    number: u64,
+    file: &ManifestFile,
+    bytes: u64,
+    known: Option<Known>,
+) -> Result<()> {
+    let damaged = |path: PathBuf, offset: u64, what: String| {
+        let remedy = "restore this file, or the whole data directory, from a backup";
+        let what = format!("{what}; {remedy}. {}", wal::how_to_accept(dir));
+        Err(Error::Corruption { path, offset, what })
+    };
+    let (path, len) = (dir.join(manifest_name(number)), file.len());
+    let found = match len == bytes {
+        true => "the manifest ends here",
+        false => "the edit here cannot be read",
+    };
+    match known {
+        None if file.is_old() && len < bytes => {
+            let what = "and its format does not tell whether it was ever finished";
+            damaged(path, len, format!("{found}, {what}"))
+        }
+        None if file.is_old() => Ok(()),
+        None => {
+            let what = "it is missing or cannot be read, so nobody knows whether the manifest is \
+                        whole";
+            damaged(dir.join(witness::NAME), 0, what.to_owned())
+        }
+        Some(known) if known.number == number && len < known.len => {
+            let what = format!(
+                "{found}, though it was safely written up to offset {}: it was cut or overwritten \
+                 from outside",
+                known.len
+            );
+            damaged(path, len, what)
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// `current` names an older manifest than the one in force.
+fn superseded(current: PathBuf, number: u64, newer: u64) -> Error {
+    let (number, newer) = (manifest_name(number), manifest_name(newer));
+    let what = format!(
+        "it names {number}, but {newer} is in force; write that name and a newline into it, or \
+         restore the whole data directory from a backup"
+    );
+    Error::Corruption { path: current, offset: 0, what }
 }
 
 /// Makes the file that names manifest `number` once it is renamed to `CURRENT`.

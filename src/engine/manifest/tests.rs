@@ -24,7 +24,34 @@ fn options() -> BTreeMap<String, Bytes> {
 }
 
 fn open(fs: &SimFs) -> Result<(Manifest, State)> {
-    Manifest::open_with(fs.shared(), Path::new(DIR), &options(), ROLL_BYTES)
+    open_accepting(fs, false)
+}
+
+fn open_accepting(fs: &SimFs, accept_loss: bool) -> Result<(Manifest, State)> {
+    Manifest::open_with(fs.shared(), Path::new(DIR), &options(), ROLL_BYTES, accept_loss)
+}
+
+/// A manifest with `count` edits, its path, and its bytes.
+fn with_edits(fs: &SimFs, count: u64) -> (PathBuf, Bytes) {
+    let (mut manifest, _) = open(fs).unwrap();
+    (0..count).for_each(|number| manifest.apply(&edit(number)).unwrap());
+    let name = path(&manifest_name(manifest.number));
+    let bytes = fs.read(&name).unwrap();
+    (name, bytes)
+}
+
+/// Every file with its content, but for the lock.
+fn image(fs: &SimFs) -> BTreeMap<String, Bytes> {
+    let names = fs.list(Path::new(DIR)).unwrap();
+    names.into_iter().map(|name| (name.clone(), fs.read(&path(&name)).unwrap())).collect()
+}
+
+/// Makes the header that of format `version`.
+fn set_version(fs: &SimFs, name: &Path, version: u8) {
+    let mut header = b"SILTDBMF".to_vec();
+    header.extend([version, 0, 0, 0]);
+    header.extend(crc32fast::hash(&header).to_le_bytes());
+    fs.open(name).unwrap().write_at(0, &header).unwrap();
 }
 
 fn table(id: u64) -> TableInfo {
@@ -91,7 +118,7 @@ fn edits_are_found_again_through_many_manifests() {
     assert!(manifest.number > 3, "{}", manifest.number);
     let mut names = fs.list(Path::new(DIR)).unwrap();
     names.sort();
-    assert_eq!(names, ["CURRENT".to_owned(), manifest_name(manifest.number)]);
+    assert_eq!(names, ["CURRENT", &manifest_name(manifest.number), witness::NAME]);
 }
 
 #[test]
@@ -99,7 +126,7 @@ fn options_are_those_of_the_first_opening() {
     let fs = disk(0);
     open(&fs).unwrap();
     let other = BTreeMap::from([("other".to_owned(), Bytes::new())]);
-    let (_, state) = Manifest::open_or_create(fs.shared(), Path::new(DIR), &other).unwrap();
+    let (_, state) = Manifest::open_or_create(fs.shared(), Path::new(DIR), &other, false).unwrap();
     assert_eq!(state.options, options());
 }
 
@@ -142,7 +169,7 @@ fn files_that_are_no_data_stay_beside_the_store() {
     assert_eq!(open(&fs).unwrap().1, state_after(0));
     assert_eq!(open(&fs).unwrap().1, state_after(0));
     let names = fs.list(Path::new(DIR)).unwrap();
-    assert_eq!(names, ["CURRENT", "MANIFEST-000001", "redis.conf", "stderr"]);
+    assert_eq!(names, ["CURRENT", "MANIFEST-000001", witness::NAME, "redis.conf", "stderr"]);
 }
 
 #[test]
@@ -213,10 +240,7 @@ fn a_lock_or_what_an_interrupted_creation_left_is_no_obstacle() {
 fn a_newer_format_is_refused_by_name() {
     let fs = disk(0);
     open(&fs).unwrap();
-    let file = fs.open(&path("MANIFEST-000001")).unwrap();
-    let mut header = b"SILTDBMF\x03\0\0\0".to_vec();
-    header.extend(crc32fast::hash(&header).to_le_bytes());
-    file.write_at(0, &header).unwrap();
+    set_version(&fs, &path("MANIFEST-000001"), 4);
     let error = open(&fs).unwrap_err();
     assert!(matches!(error, Error::Directory { .. }));
     assert!(error.to_string().contains("written by a newer version"), "{error}");
@@ -224,17 +248,23 @@ fn a_newer_format_is_refused_by_name() {
 
 #[test]
 fn an_older_format_is_read_and_goes_on_as_the_newest() {
-    let fs = disk(0);
-    open(&fs).unwrap().0.apply(&edit(0)).unwrap();
-    let file = fs.open(&path("MANIFEST-000001")).unwrap();
-    let mut header = b"SILTDBMF\x01\0\0\0".to_vec();
-    header.extend(crc32fast::hash(&header).to_le_bytes());
-    file.write_at(0, &header).unwrap();
-    let (mut manifest, state) = open(&fs).unwrap();
-    assert_eq!((manifest.number, state), (2, state_after(1)));
-    manifest.apply(&edit(1)).unwrap();
-    assert_eq!(open(&fs).unwrap().1, state_after(2));
-    assert_eq!(fs.read(&path("MANIFEST-000002")).unwrap()[8], 2);
+    for version in 1..=2 {
+        let fs = disk(0);
+        let (name, bytes) = with_edits(&fs, 1);
+        set_version(&fs, &name, version);
+        fs.remove(&path(witness::NAME)).unwrap();
+        // It has no witness: an edit that cannot be read may be one that was.
+        let cut = fs.kill(0);
+        cut.open(&name).unwrap().set_len(bytes.len() as u64 - 1).unwrap();
+        let error = open(&cut).unwrap_err().to_string();
+        assert!(error.contains("does not tell whether it was ever finished"), "{error}");
+        assert_eq!(open_accepting(&cut, true).unwrap().1, state_after(0));
+        let (mut manifest, state) = open(&fs).unwrap();
+        assert_eq!((manifest.number, state), (2, state_after(1)));
+        manifest.apply(&edit(1)).unwrap();
+        assert_eq!(open(&fs.crash(1)).unwrap().1, state_after(2));
+        assert_eq!(fs.read(&path("MANIFEST-000002")).unwrap()[8], 3);
+    }
 }
 
 #[test]
@@ -263,36 +293,118 @@ fn after_a_failure_the_manifest_is_poisoned_until_reopened() {
 }
 
 #[test]
-fn a_cut_or_a_flipped_bit_anywhere_never_makes_a_wrong_state() {
+fn a_cut_or_a_flipped_bit_anywhere_is_an_error_and_changes_nothing() {
     let fs = disk(0);
-    let (mut manifest, _) = open(&fs).unwrap();
-    for number in 0..4 {
-        manifest.apply(&edit(number)).unwrap();
-    }
-    let name = path(&manifest_name(manifest.number));
-    let bytes = fs.read(&name).unwrap();
+    let (name, bytes) = with_edits(&fs, 4);
     for offset in 0..bytes.len() as u64 {
-        let flipped = fs.kill(0);
+        let (flipped, cut) = (fs.kill(0), fs.kill(0));
         assert!(flipped.flip_bits(&name, offset, 1 << (offset % 8)));
-        match open(&flipped) {
-            Err(Error::Corruption { .. } | Error::Directory { .. }) => {}
-            // Damage to the last edit alone looks like an append that was not finished.
-            Ok((_, state)) => assert_eq!(state, state_after(3)),
-            Err(other) => panic!("{other:?}"),
-        }
-        let cut = fs.kill(0);
         cut.open(&name).unwrap().set_len(offset).unwrap();
-        match open(&cut) {
-            Err(Error::Corruption { .. }) => {}
-            Ok((mut manifest, state)) => {
-                assert_eq!(cut.read(&name).unwrap().len() as u64, manifest.file.len());
-                let count = (0..4).find(|&count| state == state_after(count)).unwrap();
-                manifest.apply(&edit(count)).unwrap();
-                assert_eq!(open(&cut).unwrap().1, state_after(count + 1));
-            }
-            Err(other) => panic!("{other:?}"),
+        for damaged in [&flipped, &cut] {
+            let before = image(damaged);
+            let error = open(damaged).unwrap_err();
+            assert!(
+                matches!(error, Error::Corruption { .. } | Error::Directory { .. }),
+                "{offset}: {error:?}"
+            );
+            assert_eq!(image(damaged), before, "{offset}");
+            damaged.open(&name).unwrap().write_at(0, &bytes).unwrap();
+            assert_eq!(open(damaged).unwrap().1, state_after(4), "{offset}");
         }
     }
+}
+
+#[test]
+fn an_append_that_was_not_finished_is_cut() {
+    let fs = disk(0);
+    let (name, bytes) = with_edits(&fs, 3);
+    let whole = fs.kill(0);
+    with_edits_from(&whole, 3, 4);
+    let more = whole.read(&name).unwrap();
+    assert!(more.len() > bytes.len());
+    for len in bytes.len()..=more.len() {
+        let torn = fs.kill(0);
+        torn.open(&name).unwrap().write_at(0, &more[..len]).unwrap();
+        let (manifest, state) = open(&torn).unwrap();
+        let count = if len < more.len() { 3 } else { 4 };
+        assert_eq!(state, state_after(count), "{len}");
+        assert_eq!(manifest.file.len(), torn.read(&name).unwrap().len() as u64);
+    }
+}
+
+fn with_edits_from(fs: &SimFs, first: u64, end: u64) {
+    let (mut manifest, _) = open(fs).unwrap();
+    (first..end).for_each(|number| manifest.apply(&edit(number)).unwrap());
+}
+
+#[test]
+fn what_is_missing_at_the_end_is_named_and_can_be_accepted() {
+    let fs = disk(0);
+    let (name, bytes) = with_edits(&fs, 4);
+    fs.open(&name).unwrap().set_len(bytes.len() as u64 - 9).unwrap();
+    let Err(Error::Corruption { path: named, offset, what }) = open(&fs) else { panic!("open") };
+    assert_eq!(named, name);
+    assert!(offset < bytes.len() as u64 - 9 && offset > 100, "{offset}");
+    let up_to = format!("safely written up to offset {}", bytes.len());
+    assert!(what.contains(&up_to) && what.contains("restore this file"), "{what}");
+    assert_eq!(open_accepting(&fs, true).unwrap().1, state_after(3));
+    with_edits_from(&fs, 3, 4);
+    assert_eq!(open(&fs.crash(3)).unwrap().1, state_after(4));
+}
+
+#[test]
+fn a_damaged_witness_costs_nothing_but_is_told_where_it_is_gone() {
+    let fs = disk(0);
+    with_edits(&fs, 4);
+    let name = path(witness::NAME);
+    for offset in 0..fs.read(&name).unwrap().len() as u64 {
+        let flipped = fs.kill(0);
+        flipped.flip_bits(&name, offset, 1 << (offset % 8));
+        assert_eq!(open(&flipped).unwrap().1, state_after(4), "{offset}");
+    }
+    for len in [None, Some(0), Some(20)] {
+        let gone = fs.kill(0);
+        match len {
+            None => gone.remove(&name).unwrap(),
+            Some(len) => gone.open(&name).unwrap().set_len(len).unwrap(),
+        }
+        let before = image(&gone);
+        let error = open(&gone).unwrap_err();
+        assert!(matches!(&error, Error::Corruption { path, .. } if *path == name), "{error}");
+        assert!(error.to_string().contains("missing or cannot be read"), "{error}");
+        assert_eq!(image(&gone), before);
+        assert_eq!(open_accepting(&gone, true).unwrap().1, state_after(4));
+        assert_eq!(open(&gone.crash(5)).unwrap().1, state_after(4));
+    }
+}
+
+#[test]
+fn a_current_that_names_a_manifest_of_before_is_told() {
+    let fs = disk(0);
+    let (old, bytes) = with_edits(&fs, 1);
+    (1..40).for_each(|number| with_edits_from(&fs, number, number + 1));
+    let newest = parse_current(&fs.read(&path("CURRENT")).unwrap()).unwrap();
+    assert!(newest > 1);
+    fs.create(&old).unwrap().write_at(0, &bytes).unwrap();
+    fs.open(&path("CURRENT")).unwrap().write_at(0, b"MANIFEST-000001\n").unwrap();
+    let error = open(&fs).unwrap_err().to_string();
+    assert!(error.contains(&format!("but {} is in force", manifest_name(newest))), "{error}");
+    let line = format!("{}\n", manifest_name(newest));
+    fs.open(&path("CURRENT")).unwrap().write_at(0, line.as_bytes()).unwrap();
+    assert_eq!(open(&fs).unwrap().1, state_after(40));
+}
+
+#[test]
+fn who_only_reads_changes_nothing() {
+    let fs = disk(0);
+    let (name, bytes) = with_edits(&fs, 2);
+    fs.open(&name).unwrap().write_at(bytes.len() as u64, b"not finished").unwrap();
+    fs.create(&path("MANIFEST-000007")).unwrap();
+    let before = image(&fs);
+    let (mut manifest, state) = Manifest::open_to_read(fs.shared(), Path::new(DIR)).unwrap();
+    assert_eq!(state, state_after(2));
+    assert!(matches!(manifest.apply(&edit(2)), Err(Error::Poisoned(_))));
+    assert_eq!(image(&fs), before);
 }
 
 #[test]

@@ -5,10 +5,14 @@
 //! they are flushed on the way, so the memory of an open is bounded like that of a run. Where the
 //! disk is full the flush is put off: the log holds no more than the memtables of a run did, so the
 //! store can be opened and read.
+//!
+//! Nothing is removed before everything was found whole: manifest, tables and log. A store that is
+//! opened to be read only is looked at in the same way; nothing is flushed, cut, removed or marked.
 
+mod leftovers;
 mod replay;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -18,6 +22,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
+use self::leftovers::Found;
 use self::replay::Replay;
 use super::log_mark::LogMark;
 use super::manifest::{self, Edit, Manifest};
@@ -39,36 +44,59 @@ const LOCK_FILE: &str = "LOCK";
 /// Retired log segments kept for reuse, at least; enough for the log of a memtable.
 const LOG_RECYCLE_MIN: u64 = 2;
 
+/// What an open may do to the directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Make it, write to it, remove what is left of earlier lives.
+    Full,
+    /// Take its lock, nothing else; writes are refused.
+    ReadOnly,
+}
+
 /// Opens or makes the store in `options.dir`. Starts no thread.
 pub(super) fn open(
     fs: Arc<dyn Fs>,
     clock: Arc<dyn Clock>,
     options: Options,
     filter: Arc<dyn Filter>,
+    access: Access,
 ) -> Result<(Arc<Shared>, Writer)> {
     let dir = options.dir.clone();
-    make_dir(&*fs, &dir)?;
+    if access == Access::Full {
+        make_dir(&*fs, &dir)?;
+    }
     // What is refused gets no lock file either.
     Manifest::check_dir(&*fs, &dir)?;
     let lock = take_lock(&*fs, &dir)?;
-    let (manifest, found) = Manifest::open_or_create(fs.clone(), &dir, &BTreeMap::new())?;
+    let files = Found::list(&*fs, &dir)?;
+    let (manifest, found) = match access {
+        Access::Full => {
+            Manifest::open_or_create(fs.clone(), &dir, &BTreeMap::new(), files.accepts_loss())?
+        }
+        Access::ReadOnly => Manifest::open_to_read(fs.clone(), &dir)?,
+    };
     check_tables(&*fs, &dir, &found)?;
-    let files = table_files(&*fs, &dir)?;
-    remove_orphans(&*fs, &dir, &found, &files)?;
 
-    let mut replay = Replay::new(&fs, &options, &*filter, manifest, &found, &files)?;
-    let start = replay_log(&fs, &dir, &found, &mut replay)?;
+    let next_free = files.tables().max().map_or(1, |last| last + 1);
+    let mut replay = Replay::new(&fs, &options, &*filter, manifest, &found, next_free, access)?;
+    let start = match access {
+        Access::Full => replay_log(&fs, &dir, &found, files.accepts_loss(), &mut replay)?,
+        Access::ReadOnly => look_at_log(&fs, &dir, &found, &mut replay)?,
+    };
     let wal_options = log_options(&options);
     let wal = Wal::create(fs.clone(), &dir, wal_options, start)?;
     replay.seal();
-    if replay.sealed.is_empty() {
-        retire_log(&mut replay.manifest, &wal)?;
-    }
 
     let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
     cache.open_tables().set_bounds(options.open_tables_max, options.open_tables_bytes);
     let obsolete = Arc::new(Obsolete::default());
     let version = open_tables(&fs, &dir, std::mem::take(&mut replay.tables), &cache, &obsolete)?;
+    if access == Access::Full {
+        if replay.sealed.is_empty() {
+            retire_log(&mut replay.manifest, &wal)?;
+        }
+        files.remove_leftovers(&*fs, &dir, &replay.manifest, &found)?;
+    }
     let (seq, root) = (replay.seq, replay.root.clone());
     let state = first_state(&replay);
     let tree = Tree {
@@ -101,7 +129,10 @@ pub(super) fn open(
         stopped: Condvar::new(),
         flushed: watch::Sender::new(0),
         stop: AtomicBool::new(false),
-        poisoned: OnceLock::new(),
+        poisoned: match access {
+            Access::Full => OnceLock::new(),
+            Access::ReadOnly => OnceLock::from(Arc::from("the store was opened to be read only")),
+        },
         space: Space::new(options.space_reserve_bytes, options.segment_bytes),
         threads: Mutex::default(),
         fs,
@@ -129,14 +160,29 @@ fn first_state(replay: &Replay<'_>) -> State {
     }
 }
 
-/// Reads the log into `replay`, and answers where the next one starts.
-fn replay_log(
+/// Reads the log into `replay`, and answers where the next one would start. Changes nothing.
+fn look_at_log(
     fs: &Arc<dyn Fs>,
     dir: &Path,
     found: &manifest::State,
     replay: &mut Replay<'_>,
 ) -> Result<wal::LogStart> {
-    let accept_loss = names(&**fs, dir)?.iter().any(|name| name == wal::ACCEPT_LOSS);
+    let (from_segment, mark) = (found.log_segment, found.log_mark);
+    let expected = wal::Expected { from_segment, mark, accept_loss: false };
+    let mut apply = |segment: u64, payload: &[u8]| replay.apply(segment, payload);
+    let log = wal::look(fs, dir, expected, &mut apply)?;
+    replay.torn_bytes = log.torn.map_or(0, |torn| torn.bytes_lost);
+    Ok(log.next)
+}
+
+/// Reads the log into `replay`, cuts an unfinished end, and answers where the next one starts.
+fn replay_log(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    found: &manifest::State,
+    accept_loss: bool,
+    replay: &mut Replay<'_>,
+) -> Result<wal::LogStart> {
     let expected =
         wal::Expected { from_segment: found.log_segment, mark: found.log_mark, accept_loss };
     let mut apply = |segment: u64, payload: &[u8]| replay.apply(segment, payload);
@@ -228,37 +274,8 @@ fn lock_error(dir: &Path, error: std::io::Error) -> Error {
     Error::Directory { path: dir.to_owned(), what }
 }
 
-fn names(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>> {
-    fs.list(dir).map_err(Error::io("list", dir))
-}
-
 fn remove(fs: &dyn Fs, path: &Path) -> Result<()> {
     fs.remove(path).map_err(Error::io("remove", path))
-}
-
-/// Ids of the table files in `dir`.
-fn table_files(fs: &dyn Fs, dir: &Path) -> Result<HashSet<u64>> {
-    let names = names(fs, dir)?;
-    let ids = names.iter().filter_map(|name| {
-        let id = name.strip_suffix(".sst")?.parse().ok()?;
-        (table_file_name(id) == *name).then_some(id)
-    });
-    Ok(ids.collect())
-}
-
-/// Removes tables that the manifest does not name: outputs of jobs that did not end, and inputs of
-/// such that did.
-fn remove_orphans(
-    fs: &dyn Fs,
-    dir: &Path,
-    found: &manifest::State,
-    files: &HashSet<u64>,
-) -> Result<()> {
-    let named: HashSet<u64> = found.levels.iter().flatten().map(|info| info.id).collect();
-    for orphan in files.difference(&named) {
-        remove(fs, &dir.join(table_file_name(*orphan)))?;
-    }
-    Ok(())
 }
 
 /// Fails where a table that the manifest names is missing or of another size.

@@ -1,11 +1,11 @@
 //! What becomes of the log's records when a store is opened.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::Access;
 use crate::engine::manifest::{self, Edit, Manifest};
 use crate::engine::memtable::{Entry, Memtable, Needed};
 use crate::engine::rows::Rows;
@@ -21,6 +21,7 @@ pub(super) struct Replay<'a> {
     fs: &'a dyn Fs,
     dir: PathBuf,
     filter: &'a dyn Filter,
+    access: Access,
     memtable_bytes: u64,
     pub(super) manifest: Manifest,
     /// With their levels.
@@ -41,13 +42,16 @@ pub(super) struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
+    /// `next_free` is larger than the id of any table that is there. With [`Access::ReadOnly`]
+    /// nothing is flushed.
     pub(super) fn new(
         fs: &'a Arc<dyn Fs>,
         options: &Options,
         filter: &'a dyn Filter,
         manifest: Manifest,
         found: &manifest::State,
-        files: &HashSet<u64>,
+        next_free: u64,
+        access: Access,
     ) -> Result<Self> {
         let dir = options.dir.clone();
         if found.levels.iter().skip(LEVELS).any(|level| !level.is_empty()) {
@@ -59,11 +63,11 @@ impl<'a> Replay<'a> {
         let levels = found.levels.iter().enumerate();
         let tables =
             levels.flat_map(|(level, infos)| infos.iter().map(move |i| (level, i.clone())));
-        let next_free = files.iter().max().map_or(1, |last| last + 1);
         Ok(Self {
             fs: &**fs,
             dir,
             filter,
+            access,
             memtable_bytes: options.memtable_bytes,
             manifest,
             tables: tables.collect(),
@@ -118,9 +122,10 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Flushes the memtable, or seals it where that has to wait; the order of flushes is theirs.
+    /// Flushes the memtable, or seals it where that has to wait or is not wanted; the order of
+    /// flushes is theirs.
     fn make_room(&mut self, segment: u64) -> Result<()> {
-        if self.sealed.is_empty() {
+        if self.sealed.is_empty() && self.access == Access::Full {
             match self.flush(segment) {
                 Err(error @ Error::NoSpace(_)) => tracing::warn!(%error, "a flush is put off"),
                 result => return result,

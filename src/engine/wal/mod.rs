@@ -53,9 +53,11 @@ mod syncer;
 
 pub use log::{Append, Wal};
 pub use record::LogBatch;
-pub use replay::{ACCEPT_LOSS, Expected, Replay, TornTail, replay};
-pub use segments::Segments;
+pub use replay::{ACCEPT_LOSS, Expected, Replay, TornTail, look, replay};
+pub use segments::{Segments, TEMPORARY_NAME};
 pub use syncer::Syncer;
+
+pub(super) use replay::how_to_accept;
 
 /// How the log uses the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

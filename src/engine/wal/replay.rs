@@ -36,7 +36,7 @@ pub struct Replay {
     pub records: u64,
     /// Bytes of payload applied.
     pub bytes: u64,
-    /// The unfinished end that was cut, where there was one.
+    /// The unfinished end, where there was one.
     pub torn: Option<TornTail>,
     /// Where the next log continues.
     pub next: LogStart,
@@ -50,12 +50,13 @@ impl Replay {
     }
 }
 
-/// An unfinished end of the log. It was never known to be durable, unless a loss was accepted.
+/// An unfinished end of the log. It was never known to be durable, unless a loss was accepted. [`replay`]
+/// cuts it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TornTail {
-    /// The segment that was cut.
+    /// The segment that it begins in.
     pub path: PathBuf,
-    /// Where it was cut.
+    /// Where it begins.
     pub offset: u64,
     /// Bytes of records behind it that could be recognised, in this segment and later ones.
     pub bytes_lost: u64,
@@ -65,16 +66,55 @@ pub struct TornTail {
 /// cuts an unfinished end. What was applied is durable on return, whether or not it was before.
 ///
 /// Fails with [`Error::Corruption`] where a record is missing that was known to be durable, unless
-/// that is accepted; by then those before it have been applied. An error of `apply` ends the replay
-/// and is handed on.
+/// that is accepted; by then those before it have been applied, and the log is as it was. An error of
+/// `apply` ends the replay and is handed on.
 pub fn replay(
     fs: &Arc<dyn Fs>,
     dir: &Path,
     expected: Expected,
     apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
 ) -> Result<Replay> {
+    let walk = walk(&**fs, dir, expected, apply)?;
+    for end in &walk.ends {
+        SegmentReader::open(&**fs, dir, end.segment)?.make_durable(walk.durable, *end)?;
+    }
+    if let Some(torn) = &walk.found.torn {
+        cut(&**fs, dir, &walk.ends, walk.stop, torn)?;
+    }
+    // A killed process may have left names, too, that are not durable.
+    fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
+    Ok(walk.found)
+}
+
+/// As [`replay`], but changes nothing: an unfinished end is told and stays.
+pub fn look(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    expected: Expected,
+    apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
+) -> Result<Replay> {
+    walk(&**fs, dir, expected, apply).map(|walk| walk.found)
+}
+
+/// A log that was read.
+struct Walk {
+    found: Replay,
+    /// Where the records end that continue the log, in each segment.
+    ends: Vec<LogPosition>,
+    /// What the last record calls durable.
+    durable: LogPosition,
+    /// Where the log ends.
+    stop: LogPosition,
+}
+
+fn walk(
+    fs: &dyn Fs,
+    dir: &Path,
+    expected: Expected,
+    apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
+) -> Result<Walk> {
     let from_segment = expected.from_segment.max(LogStart::default().segment);
-    let ids = list_segments(&**fs, dir, from_segment)?;
+    let ids = list_segments(fs, dir, from_segment)?;
     let next_segment = ids.last().map_or(from_segment, |last| last + 1);
     // Where a loss is accepted, the number of a lost segment is not used again.
     let next_segment = next_segment.max(expected.mark.segment + 1);
@@ -84,7 +124,7 @@ pub fn replay(
     let (mut records, mut bytes) = (0, 0);
     let mut record = Vec::new();
     for &id in &ids {
-        let mut reader = SegmentReader::open(&**fs, dir, id)?;
+        let mut reader = SegmentReader::open(fs, dir, id)?;
         let mut offset = 0;
         while let Some(header) = reader.header(offset)? {
             let continues = match end {
@@ -104,15 +144,26 @@ pub fn replay(
         }
         ends.push(LogPosition { segment: id, offset });
     }
-    for end in ends {
-        SegmentReader::open(&**fs, dir, end.segment)?.make_durable(durable, end)?;
-    }
     let stop = end.unwrap_or(LogPosition { segment: from_segment, offset: 0 });
-    let rest = inspect_rest(&**fs, dir, &ids, stop)?;
-    let mark = Some(expected.mark).filter(|mark| mark.segment >= from_segment && *mark > stop);
-    let damage = match (rest.proof, mark) {
+    let torn = torn_tail(fs, dir, &ids, stop, expected)?;
+    let next = LogStart { segment: next_segment, previous: end.unwrap_or_default() };
+    Ok(Walk { found: Replay { records, bytes, torn, next }, ends, durable, stop })
+}
+
+/// What lies behind `stop`, where the log ends, if anything does. Fails where that proves that
+/// records are missing, unless it is accepted.
+fn torn_tail(
+    fs: &dyn Fs,
+    dir: &Path,
+    ids: &[u64],
+    stop: LogPosition,
+    expected: Expected,
+) -> Result<Option<TornTail>> {
+    let rest = inspect_rest(fs, dir, ids, stop)?;
+    let is_needed = |mark: &LogPosition| mark.segment >= expected.from_segment && *mark > stop;
+    let damage = match (rest.proof, Some(expected.mark).filter(is_needed)) {
         (Some(proof), _) => Some(unreadable(dir, stop, &proof)),
-        (None, Some(mark)) => Some(missing(&**fs, dir, stop, mark)?),
+        (None, Some(mark)) => Some(missing(fs, dir, stop, mark)?),
         (None, None) => None,
     };
     if let Some(error) = damage {
@@ -123,14 +174,7 @@ pub fn replay(
     }
     let path = segment_path(dir, stop.segment);
     let torn = TornTail { path, offset: stop.offset, bytes_lost: rest.bytes };
-    let torn = (rest.bytes > 0).then_some(torn);
-    if let Some(torn) = &torn {
-        cut(&**fs, dir, &ids, stop, torn)?;
-    }
-    // A killed process may have left names, too, that are not durable.
-    fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
-    let next = LogStart { segment: next_segment, previous: end.unwrap_or_default() };
-    Ok(Replay { records, bytes, torn, next })
+    Ok((rest.bytes > 0).then_some(torn))
 }
 
 fn list_segments(fs: &dyn Fs, dir: &Path, from_segment: u64) -> Result<Vec<u64>> {
@@ -204,7 +248,8 @@ fn missing(fs: &dyn Fs, dir: &Path, stop: LogPosition, mark: LogPosition) -> Res
     Ok(Error::Corruption { path, offset, what })
 }
 
-fn how_to_accept(dir: &Path) -> String {
+/// What can be done where durable records are missing and there is no backup.
+pub(in crate::engine) fn how_to_accept(dir: &Path) -> String {
     format!(
         "To go on without the writes that are missing here and all later ones, make an empty file \
          {} and start again",
@@ -212,13 +257,19 @@ fn how_to_accept(dir: &Path) -> String {
     )
 }
 
-/// Removes what lies behind `stop`, so that no later replay can meet it.
-fn cut(fs: &dyn Fs, dir: &Path, ids: &[u64], stop: LogPosition, torn: &TornTail) -> Result<()> {
-    for &id in ids.iter().filter(|&&id| id > stop.segment) {
-        let path = segment_path(dir, id);
+/// Removes what lies behind `stop` in the segments of `ends`, so that no later replay can meet it.
+fn cut(
+    fs: &dyn Fs,
+    dir: &Path,
+    ends: &[LogPosition],
+    stop: LogPosition,
+    torn: &TornTail,
+) -> Result<()> {
+    for end in ends.iter().filter(|end| end.segment > stop.segment) {
+        let path = segment_path(dir, end.segment);
         fs.remove(&path).map_err(Error::io("remove", &path))?;
     }
-    if ids.contains(&stop.segment) {
+    if ends.iter().any(|end| end.segment == stop.segment) {
         let file = fs.open(&torn.path).map_err(Error::io("open", &torn.path))?;
         file.set_len(stop.offset).map_err(Error::io("cut", &torn.path))?;
         file.sync_data().map_err(Error::io("sync", &torn.path))?;

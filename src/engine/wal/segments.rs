@@ -97,12 +97,9 @@ impl Segments {
         options: WalOptions,
         next_id: u64,
     ) -> Result<Self> {
-        let temporary = dir.join(TEMPORARY_NAME);
         let mut live = BTreeMap::new();
         for name in fs.list(dir).map_err(Error::io("list", dir))? {
-            if name == TEMPORARY_NAME {
-                fs.remove(&temporary).map_err(Error::io("remove", &temporary))?;
-            } else if let Some(id) = parse_segment_name(&name) {
+            if let Some(id) = parse_segment_name(&name) {
                 let path = dir.join(name);
                 let bytes = fs.file_bytes(&path).map_err(Error::io("measure", &path))?;
                 live.insert(id, Occupied { path, bytes, user: Weak::new() });
@@ -295,7 +292,7 @@ impl Pool {
     }
 }
 
-/// What cannot be removed is removed when it is begun anew, or by the next open.
+/// What cannot be removed is removed when it is begun anew, or by the next start.
 fn remove_unfinished(fs: &dyn Fs, path: &Path) {
     if let Err(error) = fs.remove(path) {
         tracing::warn!(path = %path.display(), %error, "unfinished log segment not removed");
@@ -306,8 +303,8 @@ fn reserve(file: &dyn File, path: &Path, bytes: u64) -> Result<()> {
     file.allocate(bytes).map_err(Error::io("reserve space for", path))
 }
 
-/// Name of a new segment until it is filled and synced.
-const TEMPORARY_NAME: &str = "next.wal.tmp";
+/// Name of a new segment until it is filled and synced. A killed process may leave it behind.
+pub const TEMPORARY_NAME: &str = "next.wal.tmp";
 const SUFFIX: &str = ".wal";
 
 pub(super) fn segment_path(dir: &Path, id: u64) -> PathBuf {
