@@ -413,9 +413,15 @@ pub(super) fn keyspaces(ids: Range<u32>) -> KeyRange {
 pub(super) fn expiry_range(keyspace: u32, from_ms: u64, to_ms: u64) -> KeyRange {
     let end = match to_ms.checked_add(1) {
         Some(end_ms) => expiry(keyspace, end_ms, b""),
-        None => Bytes::copy_from_slice(&prefix(keyspace, GENERATION)),
+        None => behind_expiries(keyspace),
     };
     (Bound::Included(expiry(keyspace, from_ms, b"")), Bound::Excluded(end))
+}
+
+/// Where the index of expiries ends; no longer than the kind, so that a memtable knows that what is
+/// before it is of one kind.
+fn behind_expiries(keyspace: u32) -> Bytes {
+    Bytes::copy_from_slice(&prefix(keyspace, GENERATION)[..=KIND_AT])
 }
 
 /// The records of the index of fields from `from_ms` to `to_ms`, both included.
@@ -440,7 +446,7 @@ pub(super) fn expiry_entries(keyspace: u32, start: &[u8], end: Option<&[u8]>) ->
     };
     let end = match end {
         Some(entry) => full(entry),
-        None => Bytes::copy_from_slice(&prefix(keyspace, GENERATION)),
+        None => behind_expiries(keyspace),
     };
     (Bound::Included(full(start)), Bound::Excluded(end))
 }
