@@ -267,8 +267,8 @@ impl<'a> Edit<'a> {
         self.gone = false;
     }
 
-    /// Whether the call is alone in a run that only warms: what it writes and does not read itself can be
-    /// left out.
+    /// Whether the call is alone in a run that only warms: what it writes and does not read itself
+    /// can be left out.
     pub(super) fn only_warms(&self) -> bool {
         self.context.warms && !self.txn.is_inner()
     }

@@ -336,8 +336,8 @@ pub(super) fn every_record_is_missed(server: &mut Harness, key: &[u8]) -> usize 
     records.len()
 }
 
-/// A run that only warms reads what it copies, combines or removes, and writes nothing of it, for nobody
-/// would read that; within a transaction the calls behind it do.
+/// A run that only warms reads what it copies, combines or removes, and writes nothing of it, for
+/// nobody would read that; within a transaction the calls behind it do.
 #[test]
 fn a_run_that_warms_leaves_out_what_nobody_reads() {
     let mut server = Harness::new();

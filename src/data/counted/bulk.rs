@@ -1,9 +1,10 @@
 //! Many changes of a counted order at once.
 //!
-//! One by one, changes would meet again and again what those before them have deleted. So here all is
-//! read first, and nothing is written before the end: [`Bulk`] takes the count records that the changes
-//! lie in, decoded, as a [`CountTree`] has them; changes these from the lowest level up; and notes
-//! of each what becomes of it. A node that loses all it counts costs no more than a look at its records.
+//! One by one, changes would meet again and again what those before them have deleted. So here all
+//! is read first, and nothing is written before the end: [`Bulk`] takes the count records that the
+//! changes lie in, decoded, as a [`CountTree`] has them; changes these from the lowest level up;
+//! and notes of each what becomes of it. A node that loses all it counts costs no more than a look
+//! at its records.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -65,8 +66,8 @@ struct Bulk<'b> {
 }
 
 impl<'b> Bulk<'b> {
-    /// Changes the children of the root, which shall count so many items: the highest level, and what
-    /// it has.
+    /// Changes the children of the root, which shall count so many items: the highest level, and
+    /// what it has.
     fn root(&mut self, root: Option<Branch>, len: u64) -> Result<(u8, Vec<Child>)> {
         let mut level = self.order.counts.levels;
         let mut children = root.map_or_else(Vec::new, |branch| branch.0);
@@ -94,8 +95,8 @@ impl<'b> Bulk<'b> {
         Ok((level, children))
     }
 
-    /// Carries out changes below the children of a node, which are of `level` and reach up to `behind`.
-    /// None may be left; where there are several, they have the right size.
+    /// Carries out changes below the children of a node, which are of `level` and reach up to
+    /// `behind`. None may be left; where there are several, they have the right size.
     fn change(
         &mut self,
         level: u8,
@@ -126,8 +127,8 @@ impl<'b> Bulk<'b> {
         self.balance(level, children, behind)
     }
 
-    /// Joins children of a node, which are of `level` and reach up to `behind`, until none is too small,
-    /// or only one is left.
+    /// Joins children of a node, which are of `level` and reach up to `behind`, until none is too
+    /// small, or only one is left.
     fn balance(
         &mut self,
         level: u8,
@@ -148,7 +149,8 @@ impl<'b> Bulk<'b> {
         Ok(())
     }
 
-    /// Appends what becomes of two neighbours, the second of which reaches up to `behind`, to `joined`.
+    /// Appends what becomes of two neighbours, the second of which reaches up to `behind`, to
+    /// `joined`.
     fn join(
         &mut self,
         level: u8,
@@ -168,8 +170,8 @@ impl<'b> Bulk<'b> {
         self.settle(level, left.separator, below, joined)
     }
 
-    /// Appends the node of level 1 that counts so many items from a separator up to `behind`, cut where they are
-    /// too many for one, to `settled`.
+    /// Appends the node of level 1 that counts so many items from a separator up to `behind`, cut
+    /// where they are too many for one, to `settled`.
     fn settle_items(
         &mut self,
         separator: Bytes,
@@ -211,8 +213,8 @@ impl<'b> Bulk<'b> {
         Ok(())
     }
 
-    /// Appends the node that has these children, of the level below, cut where they are too many for one, to
-    /// `settled`; nothing where there are none.
+    /// Appends the node that has these children, of the level below, cut where they are too many
+    /// for one, to `settled`; nothing where there are none.
     fn settle(
         &mut self,
         level: u8,
@@ -257,8 +259,8 @@ impl<'b> Bulk<'b> {
         Ok(())
     }
 
-    /// Takes the children of a node, count records, out of it; what is not known of them is read, as
-    /// nothing was changed there yet. None of a node of level 1.
+    /// Takes the children of a node, count records, out of it; what is not known of them is read,
+    /// as nothing was changed there yet. None of a node of level 1.
     fn below(&self, level: u8, child: &mut Child) -> Result<Vec<Child>> {
         if level == 1 {
             return Ok(Vec::new());

@@ -27,7 +27,8 @@
 //! bounds: what was deleted outside of them costs nothing, however much it is. So a queue stays as
 //! fast as it was at first, at whatever end items come and go.
 //!
-//! Many changes at once are not made one by one: `bulk` reads what they touch, and writes each count record once.
+//! Many changes at once are not made one by one: `bulk` reads what they touch, and writes each
+//! count record once.
 //!
 //! `known` is what the writer knows of an order besides, `tree` its count records, decoded; [`KnownOrders`]
 //! keeps that from transaction to transaction, and `branches`, what readers have met.

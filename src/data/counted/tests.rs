@@ -415,8 +415,8 @@ impl Fixture {
     }
 }
 
-/// What goes at once is looked at once or twice, however much it is and wherever it lies; what comes into
-/// an empty order, not at all.
+/// What goes at once is looked at once or twice, however much it is and wherever it lies; what
+/// comes into an empty order, not at all.
 #[test]
 fn many_changes_look_at_each_record_a_few_times() {
     const ALL: u64 = 60_000;

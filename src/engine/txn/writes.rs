@@ -35,8 +35,8 @@ pub struct Writes {
 /// A write: a key and its new value.
 pub(super) type Write = (Bytes, Option<Bytes>);
 
-/// Where a key is, with a part of its hash: so an index grows, and tells most keys apart, without a look
-/// at them.
+/// Where a key is, with a part of its hash: so an index grows, and tells most keys apart, without a
+/// look at them.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     hash: u32,
@@ -91,8 +91,8 @@ impl Writes {
         }
     }
 
-    /// Where `key` is among [`Self::as_slice`]; where it is not, its place in the index is behind the
-    /// last write, which is to come.
+    /// Where `key` is among [`Self::as_slice`]; where it is not, its place in the index is behind
+    /// the last write, which is to come.
     fn take_place(&mut self, key: &[u8], hash: Option<u64>) -> Option<usize> {
         let len = self.list.len();
         if len <= INDEXED {
