@@ -43,11 +43,14 @@ pub(super) fn make(
     if notes {
         edit.note_ready();
     }
+    // A read that others cannot wait for goes back to its connection.
+    let writes = !matches!(call.command.spec.run, Run::Read(_));
     let reply = match run_in(&mut edit, call, answer, call.prepared.as_deref()) {
         Ok(reply) => reply,
-        Err(Error::Engine(engine::Error::WouldBlock)) if edit.is_exhausted() => {
+        Err(Error::Engine(engine::Error::WouldBlock)) if writes && edit.is_exhausted() => {
             return Err(Failed::TakesLong);
         }
+        Err(Error::TooLong(_)) if writes => return Err(Failed::TakesLong),
         Err(error) => return Err(error.into()),
     };
     let (ready, events) = (edit.take_ready(), edit.take_events());
