@@ -218,7 +218,7 @@ fn pop_members(
         } else {
             let mut set = edit.set(key, Some(old));
             for Element { name, .. } in &picked {
-                set.remove(name)?;
+                set.take_out(name)?;
             }
             set.finish();
         }

@@ -92,7 +92,8 @@ impl Elements<'_> {
         count > 1 && (self.is_inline() || self.count() / PASS_FACTOR < count)
     }
 
-    /// At most `count` different elements; all of them where there are no more. In no order.
+    /// At most `count` different elements, their names and values; all of them where there are no
+    /// more. In no order.
     pub fn pick_distinct(&self, count: u64, room: &Room<'_>) -> Result<Vec<Element>> {
         if count >= self.count() {
             let taken = |element: Result<Element>| element.and_then(|element| take(room, element));
@@ -153,17 +154,24 @@ impl Elements<'_> {
     /// the chance that all are as likely in the end.
     fn sample(&self, count: u64, room: &Room<'_>) -> Result<Vec<Element>> {
         let mut picked: Vec<Element> = Vec::new();
-        for (element, index) in self.walk().zip(0_u64..) {
-            let element = element?;
-            if index < count {
-                picked.push(take(room, element)?);
-            } else if let Ok(place) = usize::try_from(fastrand::u64(..=index))
+        let (mut seen, mut taken) = (0, Ok(()));
+        self.visit(&mut |name, value| {
+            let element = || Element {
+                name: Bytes::copy_from_slice(name),
+                value: Bytes::copy_from_slice(value),
+                expires_ms: None,
+            };
+            if seen < count {
+                taken = take(room, element()).map(|element| picked.push(element));
+            } else if let Ok(place) = usize::try_from(fastrand::u64(..=seen))
                 && let Some(other) = picked.get_mut(place)
             {
-                *other = element;
+                *other = element();
             }
-        }
-        Ok(picked)
+            seen += 1;
+            taken.is_ok()
+        })?;
+        taken.map(|()| picked)
     }
 
     /// An element from the pool of the collection, where it has one.

@@ -158,7 +158,7 @@ impl SetEdit<'_, '_> {
     }
 
     /// Deletes a member, which is there.
-    pub(super) fn take_out(&mut self, member: &[u8]) -> Result<()> {
+    pub fn take_out(&mut self, member: &[u8]) -> Result<()> {
         self.changes += 1;
         match &mut self.members {
             Members::Integers(list) => {
