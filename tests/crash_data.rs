@@ -15,7 +15,7 @@ use bytes::Bytes;
 use siltdb::commands::{Args, Run, table};
 use siltdb::data::{
     Access, Candidates, Context, Cursors, Edit, EventClasses, ExpiryMarks, HALF_AT, KIND_AT,
-    KnownOrders, Packing, RecordFilter, View, expire_cycle, verify,
+    KnownOrders, Packing, RecordFilter, View, expire_due, find_due, verify,
 };
 use siltdb::engine::{Filter, Options, Read, ReadMode};
 use siltdb::env::{SimClock, SimFs, UNBOUNDED_MEMORY};
@@ -176,7 +176,8 @@ fn transact(
     let context = memory.context(number);
     let mut edit = Edit::new(store.writer.begin(ReadMode::Blocking)?, context)?;
     if number.is_multiple_of(10) {
-        expire_cycle(&mut edit, &mut ExpiryMarks::default(), 100)?;
+        let found = find_due(&edit, &ExpiryMarks::default(), 100)?;
+        expire_due(&mut edit, &found.records, 100)?;
     } else {
         let words = words(seed, number);
         let sub = words.get(1).map(|word| &word[..]);

@@ -1,6 +1,6 @@
-//! Active expiry: asks the writer, a slice at a time, to delete what has expired.
+//! Active expiry: finds what has expired, and asks the writer, a slice at a time, to delete it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -8,12 +8,17 @@ use tokio::task::JoinHandle;
 
 use super::message::{Expired, Message};
 use crate::commands::{ServerState, estimate_overdue};
-use crate::data::{Edit, ExpiryMarks, expire_cycle};
-use crate::engine::{self, ReadMode, Txn};
+use crate::data::{DueRecords, Edit, ExpiryMarks, expire_due, find_due};
+use crate::engine::{self, Engine, ReadMode, Txn};
 
-/// Keys deleted by one message at the least `active-expire-effort`, and more with each step of it:
-/// the more, the sooner space comes back, and the longer writes wait behind a message.
+/// Keys and fields deleted by one message, so that it takes the writer about a millisecond: what
+/// comes meanwhile waits behind it.
 const SLICE: usize = 200;
+/// Records that are found at a time.
+const FOUND_MAX: usize = 20 * SLICE;
+/// Between messages the writer is left to others for so long; at a larger `active-expire-effort` only
+/// after so many messages.
+const PAUSE: Duration = Duration::from_millis(1);
 /// Rounds per second, whatever more `hz` says; as in Redis.
 const HZ_MAX: u32 = 500;
 
@@ -22,39 +27,24 @@ const LOOK_PERIOD_NS: u64 = 2_000_000_000;
 
 /// Runs until the server stops.
 pub(crate) async fn run(state: Arc<ServerState>, writer: mpsc::WeakSender<Message>) {
+    let mut walk = Walk::default();
     loop {
         let period =
             Duration::from_millis(1000 / u64::from(state.config.load().hz.clamp(1, HZ_MAX)));
         tokio::time::sleep(period).await;
-        let effort = usize::try_from(state.config.load().active_expire_effort).unwrap_or(1);
-        let mut limit = SLICE * effort.max(1);
-        if !state.expires_actively() {
-            continue;
-        }
         let mut behind = Behind::default();
         loop {
-            let (answer, answered) = oneshot::channel();
-            let Some(sender) = writer.upgrade() else { return };
-            if sender.send(Message::Expire { limit, answer }).await.is_err() {
-                return;
+            if !state.expires_actively() {
+                break;
             }
-            drop(sender);
-            match answered.await {
-                Ok(Expired::More) => {
-                    state.metrics.expired_time_cap_reached.add(1);
-                    behind.estimate(&state);
-                    tokio::task::yield_now().await;
-                }
-                Ok(Expired::All) => {
+            let Some(found) = find(&state, &mut walk).await else { break };
+            let Ok(done) = delete(&state, &writer, &found, &mut behind).await else { return };
+            walk.marks.advance(&found, done);
+            if !found.more || done < found.records.len() {
+                if done == found.records.len() {
                     state.metrics.expired_stale_basis_points.set(0);
-                    break;
                 }
-                Ok(Expired::Warm(marks)) => {
-                    // A smaller round needs fewer blocks at a time.
-                    limit = (limit / 2).max(1);
-                    warm(&state, marks, limit).await;
-                }
-                Err(_) => return,
+                break;
             }
         }
     }
@@ -88,20 +78,95 @@ impl Behind {
     }
 }
 
+/// How far the indexes of a store were walked.
+#[derive(Debug, Clone, Default)]
+struct Walk {
+    marks: ExpiryMarks,
+    /// The store; one that was opened again may have lost what was deleted last.
+    engine: Weak<Engine>,
+}
+
+/// Finds what has expired, on the blocking pool; nothing where the store cannot be read.
+async fn find(state: &Arc<ServerState>, walk: &mut Walk) -> Option<Arc<DueRecords>> {
+    let state = Arc::clone(state);
+    let mut own = std::mem::take(walk);
+    let round = tokio::task::spawn_blocking(move || {
+        let found = walk_on(&state, &mut own);
+        (own, found)
+    });
+    let (own, found) = match round.await {
+        Ok(ended) => ended,
+        Err(error) if error.is_cancelled() => return None,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    *walk = own;
+    let logged = found.inspect_err(|error| tracing::debug!(%error, "expiries could not be read"));
+    logged.ok().map(Arc::new)
+}
+
+fn walk_on(state: &ServerState, walk: &mut Walk) -> engine::Result<DueRecords> {
+    let engine = state.engine()?;
+    if !std::ptr::eq(walk.engine.as_ptr(), Arc::as_ptr(&engine)) {
+        *walk = Walk { engine: Arc::downgrade(&engine), ..Walk::default() };
+    }
+    let snapshot = engine.snapshot(ReadMode::Blocking);
+    let txn = Txn::new(&snapshot, snapshot.seq() + 1);
+    find_due(&Edit::new(txn, state.context(0, false))?, &walk.marks, FOUND_MAX)
+}
+
+/// The server is stopping.
+struct Gone;
+
+/// Has the writer delete what was found: how many records are done with.
+async fn delete(
+    state: &Arc<ServerState>,
+    writer: &mpsc::WeakSender<Message>,
+    found: &Arc<DueRecords>,
+    behind: &mut Behind,
+) -> Result<usize, Gone> {
+    let (mut from, mut limit, mut rounds) = (0, SLICE, 0);
+    while from < found.records.len() {
+        let (answer, answered) = oneshot::channel();
+        let sender = writer.upgrade().ok_or(Gone)?;
+        let message = Message::Expire { found: Arc::clone(found), from, limit, answer };
+        sender.send(message).await.map_err(|_| Gone)?;
+        drop(sender);
+        match answered.await.map_err(|_| Gone)? {
+            Expired::Done(done) => from += done,
+            Expired::Blocked => {
+                // A smaller round needs fewer blocks at a time.
+                limit = (limit / 2).max(1);
+                warm(state, found, from, limit).await;
+            }
+            Expired::Refused => break,
+        }
+        if from < found.records.len() || found.more {
+            state.metrics.expired_time_cap_reached.add(1);
+            behind.estimate(state);
+        }
+        rounds += 1;
+        if rounds % state.config.load().active_expire_effort.max(1) == 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    Ok(from)
+}
+
 /// Runs a round on the blocking pool, over a transaction that is thrown away, so that the blocks
 /// which it needs are in memory when the writer runs it.
-async fn warm(state: &Arc<ServerState>, mut marks: ExpiryMarks, limit: usize) {
-    let state = Arc::clone(state);
+async fn warm(state: &Arc<ServerState>, found: &Arc<DueRecords>, from: usize, limit: usize) {
+    let (state, found) = (Arc::clone(state), Arc::clone(found));
     let round = tokio::task::spawn_blocking(move || {
         let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
         let txn = Txn::new(&snapshot, snapshot.seq() + 1);
         let mut edit = Edit::new(txn, state.context(0, false))?;
-        expire_cycle(&mut edit, &mut marks, limit).map(drop)
+        expire_due(&mut edit, found.records.get(from..).unwrap_or_default(), limit).map(drop)
     });
     let result: Result<engine::Result<()>, _> = round.await;
     match result {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "expired keys could not be read"),
+        Err(error) if error.is_cancelled() => {}
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

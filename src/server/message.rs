@@ -8,7 +8,7 @@ use super::blocking::{Asked, Waits};
 use super::group::{self, Group};
 use super::program::Running;
 use crate::commands::{Done, Error};
-use crate::data::{ExpiryMarks, ReadOutcome};
+use crate::data::{DueRecords, ReadOutcome};
 use crate::engine::{self, ReadMode};
 
 /// Messages that may wait for the writer; a full channel slows its senders down.
@@ -32,9 +32,13 @@ pub(crate) enum Message {
     },
     /// Run a program.
     Program(Box<Running>, oneshot::Sender<Box<Running>>),
-    /// Delete what has expired by now, at most `limit` keys; answers whether more has.
+    /// Delete what has expired.
     Expire {
-        /// At most so many keys.
+        /// What was found.
+        found: Arc<DueRecords>,
+        /// The first of these records that is left.
+        from: usize,
+        /// At most so many keys and fields.
         limit: usize,
         /// Told how it went.
         answer: oneshot::Sender<Expired>,
@@ -53,13 +57,12 @@ pub(crate) enum Message {
 /// How a round of active expiry went.
 #[derive(Debug)]
 pub(crate) enum Expired {
-    /// Everything that has expired is gone.
-    All,
-    /// The limit was reached: more may have expired.
-    More,
-    /// The writer would have had to wait on the disk: read what the round needs, from these marks,
-    /// and ask again.
-    Warm(ExpiryMarks),
+    /// Something was deleted, or is no longer to be: so many further records are done with.
+    Done(usize),
+    /// The writer would have had to wait on the disk: read what the round needs, and ask again.
+    Blocked,
+    /// Nothing goes at present.
+    Refused,
 }
 
 /// Who waits for the open batch, or for the one under way.
@@ -95,7 +98,7 @@ impl Waiting {
                 drop(to.send(done));
             }
             Self::Expire(expired, to) => {
-                drop(to.send(if result.is_ok() { expired } else { Expired::All }));
+                drop(to.send(if result.is_ok() { expired } else { Expired::Refused }));
             }
             Self::Reap(to) => drop(to.send(())),
             Self::Change(to) => drop(to.send(result.clone())),

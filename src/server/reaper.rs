@@ -5,38 +5,40 @@ use super::message::Expired;
 use super::writer::WriterTask;
 use crate::commands::ServerState;
 use crate::commands::tracking::Cause;
-use crate::data::{Edit, ReadOutcome, expire_cycle};
+use crate::data::{DueRecords, Edit, ReadOutcome, expire_due};
 use crate::engine::{self, ReadMode, Writer};
 
 impl WriterTask {
-    /// Deletes at most so many keys that have expired.
-    pub(super) fn expire(&mut self, limit: usize) -> Expired {
+    /// Deletes of `found`, from the record at `from` on, what has expired: at most so many keys and
+    /// fields.
+    pub(super) fn expire(&mut self, found: &DueRecords, from: usize, limit: usize) -> Expired {
         if !self.state.expires_actively() {
             // Nothing goes during a pause.
-            return Expired::All;
+            return Expired::Refused;
         }
-        let marks = &mut self.marks;
+        let due = found.records.get(from..).unwrap_or_default();
         let notes = !self.waiters.is_empty();
         // However many have gone before those that go now.
         let cycle = transact(&mut self.writer, &self.state, (0, None), |edit| {
             if notes {
                 edit.note_ready();
             }
-            let cycle = expire_cycle(edit, marks, limit)?;
-            Ok((cycle.more, edit.take_ready(), edit.take_events(), edit.take_modified()))
+            let cycle = expire_due(edit, due, limit)?;
+            Ok((cycle, edit.take_ready(), edit.take_events(), edit.take_modified()))
         });
         match cycle {
-            Ok((more, ready, events, modified)) => {
+            Ok((cycle, ready, events, modified)) => {
                 self.announcements.note(&self.state, &events, modified, Cause::NOBODY);
                 self.serve(ready);
-                if more { Expired::More } else { Expired::All }
+                let is_idle = cycle.done == 0 && cycle.expired_fields == 0;
+                if is_idle { Expired::Refused } else { Expired::Done(cycle.done) }
             }
-            Err(engine::Error::WouldBlock) => Expired::Warm(self.marks.clone()),
+            Err(engine::Error::WouldBlock) => Expired::Blocked,
             // Logged when it happened.
-            Err(engine::Error::Poisoned(_) | engine::Error::NoSpace(_)) => Expired::All,
+            Err(engine::Error::Poisoned(_) | engine::Error::NoSpace(_)) => Expired::Refused,
             Err(error) => {
                 tracing::warn!(%error, "active expiry");
-                Expired::All
+                Expired::Refused
             }
         }
     }

@@ -32,7 +32,7 @@ use super::waiters::Waiters;
 use crate::commands::tracking::Cause;
 use crate::commands::{Answer, Change, Control, Done, Error, Flags, Run, ServerState};
 use crate::config::AppendFsync;
-use crate::data::{ExpiryMarks, Ready};
+use crate::data::Ready;
 use crate::engine::{self, Batch, ReadMode, SeqNo, Txn, Writer};
 use crate::protocol::Reply;
 
@@ -113,7 +113,6 @@ pub(crate) struct WriterTask {
     unsynced: bool,
     delay: Duration,
     resume_at: Option<Instant>,
-    pub(super) marks: ExpiryMarks,
     /// What takes long.
     pub(super) long: Option<Long>,
     /// Places that are ready, whose calls come behind the open batch because it is large.
@@ -146,7 +145,6 @@ impl WriterTask {
             unsynced: false,
             delay: Duration::ZERO,
             resume_at: None,
-            marks: ExpiryMarks::default(),
             long: None,
             deferred: VecDeque::new(),
         })
@@ -284,8 +282,8 @@ impl WriterTask {
                 drop(answer.send(running));
             }
             Message::Program(running, answer) => self.run_program(running, answer),
-            Message::Expire { limit, answer } => {
-                let expired = self.expire(limit);
+            Message::Expire { found, from, limit, answer } => {
+                let expired = self.expire(&found, from, limit);
                 self.answer_later(Waiting::Expire(expired, answer));
             }
             Message::Reap { db, outcome, answer } => {
@@ -673,7 +671,6 @@ impl WriterTask {
         let (engine, writer) = opened.await.map_err(|_| engine::Error::Closed)??;
         self.state.engine.store(Some(Arc::new(engine)));
         self.writer = Owned(Some(writer));
-        self.marks = ExpiryMarks::default();
         self.state.orders.clear();
         Ok(())
     }

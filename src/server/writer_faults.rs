@@ -17,8 +17,8 @@ use super::writer::WriterTask;
 use crate::commands::table::{self, Lookup};
 use crate::commands::{Client, Control, Error, ServerState, Session};
 use crate::config::{AppendFsync, Config, Settings};
-use crate::data::{ReadOutcome, RecordFilter, View};
-use crate::engine::{self, Engine, Options, ReadMode, Writer};
+use crate::data::{DueRecords, Edit, ExpiryMarks, ReadOutcome, RecordFilter, View, find_due};
+use crate::engine::{self, Engine, Options, ReadMode, Txn, Writer};
 use crate::env::{Clock, SimClock, SimFs};
 use crate::protocol::{Reply, Request};
 
@@ -110,7 +110,8 @@ impl Rig {
     /// Has what has expired deleted; an answer is all that is promised.
     async fn expire(&self) {
         let (answer, answered) = oneshot::channel();
-        let message = Message::Expire { limit: 10, answer };
+        let found = Arc::new(self.find_due());
+        let message = Message::Expire { found, from: 0, limit: 10, answer };
         self.messages.send(message).await.expect("the task runs");
         in_time("expiry", answered).await.expect("the task runs");
         let outcome = ReadOutcome { expired: vec![Bytes::from("short")], ..Default::default() };
@@ -118,6 +119,13 @@ impl Rig {
         let message = Message::Reap { db: 0, outcome, answer };
         self.messages.send(message).await.expect("the task runs");
         in_time("a reap", answered).await.expect("the task runs");
+    }
+
+    fn find_due(&self) -> DueRecords {
+        let snapshot = self.state.engine().expect("is open").snapshot(ReadMode::Blocking);
+        let txn = Txn::new(&snapshot, snapshot.seq() + 1);
+        let edit = Edit::new(txn, self.state.context(0, false)).expect("the root can be read");
+        find_due(&edit, &ExpiryMarks::default(), 10).unwrap_or_default()
     }
 
     async fn sync(&self) -> bool {

@@ -1,4 +1,5 @@
 use super::{Harness, START_MS};
+use crate::data::{Edit, expire_due, find_due};
 
 #[test]
 fn the_family_and_its_conditions() {
@@ -96,6 +97,84 @@ fn active_expiry_costs_what_expires() {
     assert_eq!(server.run("DBSIZE"), "1");
     assert_eq!(server.expired, 101);
     assert_eq!(server.store.len(), 1);
+}
+
+#[test]
+fn a_round_deletes_no_more_than_its_limit_and_what_is_still_due() {
+    let mut server = Harness::new();
+    for number in 0..300 {
+        server.run(&format!("SET key:{number:03} v PX 1000"));
+    }
+    server.now_ms += 1000;
+    let found = {
+        let edit = Edit::new(server.store.txn(), server.context()).unwrap();
+        find_due(&edit, &server.marks, 250).unwrap()
+    };
+    assert_eq!((found.records.len(), found.more), (250, true));
+    // What was changed since is left alone.
+    server.script("SET key:000 w -> +OK\n SET key:001 w PX 5 -> +OK\n DEL key:002 -> 0");
+    let (mut done, mut rounds) = (0, Vec::new());
+    while done < found.records.len() {
+        let mut edit = Edit::new(server.store.txn(), server.context()).unwrap();
+        let cycle = expire_due(&mut edit, &found.records[done..], 100).unwrap();
+        let finished = edit.finish().unwrap();
+        server.commit(finished);
+        done += cycle.done;
+        rounds.push(cycle.expired);
+    }
+    assert_eq!(rounds, [100, 100, 47]);
+    server.marks.advance(&found, done);
+    server.store.check();
+    assert_eq!(server.expire_cycle(1000), (50, false));
+    server.script("DBSIZE -> 2\n GET key:000 -> \"w\"\n GET key:001 -> \"w\"");
+}
+
+#[test]
+fn rounds_that_end_within_a_hash_leave_none_of_its_fields() {
+    let mut server = Harness::new();
+    server.script(
+        "HSET h a 1 b 2 c 3 d 4 -> 4
+         HPEXPIRE h 10 FIELDS 1 a -> [1]
+         HPEXPIRE h 20 FIELDS 1 b -> [1]
+         HPEXPIRE h 30 FIELDS 1 c -> [1]
+         HSET late a 1 b 2 -> 2
+         HPEXPIRE late 40 FIELDS 1 a -> [1]",
+    );
+    server.now_ms += 3_600_000;
+    let find = |server: &Harness| {
+        let edit = Edit::new(server.store.txn(), server.context()).unwrap();
+        find_due(&edit, &server.marks, 100).unwrap()
+    };
+    let found = find(&server);
+    let (mut done, mut rounds) = (0, Vec::new());
+    while done < found.records.len() {
+        let mut edit = Edit::new(server.store.txn(), server.context()).unwrap();
+        let cycle = expire_due(&mut edit, &found.records[done..], 1).unwrap();
+        let finished = edit.finish().unwrap();
+        server.commit(finished);
+        done += cycle.done;
+        rounds.push(cycle.expired_fields);
+    }
+    assert_eq!(rounds, [1, 1, 1, 1]);
+    server.marks.advance(&found, done);
+    server.store.check();
+    assert_eq!(find(&server).records.len(), 0);
+    server.script("HLEN h -> 1\n HLEN late -> 1");
+}
+
+#[test]
+fn active_expiry_finds_what_came_late() {
+    let mut server = Harness::new();
+    server.script("SET k v PX 1000 -> +OK");
+    server.now_ms += 1000;
+    assert_eq!(server.expire_cycle(10), (1, false));
+    // A transaction that took its time before the walk.
+    server.now_ms -= 1;
+    server.script("SET early v PX 1 -> +OK");
+    server.now_ms += 1;
+    assert_eq!(server.expire_cycle(10), (0, false));
+    server.now_ms += 5000;
+    assert_eq!(server.expire_cycle(10), (1, false));
 }
 
 #[test]

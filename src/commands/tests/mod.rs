@@ -36,7 +36,7 @@ use super::table::{self, Lookup};
 use super::{Args, Attempt, BlockingHandler, Error, ReadHandler, Run};
 use crate::data::{
     Access, Candidates, Context, Cursors, Edit, EditOutcome, EventClasses, ExpiryMarks,
-    KnownOrders, Packing, ReadOutcome, View, expire_cycle,
+    KnownOrders, Packing, ReadOutcome, View, expire_due, find_due,
 };
 use crate::engine::{self, Changes, ReadMode, Txn};
 use crate::env::UNBOUNDED_MEMORY;
@@ -229,14 +229,14 @@ impl Harness {
     }
 
     fn expire_cycle(&mut self, limit: usize) -> (u64, bool) {
-        let mut marks = std::mem::take(&mut self.marks);
         let mut edit = Edit::new(self.store.txn(), self.context()).unwrap();
-        let cycle = expire_cycle(&mut edit, &mut marks, limit).unwrap();
+        let found = find_due(&edit, &self.marks, limit).unwrap();
+        let cycle = expire_due(&mut edit, &found.records, limit).unwrap();
         let done = edit.finish().unwrap();
         assert_eq!(done.1.expired, cycle.expired);
         self.commit(done);
-        self.marks = marks;
-        (cycle.expired, cycle.more)
+        self.marks.advance(&found, cycle.done);
+        (cycle.expired, found.more || cycle.done < found.records.len())
     }
 
     /// Calls a command given as words between blanks; the reply as text.

@@ -19,7 +19,8 @@ const GARBAGE_MIN: u64 = 64;
 pub(in super::super) enum Reason {
     /// The level is too large.
     Size,
-    /// More than a quarter of the table are tombstones.
+    /// More than a quarter of the table are tombstones; of level 0, a quarter of all that is
+    /// rewritten for them.
     Tombstones,
     /// More than a quarter of the table expires, and half of that has.
     Expired,
@@ -70,7 +71,9 @@ pub(in super::super) fn choose(
         }
         level0_waits |= level == 0;
     }
-    choose_garbage(version, running, now_ms).or_else(|| choose_marked(version, running))
+    choose_garbage(version, running, now_ms)
+        .or_else(|| level0_garbage(version, options, running))
+        .or_else(|| choose_marked(version, running))
 }
 
 /// A score of 1, in thousandths.
@@ -194,6 +197,16 @@ fn choose_garbage(version: &Version, running: &Running, now_ms: u64) -> Option<C
         }
     }
     None
+}
+
+/// Level 0, where its tombstones are many beside all that they are compacted with.
+fn level0_garbage(version: &Version, options: &Options, running: &Running) -> Option<Choice> {
+    let choice = level0(version, options, running, Reason::Tombstones)?;
+    let above = choice.inputs.iter().filter(|(level, _)| *level == 0);
+    let tombstones: u64 = above.map(|(_, handle)| handle.info().tombstones).sum();
+    let entries: u64 = choice.inputs.iter().map(|(_, handle)| handle.info().entries).sum();
+    let is_worth_it = tombstones >= GARBAGE_MIN && tombstones.saturating_mul(4) >= entries;
+    is_worth_it.then_some(choice)
 }
 
 /// A table that somebody marked; the deepest first, so that those above it find nothing below.

@@ -83,6 +83,15 @@ fn a_long_level_0_gives_its_oldest() {
 }
 
 #[test]
+fn level_0_goes_for_its_tombstones() {
+    check("0: 2 a-z 10 t", "merge 0:2 to 6 (Tombstones)");
+    check("0: 2 a-m 10 t \n 6: 1 a-c 90", "merge 0:2 6:1 to 6 (Tombstones)");
+    // Too much would be rewritten for them.
+    check("0: 2 a-z 10 t \n 6: 1 a-c 30 \n 6: 3 d-f 30 \n 6: 4 g-i 30", "nothing");
+    check("0: 2 a-z 10", "nothing");
+}
+
+#[test]
 fn a_full_level_gives_what_moves_the_least() {
     check("1: 1 a-c 80 \n 1: 2 e-g 80 \n 2: 3 a-b 500 \n 2: 4 f-f 20", "merge 1:2 2:4 to 2 (Size)");
     check("1: 1 a-c 80 \n 1: 2 e-g 80 \n 2: 3 a-b 500", "move 1:2 to 2 (Size)");
