@@ -130,6 +130,9 @@ pub struct ServerState {
     pub needed_keys: AtomicUsize,
     /// `DEBUG SET-ACTIVE-EXPIRE`: whether the expiry task removes keys.
     pub active_expire: AtomicBool,
+    /// Whether a transaction took so long that walks of the indexes of expiries may have passed what it
+    /// has put there: the next one begins anew.
+    pub expires_anew: AtomicBool,
     /// `DEBUG PAUSE-CRON`: whether what is done ten times a second is left undone.
     pub pauses_cron: AtomicBool,
     /// Changes since the last flush by command.
@@ -237,6 +240,7 @@ impl ServerState {
             awaited_keys: AtomicUsize::new(0),
             needed_keys: AtomicUsize::new(0),
             active_expire: AtomicBool::new(true),
+            expires_anew: AtomicBool::new(false),
             pauses_cron: AtomicBool::new(false),
             changes: AtomicU64::new(0),
             long_replies: LongReplies::default(),

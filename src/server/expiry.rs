@@ -1,5 +1,6 @@
 //! Active expiry: finds what has expired, and asks the writer, a slice at a time, to delete it.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -106,7 +107,8 @@ async fn find(state: &Arc<ServerState>, walk: &mut Walk) -> Option<Arc<DueRecord
 
 fn walk_on(state: &ServerState, walk: &mut Walk) -> engine::Result<DueRecords> {
     let engine = state.engine()?;
-    if !std::ptr::eq(walk.engine.as_ptr(), Arc::as_ptr(&engine)) {
+    let is_anew = state.expires_anew.swap(false, Ordering::AcqRel);
+    if is_anew || !std::ptr::eq(walk.engine.as_ptr(), Arc::as_ptr(&engine)) {
         *walk = Walk { engine: Arc::downgrade(&engine), ..Walk::default() };
     }
     let snapshot = engine.snapshot(ReadMode::Blocking);

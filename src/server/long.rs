@@ -17,12 +17,16 @@ use crate::engine::{self, ReadMode, Txn};
 /// Stack of the thread.
 const STACK_BYTES: usize = 16 << 20;
 
+/// Expiries that are older than this when they are published may be passed over by walks of their index
+/// (which reckon with five seconds).
+const VERY_LONG_NS: u64 = 2_000_000_000;
+
 /// What runs on a thread, or will.
 pub(super) enum Long {
     /// It begins as soon as everything before it is published.
     Waits(Work),
-    /// It runs.
-    Runs(oneshot::Receiver<Ended>),
+    /// It runs, since a time in monotonic nanoseconds.
+    Runs(oneshot::Receiver<Ended>, u64),
 }
 
 /// What is to be run, and who waits for it.
@@ -60,7 +64,7 @@ impl WriterTask {
                     std::thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES);
                 // Where there is no thread the channel is closed, which tells.
                 drop(thread.spawn(move || drop(end.send(run.run(&state, notes)))));
-                self.long = Some(Long::Runs(ended));
+                self.long = Some(Long::Runs(ended, self.state.clock.monotonic_ns()));
             }
             other => self.long = other,
         }
@@ -68,7 +72,11 @@ impl WriterTask {
 
     /// Takes over what has come to its end on its thread.
     pub(super) fn end_long(&mut self, ended: Result<Ended, oneshot::error::RecvError>) {
-        self.long = None;
+        if let Some(Long::Runs(_, since_ns)) = self.long.take()
+            && self.state.clock.monotonic_ns() - since_ns > VERY_LONG_NS
+        {
+            self.expires_anew = true;
+        }
         match ended {
             // Nobody answers: the connection ends.
             Err(_) => tracing::error!("the thread of a long command or script has failed"),
@@ -107,7 +115,7 @@ pub(super) async fn long_ended(
     long: &mut Option<Long>,
 ) -> Result<Ended, oneshot::error::RecvError> {
     match long {
-        Some(Long::Runs(ended)) => ended.await,
+        Some(Long::Runs(ended, _)) => ended.await,
         _ => std::future::pending().await,
     }
 }

@@ -1,10 +1,13 @@
 //! What a call of a group makes in its transaction, before that is committed.
 
 use super::group::Call;
-use crate::commands::{Answer, Error, Prepared, Run};
+use crate::commands::{Answer, Error, Flags, Prepared, Run};
 use crate::data::{Context, Edit, EditOutcome, Event, Modified, Ready};
-use crate::engine::{self, Changes, Txn};
+use crate::engine::{self, Changes, ReadMode, Txn, Writer};
 use crate::protocol::Reply;
+
+/// Keys that a transaction may write on the writer: one that writes more runs on a thread of its own.
+pub(super) const WRITES_IN_PLACE: usize = 4096;
 
 /// What a call has made.
 pub(super) struct Made {
@@ -28,6 +31,23 @@ impl<E: Into<Error>> From<E> for Failed {
     fn from(error: E) -> Self {
         Self::With(error.into())
     }
+}
+
+/// Begins the transaction of a call on the writer. What may wait for the disk does not run there.
+pub(super) fn begin<'w>(
+    writer: &'w Writer,
+    call: &Call,
+    mode: ReadMode,
+) -> Result<Txn<'w>, Failed> {
+    let txn = match call.command.spec.run {
+        // A read that would wait goes back to its connection, and where nothing can be written it reads
+        // what is published.
+        Run::Read(_) => writer.begin(ReadMode::Resident).map_err(|_| engine::Error::WouldBlock)?,
+        _ if mode == ReadMode::Blocking => return Err(Failed::TakesLong),
+        _ if call.command.flags.has(Flags::FREES) => writer.begin_freeing(mode)?,
+        _ => writer.begin(mode)?,
+    };
+    Ok(txn.with_writes_max(WRITES_IN_PLACE))
 }
 
 /// Runs a write, or a read among writes, in a transaction of its own. `notes` asks for what others may

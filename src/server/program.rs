@@ -11,9 +11,10 @@ use super::chain::Chain;
 use super::dispatch::Dispatcher;
 use super::group::Call;
 use super::long::{Long, Work};
+use super::made::WRITES_IN_PLACE;
 use super::message::{Message, Waiting};
 use super::output::Output;
-use super::writer::{WRITES_IN_PLACE, WriterTask};
+use super::writer::WriterTask;
 use crate::commands::program::{Ended, Gathered, Pace, Stopped};
 use crate::commands::tracking::{Cause, Noted};
 use crate::commands::{

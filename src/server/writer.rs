@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -21,19 +22,19 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::account;
 use super::announce::{Announcements, Told};
 use super::dispatch::may_write;
-use super::group::{self, Call, Group};
+use super::group::{self, Group};
 use super::log_thread::{Completion, Kind, LogThreads, Operation};
 use super::long::{Long, Work, long_ended};
-use super::made::{Failed, Made, make};
+use super::made::{Failed, Made, begin, make};
 use super::message::{Message, Waiting};
 use super::prefetch::prefetch;
 use super::reaper::transact;
 use super::waiters::Waiters;
 use crate::commands::tracking::Cause;
-use crate::commands::{Answer, Change, Control, Done, Error, Flags, Run, ServerState};
+use crate::commands::{Answer, Change, Control, Done, Error, ServerState};
 use crate::config::AppendFsync;
 use crate::data::Ready;
-use crate::engine::{self, Batch, ReadMode, SeqNo, Txn, Writer};
+use crate::engine::{self, Batch, SeqNo, Writer};
 use crate::protocol::Reply;
 
 /// A sync that takes longer holds up writes, so that not much more than a second can be lost.
@@ -46,8 +47,6 @@ const INLINE_WRITE_MAX: usize = 64 << 10;
 const REPLY_BYTES_MAX: usize = 1 << 20;
 /// An open batch beyond this size takes no further message until it is under way.
 const OPEN_BATCH_MAX: usize = 8 << 20;
-/// Keys that a transaction may write here: one that writes more runs on a thread of its own.
-pub(super) const WRITES_IN_PLACE: usize = 4096;
 /// Looks at the channel before a sync, at most.
 const GATHER_ROUNDS_MAX: usize = 8;
 /// Time between syncs with `appendfsync everysec`.
@@ -113,6 +112,8 @@ pub(crate) struct WriterTask {
     unsynced: bool,
     delay: Duration,
     resume_at: Option<Instant>,
+    /// Whether the open batch has what took so long that walks of expiries begin anew.
+    pub(super) expires_anew: bool,
     /// What takes long.
     pub(super) long: Option<Long>,
     /// Places that are ready, whose calls come behind the open batch because it is large.
@@ -145,6 +146,7 @@ impl WriterTask {
             unsynced: false,
             delay: Duration::ZERO,
             resume_at: None,
+            expires_anew: false,
             long: None,
             deferred: VecDeque::new(),
         })
@@ -340,7 +342,7 @@ impl WriterTask {
             let touch = !group.no_touch;
             let context = self.state.context_by(&settings, group.db, touch, now_ms);
             let notes = !self.waiters.is_empty();
-            let made = match self.begin(call, group.mode) {
+            let made = match begin(&self.writer, call, group.mode) {
                 Ok(txn) => make(txn, context, call, Answer::in_place(&self.state.memory), notes),
                 Err(failed) => Err(failed),
             };
@@ -365,22 +367,6 @@ impl WriterTask {
             });
             started_ns = ended_ns;
         }
-    }
-
-    /// Begins the transaction of a call. What may wait for the disk does not run here.
-    fn begin(&self, call: &Call, mode: ReadMode) -> Result<Txn<'_>, Failed> {
-        let txn = match call.command.spec.run {
-            // Reads that would wait go back to the connection, and where nothing can be written it
-            // reads what is published.
-            Run::Read(_) => {
-                let begun = self.writer.begin(ReadMode::Resident);
-                begun.map_err(|_| engine::Error::WouldBlock)?
-            }
-            _ if mode == ReadMode::Blocking => return Err(Failed::TakesLong),
-            _ if call.command.flags.has(Flags::FREES) => self.writer.begin_freeing(mode)?,
-            _ => self.writer.begin(mode)?,
-        };
-        Ok(txn.with_writes_max(WRITES_IN_PLACE))
     }
 
     /// Commits what the next call of the group has made, and notes how it has ended; `elapsed_ns` is
@@ -509,6 +495,9 @@ impl WriterTask {
                     return;
                 }
                 self.writer.publish(seq);
+                if std::mem::take(&mut self.expires_anew) {
+                    self.state.expires_anew.store(true, Ordering::Release);
+                }
                 if drops && let Ok(engine) = self.state.engine() {
                     super::run::reclaim_dropped(&engine);
                 }
