@@ -118,6 +118,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a look-up could not be made where others wait.
+    pub(crate) fn is_blocked(&self) -> bool {
+        matches!(self, Self::Engine(crate::engine::Error::WouldBlock))
+    }
+
     /// The text on the wire of an error that repeats words of the client, which may be any bytes.
     #[must_use]
     pub fn raw_text(&self) -> Option<Vec<u8>> {

@@ -580,7 +580,17 @@ impl<'a> Calls<'a> {
         if self.notes_ready {
             edit.note_ready();
         }
-        let answer = run(&mut edit)?;
+        let answer = match run(&mut edit) {
+            Err(error) if error.is_blocked() => {
+                // Where it does too much, to warm it would not help.
+                let is_exhausted = edit.is_exhausted()
+                    || matches!(&self.ground, Ground::Txn(outer) if outer.is_exhausted());
+                drop(edit);
+                self.stopped = self.stopped.or(is_exhausted.then_some(Stopped::Time));
+                return Err(error);
+            }
+            answer => answer?,
+        };
         let (ready, events) = (edit.take_ready(), edit.take_events());
         let modified = edit.take_modified();
         let (changes, outcome) = edit.finish()?;
@@ -644,7 +654,7 @@ impl<'a> Calls<'a> {
     }
 
     fn noted(&mut self, error: Error) -> Error {
-        if matches!(error, Error::Engine(engine::Error::WouldBlock)) {
+        if error.is_blocked() {
             self.stopped.get_or_insert(Stopped::WouldBlock);
         }
         error

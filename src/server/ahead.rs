@@ -88,6 +88,11 @@ impl Ahead {
         }
     }
 
+    /// Bytes that are kept, and what they take.
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.bytes.len(), self.bytes.capacity())
+    }
+
     /// Moves what was read behind the part of a request in `input`; whether that was anything.
     pub(super) fn move_to(&mut self, input: &mut BytesMut) -> bool {
         let bytes = std::mem::take(&mut self.bytes);

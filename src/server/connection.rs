@@ -238,7 +238,8 @@ async fn turn(
         client.last_interaction_ms.store(dispatcher.state.clock.unix_ms(), Ordering::Relaxed);
         client.is_served.store(false, Ordering::Relaxed);
         if input.is_empty() {
-            account_held(dispatcher, 0, 0);
+            let (bytes, capacity) = output.ahead().held();
+            account_held(dispatcher, bytes, capacity);
             buffers::put(std::mem::take(&mut input));
         }
         wave::gather().await;

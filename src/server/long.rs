@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::chain::Chain;
 use super::group::Group;
 use super::made::{Failed, Made, make};
 use super::program::{LongRun, Running, run_long};
 use super::writer::WriterTask;
 use crate::commands::{Answer, Error, Flags, ServerState};
-use crate::data::Context;
+use crate::data::{Context, Edit};
 use crate::engine::{self, ReadMode, Txn};
 
 /// Stack of the thread.
@@ -25,8 +26,15 @@ const VERY_LONG_NS: u64 = 2_000_000_000;
 pub(super) enum Long {
     /// It begins as soon as everything before it is published.
     Waits(Work),
-    /// It runs, since a time in monotonic nanoseconds.
-    Runs(oneshot::Receiver<Ended>, u64),
+    /// It runs.
+    Runs(oneshot::Receiver<Ended>, Run),
+}
+
+/// What is known of it while it runs.
+pub(super) struct Run {
+    /// In monotonic nanoseconds.
+    since_ns: u64,
+    chain: Option<Chain>,
 }
 
 /// What is to be run, and who waits for it.
@@ -56,15 +64,16 @@ impl WriterTask {
                 let (end, ended) = oneshot::channel();
                 let state = Arc::clone(&self.state);
                 let notes = !self.waiters.is_empty();
-                let (name, run) = match work {
-                    Work::Program(..) => ("siltdb-script", work),
-                    Work::Call(..) => ("siltdb-long", work),
+                let (name, chain) = match &work {
+                    Work::Program(running, _) => ("siltdb-script", running.chain().cloned()),
+                    Work::Call(group, _) => ("siltdb-long", group.chain.clone()),
                 };
                 let thread =
                     std::thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES);
                 // Where there is no thread the channel is closed, which tells.
-                drop(thread.spawn(move || drop(end.send(run.run(&state, notes)))));
-                self.long = Some(Long::Runs(ended, self.state.clock.monotonic_ns()));
+                drop(thread.spawn(move || drop(end.send(work.run(&state, notes)))));
+                let since_ns = self.state.clock.monotonic_ns();
+                self.long = Some(Long::Runs(ended, Run { since_ns, chain }));
             }
             other => self.long = other,
         }
@@ -72,14 +81,16 @@ impl WriterTask {
 
     /// Takes over what has come to its end on its thread.
     pub(super) fn end_long(&mut self, ended: Result<Ended, oneshot::error::RecvError>) {
-        if let Some(Long::Runs(_, since_ns)) = self.long.take()
-            && self.state.clock.monotonic_ns() - since_ns > VERY_LONG_NS
-        {
+        let Some(Long::Runs(_, run)) = self.long.take() else { return };
+        if self.state.clock.monotonic_ns() - run.since_ns > VERY_LONG_NS {
             self.expires_anew = true;
         }
         match ended {
-            // Nobody answers: the connection ends.
-            Err(_) => tracing::error!("the thread of a long command or script has failed"),
+            // Nobody answers: the connection ends, and nothing behind it may run.
+            Err(_) => {
+                tracing::error!("the thread of a long command or script has failed");
+                run.chain.iter().for_each(Chain::sever);
+            }
             Ok(Ended::Program(run, answer)) => self.end_long_program(*run, answer),
             Ok(Ended::Call(mut group, answer, made, elapsed_ns)) => {
                 match (*made).and_then(|made| self.still_writable(&group).map(|()| made)) {
@@ -90,7 +101,10 @@ impl WriterTask {
                     made => {
                         self.conclude(&mut group, made, |_| elapsed_ns);
                         group.mode = ReadMode::Resident;
-                        self.run_group(&mut group);
+                        // Meanwhile the client may have been closed, or its user changed.
+                        if !group.is_held_up() && !self.must_ask_again(&group) {
+                            self.run_group(&mut group);
+                        }
                     }
                 }
                 self.answer_group(group, answer);
@@ -106,7 +120,9 @@ impl WriterTask {
         } else {
             self.writer.begin(ReadMode::Resident)
         };
-        begun.map(drop).map_err(Error::Engine)
+        // What an attempt that was dropped has left behind of orders goes.
+        let edit = begun.and_then(|txn| Edit::new(txn, self.state.context(group.db, false)));
+        edit.map(drop).map_err(Error::Engine)
     }
 }
 

@@ -90,6 +90,11 @@ impl Running {
         (!self.program.has_begun()).then(|| self.program.is_held_by_pause())
     }
 
+    /// What it must not overtake.
+    pub(super) fn chain(&self) -> Option<&Chain> {
+        self.chain.as_ref()
+    }
+
     /// Lets nothing behind it run, since it has to be sent again.
     pub(super) fn hold_up_others(&self) {
         if let Some(chain) = &self.chain {

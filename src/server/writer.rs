@@ -303,7 +303,7 @@ impl WriterTask {
 
     /// Whether a pause has begun, or the users were changed, since the calls of the group were
     /// allowed: then the connection looks again.
-    fn must_ask_again(&self, group: &Group) -> bool {
+    pub(super) fn must_ask_again(&self, group: &Group) -> bool {
         group.users_version != self.state.users.version() || self.holds(group.may_write())
     }
 
@@ -658,6 +658,7 @@ impl WriterTask {
             super::run::open_engine(&state.config.load_full(), Arc::clone(&state.clock))
         });
         let (engine, writer) = opened.await.map_err(|_| engine::Error::Closed)??;
+        self.state.orders.clear();
         self.state.engine.store(Some(Arc::new(engine)));
         self.writer = Owned(Some(writer));
         self.state.orders.clear();
