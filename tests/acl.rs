@@ -32,6 +32,7 @@ fn who_has_not_authenticated_is_not_waited_for() {
     assert_eq!(admin.call(&["AUTH", "secret"]), "+OK");
     let stranger = server.connect();
     let call = encode(&[b"SET", b"x", b"5"]).repeat(1000);
+    eventually("it is there", || info(&mut admin, "connected_clients") == "2");
     // It reads none of the replies.
     let mut sender = stranger.sender();
     sender.set_nonblocking(true).expect("a socket that does not wait");
