@@ -5,6 +5,8 @@
 PASSED=0 FAILED=0 PART_PASSED=0 PART_FAILED=0
 LEFT_OUT=()
 PIDS=()
+# Shells of this script that run beside it, and end their servers themselves.
+LANES=()
 
 say() { printf '%s\n' "$*"; }
 
@@ -112,6 +114,9 @@ stop_server() {
 # Ends every server that is still there; called at exit.
 stop_all() {
     local pid
+    for pid in "${LANES[@]}"; do
+        kill -TERM "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+    done
     for pid in "${PIDS[@]}"; do
         kill -KILL "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
     done

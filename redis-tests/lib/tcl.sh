@@ -50,17 +50,18 @@ suite_patch() {
     touch "$CACHE/suite/.patched-3"
 }
 
-# Runs one file of the suite and counts what it prints.
+# Runs file $1 of the suite in the copy of the suite of lane $2, and counts what it prints.
 tcl_unit() {
-    local unit=$1 log="$WORK/suite-${1//\//-}.log" skips="$WORK/skips" seconds=$SECONDS
+    local unit=$1 lane=$2 log="$WORK/suite-${1//\//-}.log" skips="$WORK/skips-$2" seconds=$SECONDS
     local ok err skip ignored name missing=0
     skipped_names "$unit" >"$skips"
     # Redis 7.0 has no listpacks of sets.
     start_server "$WORK/tcl-${unit//\//-}" --enable-debug-command yes --set-max-listpack-entries 0 \
         --enable-protected-configs yes --latency-monitor-threshold 1 \
         --notify-keyspace-events KEA --save "900 1" || return
-    (cd "$CACHE/suite/redis" && timeout "${TCL_TIMEOUT:-420}" tclsh tests/test_helper.tcl \
-        --host 127.0.0.1 --port "$PORT" --single "$unit" --durable --skipfile "$skips" \
+    (cd "$WORK/suite-$lane" && timeout "${TCL_TIMEOUT:-420}" tclsh tests/test_helper.tcl \
+        --host 127.0.0.1 --port "$PORT" --baseport $((21111 + 1000 * lane)) --portcount 1000 \
+        --single "$unit" --durable --skipfile "$skips" \
         --tags "-needs:repl -large-memory" --timeout 180) </dev/null 2>&1 |
         sed 's/\x1b\[[0-9;]*m//g' >"$log"
     # The summary at the end repeats every failure behind three stars.
@@ -84,8 +85,23 @@ tcl_unit() {
     if [ "$err" != 0 ] || [ "$missing" != 0 ]; then say "  log: $log"; fi
 }
 
+# Takes the next line off the file of units, which the lanes share.
+next_unit() {
+    (flock 9 && sed -n 1p "$WORK/units" && sed -i 1d "$WORK/units") 9>"$WORK/units.lock"
+}
+
+# Runs units in a copy of the suite of its own, until there are none; leaves its counts in a file.
+tcl_lane() {
+    local lane=$1 unit
+    PIDS=() LANES=()
+    trap stop_all EXIT
+    mkdir -p "$WORK/suite-$lane" && cp -r "$CACHE/suite/redis/tests" "$WORK/suite-$lane/"
+    while unit=$(next_unit) && [ -n "$unit" ]; do tcl_unit "$unit" "$lane"; done
+    say "$PART_PASSED $PART_FAILED" >"$WORK/lane-$lane"
+}
+
 part_tcl() {
-    local unit units="$ROOT/redis-tests/skip/units.txt"
+    local unit units="$ROOT/redis-tests/skip/units.txt" lane passed failed
     need tclsh tcl || { leave_out tcl "tclsh cannot be had"; return; }
     suite_fetch || { leave_out tcl "Debian's source package redis 7.0 cannot be had"; return; }
     suite_patch
@@ -98,6 +114,18 @@ part_tcl() {
         # shellcheck disable=SC2046
         set -- $(sed -n 's/^run //p' "$units")
     fi
-    for unit in "$@"; do tcl_unit "$unit"; done
+    printf '%s\n' "$@" >"$WORK/units"
+    # A server and a driver wait for one another most of the time: two of each keep two cores busy.
+    for lane in 1 2; do
+        (tcl_lane "$lane") &
+        LANES+=("$!")
+    done
+    for lane in 1 2; do
+        wait "${LANES[lane - 1]}"
+        read -r passed failed <"$WORK/lane-$lane" || { fail "lane $lane has no end"; continue; }
+        pass "$passed"
+        PART_FAILED=$((PART_FAILED + failed))
+    done
+    LANES=()
     part_end tcl
 }

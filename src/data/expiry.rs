@@ -26,8 +26,9 @@ use crate::engine::{Direction, KeyRange, Read, Result};
 /// Marks that are kept, those of databases that have no expiries at the moment included.
 const MARKS_MAX: usize = 4096;
 
-/// How long before it is published a transaction may have taken its time.
-const LAG_MS: u64 = 5000;
+/// How long before it is published a transaction may have taken its time, in milliseconds: walks of the
+/// index look at what is no older again. Where one has taken longer, [`ExpiryMarks`] are to be forgotten.
+pub const LAG_MS: u64 = 5000;
 
 /// A walk that has found so many bytes of records takes no further one.
 const FOUND_BYTES_MAX: usize = 1 << 20;

@@ -83,7 +83,9 @@ pub use cursors::{CursorFile, Cursors, Place};
 pub use edit::{Edit, EditOutcome};
 pub use elements::{Element, Elements};
 pub use event::{Event, EventClasses};
-pub use expiry::{Due, DueRecords, ExpiryCycle, ExpiryMarks, expire_due, find_due};
+pub use expiry::{
+    Due, DueRecords, ExpiryCycle, ExpiryMarks, LAG_MS as EXPIRY_LAG_MS, expire_due, find_due,
+};
 pub use extended::Extended;
 pub use filter::{RecordFilter, dropped_ranges};
 pub use geo::{Place as GeoPlace, Shape as GeoShape};

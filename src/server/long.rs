@@ -12,15 +12,15 @@ use super::made::{Failed, Made, make};
 use super::program::{LongRun, Running, run_long};
 use super::writer::WriterTask;
 use crate::commands::{Answer, Error, Flags, ServerState};
-use crate::data::{Context, Edit};
+use crate::data::{Context, EXPIRY_LAG_MS, Edit};
 use crate::engine::{self, ReadMode, Txn};
 
 /// Stack of the thread.
 const STACK_BYTES: usize = 16 << 20;
 
-/// Expiries that are older than this when they are published may be passed over by walks of their index
-/// (which reckon with five seconds).
-const VERY_LONG_NS: u64 = 2_000_000_000;
+/// Expiries that are older than this when they are published may be passed over by walks of their index:
+/// the rest of the lag is for the log.
+const VERY_LONG_NS: u64 = EXPIRY_LAG_MS * 1_000_000 * 2 / 5;
 
 /// What runs on a thread, or will.
 pub(super) enum Long {
