@@ -118,37 +118,27 @@ fn pop(
     count: u64,
 ) -> Result<Option<Vec<Scored>>, Error> {
     let Some(old) = zset(edit.find(key)?)? else { return Ok(None) };
-    let Some(size) = edit.elements(&old).map(|elements| elements.count()) else { return Ok(None) };
-    let mut popped = match usize::try_from(count) {
-        Ok(some) if (1..size).contains(&count) => pop_some(edit, key, &old, end, some)?,
-        _ => None,
+    let Some(size) = old.collection().map(|members| members.count) else { return Ok(None) };
+    let popped = match usize::try_from(count) {
+        Ok(some) if (1..size).contains(&count) && old.generation().is_some() => {
+            let mut zset = edit.zset(key, Some(old));
+            let popped = zset.outermost(end, some)?;
+            zset.finish_without(&popped)?;
+            popped
+        }
+        _ => {
+            let Some(elements) = edit.elements(&old) else { return Ok(None) };
+            let walk = SortedSet::new(elements).walk_from(0, end)?;
+            let all =
+                walk.zip(0..count).map(|(member, _)| member).collect::<Result<Vec<_>, _>>()?;
+            remove(edit, key, old, &all, size)?;
+            all
+        }
     };
-    if popped.is_none() {
-        let Some(elements) = edit.elements(&old) else { return Ok(None) };
-        let walk = SortedSet::new(elements).walk_from(0, end)?;
-        let all = walk.zip(0..count).map(|(member, _)| member).collect::<Result<Vec<_>, _>>()?;
-        remove(edit, key, old, &all, size)?;
-        popped = Some(all);
-    }
-    if popped.as_ref().is_some_and(|popped| !popped.is_empty()) {
+    if !popped.is_empty() {
         let name = if end == Direction::Forward { "zpopmin" } else { "zpopmax" };
         edit.notify_shrunk(EventClasses::ZSET, name, key);
     }
-    Ok(popped)
-}
-
-/// Removes `count` members, which are not all, at one end of a large sorted set; `None` where it is
-/// small.
-fn pop_some(
-    edit: &mut Edit<'_>,
-    key: &[u8],
-    old: &Meta,
-    end: Direction,
-    count: usize,
-) -> Result<Option<Vec<Scored>>, Error> {
-    let mut zset = edit.zset(key, Some(old.clone()));
-    let Some(popped) = zset.outermost(end, count)? else { return Ok(None) };
-    zset.finish_without(&popped)?;
     Ok(Some(popped))
 }
 

@@ -11,8 +11,10 @@
 //!   it holds, so that a crowded one does not make its members rarer (as in `pick.rs`). It is left for
 //!   another once [`WINDOW_TAKEN`] were taken, and hardly ever one holds too few.
 //! - What is added within the window is listed as likely as what was there before and is still there.
-//! - The list says nothing of what is in the set. A candidate stays at its end until a transaction sees
-//!   that it is no member (any more), so a transaction that is dropped takes none away from the others.
+//! - The list says nothing of what is in the set. A candidate stays at its end until the transaction that
+//!   took it is known to be committed, or another one sees that it is no member (any more); so a transaction
+//!   that is dropped takes none away from the others. When a transaction begins, those before it were
+//!   committed, but for one of its own number.
 //!
 //! A pool belongs to a generation, so it is as good under another name, and nobody asks for it when the
 //! set is gone; a generation that is given out again, since the transaction that made it was dropped,
@@ -26,8 +28,8 @@
 //!
 //! Bounds: [`POOLS`] pools of at most [`LISTED_MAX`] names and [`NAME_BYTES_MAX`] bytes.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -208,10 +210,20 @@ impl Pool {
 /// All pools, and which sets are popped.
 #[derive(Debug, Default)]
 struct Pools {
-    by_generation: HashMap<u64, Pool>,
+    by_generation: BTreeMap<u64, Pool>,
     /// Generation and pops of it, each in a place of its own.
     watched: Vec<(u64, i32)>,
     pops: u64,
+    /// What a transaction was handed out to take first, unless the next one has begun.
+    taken: Option<Taken>,
+}
+
+/// A candidate that a transaction takes.
+#[derive(Debug, Clone, Copy)]
+struct Taken {
+    generation: u64,
+    position: u64,
+    seq: SeqNo,
 }
 
 impl Pools {
@@ -256,9 +268,30 @@ pub struct Candidates {
     newest: AtomicU64,
     /// Held by a run that warms while it fills a pool: others do not fill it once more.
     filling: Mutex<()>,
+    /// Whether something is taken of which it is not known whether that was committed.
+    unsettled: AtomicBool,
 }
 
 impl Candidates {
+    /// A transaction of the writer begins that will take this number: what one before it has taken is
+    /// gone, what one of its own number has taken is not. Called before anything is asked for in it.
+    #[inline]
+    pub(super) fn settle(&self, seq: SeqNo) {
+        if self.unsettled.load(Ordering::Relaxed) {
+            self.settle_taken(seq);
+        }
+    }
+
+    fn settle_taken(&self, seq: SeqNo) {
+        let pools = &mut *self.pools.lock();
+        self.unsettled.store(false, Ordering::Relaxed);
+        if let Some(taken) = pools.taken.take().filter(|taken| taken.seq < seq)
+            && let Some(pool) = pools.by_generation.get_mut(&taken.generation)
+        {
+            pool.take_off(taken.position);
+        }
+    }
+
     /// What to do for the next member of a set, behind the first `passed` that are listed.
     pub(super) fn next(&self, asker: Asker, passed: usize) -> Next {
         let pools = &mut *self.pools.lock();
@@ -280,7 +313,14 @@ impl Candidates {
         }
         let at = pool.listed.len().checked_sub(passed + 1);
         match at.and_then(|at| pool.listed.get(at)) {
-            Some(next) if !pool.is_through() => Next::Candidate(next.name.clone()),
+            Some(next) if !pool.is_through() => {
+                if passed == 0 && !asker.warms {
+                    let Asker { generation, seq, .. } = asker;
+                    pools.taken = Some(Taken { generation, position: next.position, seq });
+                    self.unsettled.store(true, Ordering::Relaxed);
+                }
+                Next::Candidate(next.name.clone())
+            }
             _ if asker.warms || passed > 0 => Next::NoPool,
             _ => {
                 *pool = Pool::empty(asker.seq, now);

@@ -112,8 +112,16 @@ pub struct Collection {
 }
 
 impl Collection {
-    /// Most bytes in front of a packed list.
-    pub(super) const HEADER_LEN_MAX: usize = 16 + Counts::ENCODED_LEN_MAX;
+    /// Bytes that [`Self::put_header`] appends.
+    pub(super) fn header_len(&self, kind: KeyType) -> usize {
+        match &self.layout {
+            Layout::Packed(_) => 4,
+            Layout::Integers(_) => 0,
+            Layout::Ordered { counts, .. } => 16 + counts.encoded_len(),
+            Layout::Exploded { .. } => 16 + if kind == KeyType::Hash { 8 } else { 0 },
+            Layout::Expiring(_) => 12,
+        }
+    }
 
     /// Reads what stands behind the common part of the metadata record.
     pub(super) fn decode(kind: KeyType, encoding: u8, bytes: &Bytes) -> Option<Self> {

@@ -67,6 +67,7 @@ impl<'a> Edit<'a> {
     pub fn new(txn: Txn<'a>, context: Context<'a>) -> Result<Self> {
         if txn.is_of_writer() {
             context.orders.settle(txn.seq());
+            context.candidates.settle(txn.seq());
         }
         let root = Root::parse(txn.root())?;
         let keyspace = root.database(context.db).keyspace;

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::collection::PACKED_BYTES_MAX;
-use super::exploded::{self, decode};
+use super::exploded::{self, decode, split};
 use super::packed::{self, Entry, Packed, Shape};
 use super::{Body, Collection, Edit, Element, KeyType, Layout, Meta, StringForm};
 use crate::engine::Result;
@@ -92,9 +92,9 @@ impl HashEdit<'_, '_> {
         if name.len() as u64 > longest || value.len() as u64 > longest {
             self.explode()?;
         }
-        let before = self.stored(name)?;
-        let is_new = before.as_ref().is_none_or(|(_, at_ms)| self.has_passed(*at_ms));
-        let old_ms = before.as_ref().and_then(|(_, at_ms)| *at_ms);
+        let before = self.stored_expiry(name)?;
+        let is_new = before.is_none_or(|at_ms| self.has_passed(at_ms));
+        let old_ms = before.flatten();
         self.changes += 1;
         match &mut self.fields {
             Fields::Packed(packed) => {
@@ -127,7 +127,7 @@ impl HashEdit<'_, '_> {
 
     /// Deletes a field; answers whether it was there.
     pub fn remove(&mut self, name: &[u8]) -> Result<bool> {
-        let Some((_, old_ms)) = self.stored(name)? else { return Ok(false) };
+        let Some(old_ms) = self.stored_expiry(name)? else { return Ok(false) };
         match &mut self.fields {
             Fields::Packed(packed) => {
                 if let Some(range) = packed.find(name)?.map(|entry| entry.range) {
@@ -177,12 +177,28 @@ impl HashEdit<'_, '_> {
                 .find(name)?
                 .map(|entry| (Bytes::copy_from_slice(entry.value), entry.expires_ms))),
             Fields::Exploded { generation, .. } => {
-                let record = match &self.old {
-                    Some(_) => self.edit.records(*generation).get(name)?,
-                    None => self.edit.own_element(*generation, name).cloned(),
-                };
+                let record = self.record(*generation, name)?;
                 record.map(|record| decode(HASH, &record)).transpose()
             }
+        }
+    }
+
+    /// The expiry of what is stored of a field, expired or not.
+    fn stored_expiry(&self, name: &[u8]) -> Result<Option<Option<u64>>> {
+        match &self.fields {
+            Fields::Packed(packed) => Ok(packed.find(name)?.map(|entry| entry.expires_ms)),
+            Fields::Exploded { generation, .. } => {
+                let record = self.record(*generation, name)?;
+                record.map(|record| Ok(split(HASH, &record)?.1)).transpose()
+            }
+        }
+    }
+
+    /// The record of a field that has one of its own.
+    fn record(&self, generation: u64, name: &[u8]) -> Result<Option<Bytes>> {
+        match &self.old {
+            Some(_) => self.edit.records(generation).get(name),
+            None => Ok(self.edit.own_element(generation, name).cloned()),
         }
     }
 

@@ -222,7 +222,9 @@ impl Meta {
         let (encoding, place_len) = match &self.body {
             Body::Inline(_) => (ENCODING_INLINE, 0),
             Body::Chunked { .. } => (ENCODING_CHUNKED, 16),
-            Body::Collection(collection) => (collection.encoding(), Collection::HEADER_LEN_MAX),
+            Body::Collection(collection) => {
+                (collection.encoding(), collection.header_len(self.kind))
+            }
             Body::List(list) => (list.encoding(), list.header_len()),
             Body::Stream(stream) => (stream.encoding(), Stream::HEADER_LEN_MAX),
         };

@@ -387,6 +387,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_taken_leaves_the_list_once_that_is_committed() {
+        let mut server = Server::new();
+        server.run(true, |edit| add(edit, b"s", 0..500));
+        while server.candidates.size_bytes() == 0 {
+            server.pop(b"s");
+        }
+        let listed = |server: &mut Server| {
+            server.run(true, |_| ());
+            server.candidates.size_bytes()
+        };
+        let before = listed(&mut server);
+        server.run(false, |edit| pop(edit, b"s").unwrap());
+        assert_eq!(listed(&mut server), before, "one that is dropped takes nothing");
+        server.pop(b"s");
+        assert!(listed(&mut server) < before);
+    }
+
+    #[test]
     fn reads_pick_what_their_view_has_and_all_of_it_as_likely() {
         fastrand::seed(9);
         let pick = |server: &Server, store: &Store| {

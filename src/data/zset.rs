@@ -10,9 +10,7 @@ use super::counted::{Known, Order, OrderChanges, Taken};
 use super::hash::HASH;
 use super::packed::{self, Packed};
 use super::sorted::{SCORE_BYTES, order_key, order_place, order_value, parse_item, parse_score};
-use super::{
-    Body, Collection, Counts, Edit, KeyType, Layout, Meta, Scored, StringForm, exploded, key,
-};
+use super::{Body, Collection, Counts, Edit, KeyType, Layout, Meta, Scored, StringForm, exploded};
 use crate::engine::{Direction, Read, Result};
 
 /// How the members are kept, while they change.
@@ -27,7 +25,7 @@ enum Members {
         count: u64,
         counts: Box<Counts>,
         changes: OrderChanges,
-        known: Option<Known>,
+        known: Option<Box<Known>>,
     },
 }
 
@@ -116,28 +114,34 @@ impl ZSetEdit<'_, '_> {
                     None => self.edit.own_element(*generation, member).cloned(),
                 };
                 let Some(record) = record else { return Ok(None) };
-                parse_score(&exploded::decode(HASH, &record)?.0).map(Some)
+                parse_score(exploded::split(HASH, &record)?.0).map(Some)
             }
         }
     }
 
     /// Sets the score of a member; `before` is what [`Self::score`] has answered, another one.
     pub fn put(&mut self, member: &[u8], before: Option<f64>, score: f64) -> Result<()> {
-        match before {
-            Some(before) => self.take(member, before)?,
-            None => {
-                self.changes += 1;
-                self.make_room(member)?;
-            }
+        self.changes += 1;
+        if before.is_none() {
+            self.make_room(member)?;
         }
         match &mut self.members {
             Members::Packed(packed) => {
+                if before.is_some()
+                    && let Some(range) = packed.find(member)?.map(|entry| entry.range)
+                {
+                    packed.remove(range);
+                }
                 let at = place_of(packed, score, member)?;
                 packed.put(at..at, member, &packed_score(score), None);
                 packed.count += 1;
             }
             Members::Ordered { generation, count, changes, .. } => {
-                *count += 1;
+                // The record of the member is written over.
+                match before {
+                    Some(before) => changes.delete(order_key(before, member)),
+                    None => *count += 1,
+                }
                 changes.insert(order_key(score, member), order_value(score));
                 let record = exploded::encode(&score.to_le_bytes(), None);
                 self.edit.put_element(*generation, member, record);
@@ -164,13 +168,13 @@ impl ZSetEdit<'_, '_> {
         Ok(())
     }
 
-    /// The first members of the order (forward), or the last, and so many of them; `None` where they
+    /// The first members of the order (forward), or the last, and so many of them; none where they
     /// are in the metadata record. Nothing was changed yet.
-    pub fn outermost(&mut self, end: Direction, count: usize) -> Result<Option<Vec<Scored>>> {
+    pub fn outermost(&mut self, end: Direction, count: usize) -> Result<Vec<Scored>> {
         self.look_up_known()?;
         let Members::Ordered { generation, counts, known: Some(known), .. } = &mut self.members
         else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let place = order_place(self.edit.keyspace, *generation);
         let order = Order { read: &self.edit.txn, place, counts, branches: None };
@@ -188,7 +192,7 @@ impl ZSetEdit<'_, '_> {
             let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
             self.edit.txn.prefetch(&keys);
         }
-        items.iter().map(parse_item).collect::<Result<_>>().map(Some)
+        items.iter().map(parse_item).collect()
     }
 
     /// Takes what the writer knows of the order, where that was not done.
@@ -198,7 +202,7 @@ impl ZSetEdit<'_, '_> {
         {
             let place = order_place(self.edit.keyspace, *generation);
             let order = Order { read: &self.edit.txn, place, counts, branches: None };
-            *known = Some(self.edit.take_known(self.key, order)?);
+            *known = Some(self.edit.take_known(order)?);
         }
         Ok(())
     }
@@ -332,20 +336,19 @@ fn meta_of(edit: &mut Edit<'_>, members: Members, expires_ms: Option<u64>) -> Re
 }
 
 impl Edit<'_> {
-    /// What the writer knows of the order of the sorted set at `key`, which is stored.
-    fn take_known(&self, key: &[u8], order: Order<'_>) -> Result<Known> {
-        let stored = match self.txn.is_over_newest() {
-            true => self.txn.newest(&key::meta(self.keyspace, key))?,
-            false => None,
-        };
-        let Some(stored) = stored else { return Ok(Known::default()) };
-        match self.context.orders.take(order.place.generation, stored.seq) {
+    /// What the writer knows of the order of a sorted set, as [`Edit::find`] has found it.
+    fn take_known(&self, order: Order<'_>) -> Result<Box<Known>> {
+        let seq = order.counts.seq();
+        if seq == 0 || !self.txn.is_over_newest() {
+            return Ok(Box::default());
+        }
+        match self.context.orders.take(order.place.generation, seq) {
             Taken::Known(known) => {
                 debug_assert!(known.fits(order), "what is known of an order does not fit its root");
-                if known.fits(order) { Ok(known) } else { Known::wanted(order) }
+                if known.fits(order) { Ok(known) } else { Known::wanted(order).map(Box::new) }
             }
-            Taken::Wanted => Known::wanted(order),
-            Taken::Nothing => Ok(Known::default()),
+            Taken::Wanted => Known::wanted(order).map(Box::new),
+            Taken::Nothing => Ok(Box::default()),
         }
     }
 }

@@ -11,15 +11,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::edit::{CHILDREN_CUT, Change, between};
+use super::edit::{CHILDREN_CUT, Change, Item, between};
 use super::tree::{Branch, Child, CountTree};
-use super::{
-    Bound, CHILDREN_MAX, CHILDREN_MIN, Counts, Node, Order, damaged, end_of, floor_of, start_at,
-};
+use super::{Bound, CHILDREN_MAX, CHILDREN_MIN, Counts, Edge, Node, Order, damaged, start_at};
 use crate::engine::{Direction, Result};
-
-/// A change of an item.
-pub(super) type Item = (Bytes, Change);
 
 /// What becomes of count records, by level and separator; `None` of those that go.
 pub(super) type Written = BTreeMap<(u8, Bytes), Option<Node>>;
@@ -52,7 +47,7 @@ pub(super) fn outcome(
     if let (Some(first), Some(last)) =
         (bulk.end_item(Direction::Forward)?, bulk.end_item(Direction::Reverse)?)
     {
-        (counts.first, counts.end) = (floor_of(&first), end_of(&last));
+        (counts.first, counts.end) = (Edge::floor_of(&first), Edge::end_of(&last));
     }
     let tree = CountTree::of_root(Branch(root), levels);
     Ok(Outcome { counts, tree, written: bulk.written })

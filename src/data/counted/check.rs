@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::{CHILDREN_MAX, CHILDREN_MIN, Node, Order, damaged, end_of, floor_of};
+use super::{CHILDREN_MAX, CHILDREN_MIN, Edge, Node, Order, damaged};
 use crate::engine::{Direction, Result};
 
 fn ensure(holds: bool, what: &str) -> Result<()> {
@@ -25,7 +25,7 @@ impl<'a> Order<'a> {
         }
         ensure(count == counts.len, "an order is counted wrongly")?;
         let fits = ends.is_none_or(|(first, last)| {
-            floor_of(&first) == counts.first && end_of(&last) == counts.end
+            Edge::floor_of(&first) == counts.first && Edge::end_of(&last) == counts.end
         });
         ensure(fits, "a bound of an order is not at its item")?;
         for level in 1..=counts.levels {

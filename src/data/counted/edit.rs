@@ -1,16 +1,15 @@
 //! Changes of a counted order in a transaction.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::bulk;
 use super::known::Known;
 use super::tree::Step;
 use super::{
-    At, CHILDREN_MAX, CHILDREN_MIN, Counts, Node, Order, OrderPlace, damaged, end_of, floor_of,
-    start_at,
+    At, CHILDREN_MAX, CHILDREN_MIN, Counts, Edge, Node, Order, OrderPlace, damaged, start_at,
 };
 use crate::engine::{Direction, Result, Txn};
 
@@ -19,6 +18,12 @@ pub(super) const CHILDREN_CUT: u64 = CHILDREN_MAX / 4 * 3;
 
 /// From so many changes on all is read before anything is written; fewer are made one by one.
 const MANY: usize = 64;
+
+/// So few changes do not share a way to their count records.
+const FEW: usize = 2;
+
+/// An item and its change.
+pub(super) type Item = (Bytes, Change);
 
 /// What happens to an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,26 +37,44 @@ pub(super) enum Change {
 /// the items themselves.
 #[derive(Debug, Clone, Default)]
 pub(in crate::data) struct OrderChanges {
-    by_key: BTreeMap<Bytes, Change>,
+    /// As they came: most calls change one item or move one.
+    items: Gathered,
 }
+
+type Gathered = SmallVec<[Item; 2]>;
 
 impl OrderChanges {
     /// Adds an item, which is not there.
     pub(in crate::data) fn insert(&mut self, order_key: Bytes, value: Bytes) {
-        let change = match self.by_key.get(&order_key) {
-            Some(Change::Delete) => Change::Replace(value),
-            _ => Change::Insert(value),
-        };
-        self.by_key.insert(order_key, change);
+        self.items.push((order_key, Change::Insert(value)));
     }
 
     /// Deletes an item, which is there.
     pub(in crate::data) fn delete(&mut self, order_key: Bytes) {
-        if let Some(Change::Insert(_)) = self.by_key.get(&order_key) {
-            self.by_key.remove(&order_key);
-        } else {
-            self.by_key.insert(order_key, Change::Delete);
+        self.items.push((order_key, Change::Delete));
+    }
+
+    /// In the order of their keys, one for each.
+    fn settled(self) -> Gathered {
+        let mut items = self.items;
+        if items.is_sorted_by(|(a, _), (b, _)| a < b) {
+            return items;
         }
+        // What came later for a key stays behind.
+        items.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut settled = Gathered::with_capacity(items.len());
+        for (order_key, change) in items {
+            let is_again = settled.last().is_some_and(|(other, _)| *other == order_key);
+            let before = if is_again { settled.pop() } else { None };
+            match (before.map(|(_, before)| before), change) {
+                (Some(Change::Insert(_)), Change::Delete) => {}
+                (Some(Change::Delete), Change::Insert(value)) => {
+                    settled.push((order_key, Change::Replace(value)));
+                }
+                (_, change) => settled.push((order_key, change)),
+            }
+        }
+        settled
     }
 
     /// Writes the items and their counts. `known` is what is known of the order, and what becomes of it.
@@ -63,32 +86,40 @@ impl OrderChanges {
         known: &mut Known,
     ) -> Result<()> {
         counts.seq = 0;
-        if self.by_key.len() >= MANY {
-            return self.apply_many(txn, place, counts, known);
+        let items = self.settled();
+        if items.len() >= MANY {
+            return apply_many(items.into_vec(), txn, place, counts, known);
         }
-        let (first, end) = (counts.first.clone(), counts.end.clone());
+        let (first, end) = (counts.first, counts.end);
         let was_empty = counts.len == 0;
         let mut at_ends = (false, false);
-        for (order_key, change) in &self.by_key {
+        let mut inserted = 0;
+        for (order_key, change) in &items {
             known.note(order_key, change);
             match change {
                 Change::Insert(_) => {
                     counts.widen(order_key);
                     counts.len += 1;
+                    inserted += 1;
                 }
                 Change::Delete => {
-                    at_ends.0 |= floor_of(order_key) == first;
-                    at_ends.1 |= end_of(order_key) == end;
+                    at_ends.0 |= Edge::floor_of(order_key) == first;
+                    at_ends.1 |= Edge::end_of(order_key) == end;
                 }
                 Change::Replace(_) => {}
             }
         }
-        let inserted = self.by_key.values().filter(|c| matches!(c, Change::Insert(_))).count();
-        counts.len -= inserted as u64;
-        let is_single = self.by_key.len() == 1;
+        counts.len -= inserted;
+        let (is_single, are_few) = (items.len() == 1, items.len() <= FEW);
         let mut writer = OrderWriter { txn, place, counts, known };
-        let mut changes = self.by_key.into_iter().peekable();
-        while let Some((order_key, _)) = changes.peek() {
+        let mut changes = items.into_iter().peekable();
+        while let Some((order_key, change)) = changes.peek() {
+            if are_few && writer.shift(order_key, change)? {
+                if let Some((order_key, change)) = changes.next() {
+                    writer.write_item(&order_key, change, &mut (0, 0));
+                }
+                continue;
+            }
             let (path, behind) = writer.path_to(order_key, is_single)?;
             let mut delta = (0, 0);
             while let Some((order_key, change)) = changes
@@ -103,39 +134,39 @@ impl OrderChanges {
         }
         Ok(())
     }
+}
 
-    fn apply_many(
-        self,
-        txn: &mut Txn<'_>,
-        place: OrderPlace,
-        counts: &mut Counts,
-        known: &mut Known,
-    ) -> Result<()> {
-        let changes: Vec<bulk::Item> = self.by_key.into_iter().collect();
-        known.forget_lost();
-        let order = Order { read: txn, place, counts, branches: None };
-        let outcome = bulk::outcome(order, known.tree.take(), &changes)?;
-        *counts = outcome.counts;
-        // Of an order that nobody keeps the tree is not of use.
-        known.tree = outcome.tree.filter(|_| known.is_wanted());
-        txn.expect(changes.len());
-        for (order_key, change) in changes {
-            known.note(&order_key, &change);
-            let engine_key = place.key(0, &order_key);
-            match change {
-                Change::Insert(value) | Change::Replace(value) => txn.put(engine_key, value),
-                Change::Delete => txn.delete(engine_key),
-            }
+/// Makes many changes, which are in order.
+fn apply_many(
+    changes: Vec<Item>,
+    txn: &mut Txn<'_>,
+    place: OrderPlace,
+    counts: &mut Counts,
+    known: &mut Known,
+) -> Result<()> {
+    known.forget_lost();
+    let order = Order { read: txn, place, counts, branches: None };
+    let outcome = bulk::outcome(order, known.tree.take(), &changes)?;
+    *counts = outcome.counts;
+    // Of an order that nobody keeps the tree is not of use.
+    known.tree = outcome.tree.filter(|_| known.is_wanted());
+    txn.expect(changes.len());
+    for (order_key, change) in changes {
+        known.note(&order_key, &change);
+        let engine_key = place.key(0, &order_key);
+        match change {
+            Change::Insert(value) | Change::Replace(value) => txn.put(engine_key, value),
+            Change::Delete => txn.delete(engine_key),
         }
-        for ((level, separator), node) in outcome.written {
-            let engine_key = place.key(level, &separator);
-            match node {
-                Some(node) => txn.put(engine_key, node.encode(level)),
-                None => txn.delete(engine_key),
-            }
-        }
-        Ok(())
     }
+    for ((level, separator), node) in outcome.written {
+        let engine_key = place.key(level, &separator);
+        match node {
+            Some(node) => txn.put(engine_key, node.encode(level)),
+            None => txn.delete(engine_key),
+        }
+    }
+    Ok(())
 }
 
 impl Counts {
@@ -148,7 +179,7 @@ impl Counts {
         first: &[u8],
         last: &[u8],
     ) -> Result<Self> {
-        let (first, end) = (floor_of(first), end_of(last));
+        let (first, end) = (Edge::floor_of(first), Edge::end_of(last));
         let mut counts = Self { len, levels: 0, top: len, first, end, seq: 0 };
         let root = Node { items: len, children: len };
         OrderWriter { txn, place, counts: &mut counts, known: &mut Known::default() }
@@ -167,6 +198,27 @@ struct OrderWriter<'w, 'a> {
 impl OrderWriter<'_, '_> {
     fn order(&self) -> Order<'_> {
         Order { read: self.txn, place: self.place, counts: self.counts, branches: None }
+    }
+
+    /// Counts a change in the nodes that it lies in, where these are known and keep their sizes; `false`
+    /// where that cannot be said, and nothing was counted.
+    fn shift(&mut self, order_key: &[u8], change: &Change) -> Result<bool> {
+        let (came, gone) = match change {
+            Change::Insert(_) => (1, 0),
+            Change::Replace(_) => return Ok(true),
+            Change::Delete => (0, 1),
+        };
+        self.known.forget_lost();
+        let Some(tree) = &mut self.known.tree else { return Ok(false) };
+        let (txn, place) = (&mut *self.txn, self.place);
+        let is_shifted = tree.shift(order_key, (came, gone), &mut |level, separator, node| {
+            txn.put(place.key(level, separator), node.encode(level));
+        });
+        if is_shifted {
+            let left = (self.counts.len + came).checked_sub(gone);
+            self.counts.len = left.ok_or_else(|| damaged("more items than counted"))?;
+        }
+        Ok(is_shifted)
     }
 
     /// The nodes that an order key lies in, level 1 first, the root last; and the separator of level 1
@@ -399,10 +451,10 @@ impl OrderWriter<'_, '_> {
         let first = if at_first { end_item(Direction::Forward)? } else { None };
         let last = if at_end { end_item(Direction::Reverse)? } else { None };
         if let Some(first) = first {
-            self.counts.first = floor_of(&first);
+            self.counts.first = Edge::floor_of(&first);
         }
         if let Some(last) = last {
-            self.counts.end = end_of(&last);
+            self.counts.end = Edge::end_of(&last);
         }
         Ok(())
     }

@@ -80,17 +80,17 @@ impl Known {
         count: usize,
         read: impl FnOnce(&mut dyn Iterator<Item = &Bytes>),
     ) -> Result<Vec<(Bytes, Bytes)>> {
-        let all = (Bound::Unbounded, Bound::Unbounded);
-        let mut walk = order.items(all.0, all.1, end);
+        // A walk costs something even where it goes nowhere.
+        let walk = || order.items(Bound::Unbounded, Bound::Unbounded, end);
         if !self.is_wanted || count > AHEAD_ITEMS {
-            return walk.take(count).collect();
+            return walk().take(count).collect();
         }
         let ahead = self.ahead(end);
         // One more than asked for: what is the outermost then is known, too.
         if ahead.items.len() <= count {
             ahead.items.clear();
             ahead.bytes = 0;
-            for item in walk.by_ref().take(AHEAD_ITEMS + 1) {
+            for item in walk().take(AHEAD_ITEMS + 1) {
                 let (order_key, value) = item?;
                 ahead.bytes += ITEM_BYTES + order_key.len();
                 // Its own memory: what was walked shares that of a whole record.

@@ -39,14 +39,16 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use self::branches::{Branch, Child};
+use self::edge::{EDGE_BYTES_MAX, Edge};
 use super::collection::damaged;
 use super::key;
-use crate::engine::coding::{Reader, put_slice, put_varint};
+use crate::engine::coding::{Reader, put_slice, put_varint, varint_len};
 use crate::engine::{Direction, Read, Result, Scan, SeqNo};
 
 mod branches;
 mod bulk;
 mod check;
+mod edge;
 mod edit;
 mod known;
 mod orders;
@@ -66,8 +68,6 @@ const CHILDREN_MAX: u64 = 48;
 const CHILDREN_MIN: u64 = 12;
 /// Items so near to an end are found from there.
 const NEAR: u64 = 64;
-/// Bytes of an order key that a bound keeps.
-const BOUND_BYTES: usize = 24;
 /// Separators up to this many bytes are carried without memory of their own.
 const SEPARATOR_BYTES: usize = 32;
 
@@ -102,7 +102,7 @@ impl OrderPlace {
 }
 
 /// What is kept of an order beside its records, in the metadata record: its root and its bounds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// How many items there are.
     len: u64,
@@ -110,10 +110,10 @@ pub struct Counts {
     levels: u8,
     /// Records of the highest level; items where there is none.
     top: u64,
-    /// The first item, its order key cut to [`BOUND_BYTES`].
-    first: Bytes,
+    /// The first item, its order key cut to [`EDGE_BYTES_MAX`].
+    first: Edge,
     /// Behind the last item; empty where that cannot be said.
-    end: Bytes,
+    end: Edge,
     /// The transaction that has written the metadata record; 0 where that is not known. Not stored.
     seq: SeqNo,
 }
@@ -123,8 +123,7 @@ impl Counts {
     pub(super) fn decode(len: u64, reader: &mut Reader<'_>) -> Option<Self> {
         let levels = reader.u8()?;
         let top = if levels == 0 { len } else { reader.varint()? };
-        let (first, end) = (reader.slice()?, reader.slice()?);
-        let (first, end) = (Bytes::copy_from_slice(first), Bytes::copy_from_slice(end));
+        let (first, end) = (Edge::new(reader.slice()?)?, Edge::new(reader.slice()?)?);
         Some(Self { len, levels, top, first, end, seq: 0 })
     }
 
@@ -138,8 +137,12 @@ impl Counts {
         put_slice(out, &self.end);
     }
 
-    /// Bytes that [`Self::encode`] appends at most.
-    pub(super) const ENCODED_LEN_MAX: usize = 1 + 10 + 2 * (2 + BOUND_BYTES);
+    /// Bytes that [`Self::encode`] appends.
+    pub(super) fn encoded_len(&self) -> usize {
+        const { assert!(EDGE_BYTES_MAX < 0x80, "the length of an edge is one byte") };
+        let top = if self.levels > 0 { varint_len(self.top) } else { 0 };
+        1 + top + 1 + self.first.len() + 1 + self.end.len()
+    }
 
     /// How many items there are.
     pub(super) fn len(&self) -> u64 {
@@ -151,6 +154,11 @@ impl Counts {
         self.seq = seq;
     }
 
+    /// The transaction that has written the metadata record; 0 where that is not known.
+    pub(super) fn seq(&self) -> SeqNo {
+        self.seq
+    }
+
     /// What may be of so many items.
     #[cfg(test)]
     pub(super) fn of_items(len: u64) -> Self {
@@ -158,42 +166,21 @@ impl Counts {
         let levels = u8::from(len > CHILDREN_MAX) * 3;
         let top = if levels == 0 { len } else { len % CHILDREN_MAX };
         let key = len.to_be_bytes();
-        Self { len, levels, top, first: floor_of(&key), end: end_of(&key), seq: 0 }
+        Self { len, levels, top, first: Edge::floor_of(&key), end: Edge::end_of(&key), seq: 0 }
     }
 
     fn widen(&mut self, order_key: &[u8]) {
         if self.len == 0 || order_key < &self.first[..] {
-            self.first = floor_of(order_key);
+            self.first = Edge::floor_of(order_key);
         }
         if self.len == 0 || !self.is_before_end(order_key) {
-            self.end = end_of(order_key);
+            self.end = Edge::end_of(order_key);
         }
     }
 
     fn is_before_end(&self, order_key: &[u8]) -> bool {
         self.end.is_empty() || order_key < &self.end[..]
     }
-}
-
-/// The bound of items that begin with this one.
-fn floor_of(order_key: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(order_key.get(..BOUND_BYTES).unwrap_or(order_key))
-}
-
-/// The bound of items that end with this one.
-fn end_of(order_key: &[u8]) -> Bytes {
-    let mut end = floor_of(order_key).to_vec();
-    if order_key.len() < BOUND_BYTES {
-        end.push(0);
-        return end.into();
-    }
-    while let Some(last) = end.pop() {
-        if let Some(next) = last.checked_add(1) {
-            end.push(next);
-            break;
-        }
-    }
-    end.into()
 }
 
 /// What a count record tells: of the items from its separator to the next.
@@ -218,7 +205,9 @@ impl Node {
     }
 
     fn encode(self, level: u8) -> Bytes {
-        let mut record = Vec::with_capacity(12);
+        // Exactly what is needed: a full vector becomes shared bytes without another allocation.
+        let children_len = if level > 1 { varint_len(self.children) } else { 0 };
+        let mut record = Vec::with_capacity(varint_len(self.items) + children_len);
         put_varint(&mut record, self.items);
         if level > 1 {
             put_varint(&mut record, self.children);

@@ -54,14 +54,14 @@ struct Kept {
 struct Stamped {
     seq: SeqNo,
     used: u64,
-    known: Known,
+    known: Box<Known>,
 }
 
 /// What there is of an order.
 #[derive(Debug)]
 pub(in crate::data) enum Taken {
     /// What is known of the version that was asked for.
-    Known(Known),
+    Known(Box<Known>),
     /// Nothing, though it was looked for before.
     Wanted,
     Nothing,
@@ -133,10 +133,11 @@ impl KnownOrders {
             return;
         }
         let mut kept = self.kept.lock();
+        if seq > unsettled {
+            kept.given.clear();
+        }
         for generation in std::mem::take(&mut kept.given) {
-            if seq <= unsettled {
-                kept.remove(generation);
-            }
+            kept.remove(generation);
         }
         self.unsettled.store(0, Ordering::Relaxed);
     }
@@ -161,7 +162,7 @@ impl KnownOrders {
     }
 
     /// Keeps what is known of a generation, the metadata record of which the transaction `seq` has written.
-    pub(in crate::data) fn give(&self, generation: u64, seq: SeqNo, known: Known) {
+    pub(in crate::data) fn give(&self, generation: u64, seq: SeqNo, known: Box<Known>) {
         let bytes_max = self.bytes_max.load(Ordering::Relaxed);
         let bytes = known.bytes() + KNOWN_BYTES;
         if bytes > bytes_max {
@@ -203,6 +204,10 @@ impl Kept {
 mod tests {
     use super::*;
 
+    fn sample(nodes: u64) -> Box<Known> {
+        Box::new(Known::sample(nodes))
+    }
+
     fn taken(orders: &KnownOrders, generation: u64, seq: SeqNo) -> bool {
         matches!(orders.take(generation, seq), Taken::Known(_))
     }
@@ -213,12 +218,12 @@ mod tests {
         orders.settle(5);
         assert!(matches!(orders.take(7, 4), Taken::Nothing));
         assert!(matches!(orders.take(7, 4), Taken::Wanted));
-        orders.give(7, 5, Known::sample(3));
+        orders.give(7, 5, sample(3));
         assert!(taken(&orders, 7, 5), "by the same transaction");
-        orders.give(7, 5, Known::sample(3));
+        orders.give(7, 5, sample(3));
         orders.settle(6);
         assert!(taken(&orders, 7, 5));
-        orders.give(7, 6, Known::sample(3));
+        orders.give(7, 6, sample(3));
         orders.settle(7);
         assert!(!taken(&orders, 7, 5));
         assert!(!taken(&orders, 7, 6), "it was given up");
@@ -228,37 +233,37 @@ mod tests {
     #[test]
     fn what_a_dropped_transaction_has_given_is_forgotten() {
         let orders = KnownOrders::new(1 << 20);
-        orders.give(7, 5, Known::sample(3));
-        orders.give(8, 5, Known::sample(3));
+        orders.give(7, 5, sample(3));
+        orders.give(8, 5, sample(3));
         // It was dropped; the next one has its number.
         orders.settle(5);
         assert!(!taken(&orders, 7, 5) && !taken(&orders, 8, 5));
-        orders.give(8, 5, Known::sample(3));
+        orders.give(8, 5, sample(3));
         orders.settle(6);
         orders.settle(6);
         assert!(taken(&orders, 8, 5));
-        orders.give(9, 6, Known::sample(3));
+        orders.give(9, 6, sample(3));
         orders.clear();
         assert!(!taken(&orders, 9, 6));
     }
 
     #[test]
     fn they_keep_to_their_bytes() {
-        let one = Known::sample(50).bytes() + KNOWN_BYTES;
+        let one = sample(50).bytes() + KNOWN_BYTES;
         let orders = KnownOrders::new(10 * one);
         for generation in 1..=100 {
-            orders.give(generation, generation, Known::sample(50));
+            orders.give(generation, generation, sample(50));
             orders.settle(generation + 1);
             assert!(taken(&orders, 1, 1) || generation > 1);
-            orders.give(1, 1, Known::sample(50));
+            orders.give(1, 1, sample(50));
             assert!(orders.bytes() <= 10 * one);
         }
         assert_eq!(orders.bytes(), 10 * one);
         assert!(taken(&orders, 1, 1), "what is used stays");
-        orders.give(200, 200, Known::sample(1_000));
+        orders.give(200, 200, sample(1_000));
         assert!(!taken(&orders, 200, 200), "too large for all");
         orders.set_bytes_max(2 * one);
-        orders.give(201, 201, Known::sample(50));
+        orders.give(201, 201, sample(50));
         assert!(orders.bytes() <= 2 * one);
         assert!(matches!(KnownOrders::new(0).take(1, 1), Taken::Nothing));
     }

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::{Node, Order, damaged};
+use super::{CHILDREN_MAX, CHILDREN_MIN, Node, Order, damaged};
 use crate::engine::Result;
 
 /// What a count record takes here beside its separator: its place, and the header of the memory of
@@ -126,6 +126,18 @@ impl CountTree {
         Ok(behind)
     }
 
+    /// Counts items that come or go in the nodes that an order key lies in, and tells `written` the
+    /// level, the separator and the new node of each. Answers `false`, and does nothing, where not all
+    /// of them are known, or one has or gets a size that is to be mended.
+    pub(super) fn shift(
+        &mut self,
+        order_key: &[u8],
+        moved: (u64, u64),
+        written: &mut dyn FnMut(u8, &[u8], Node),
+    ) -> bool {
+        self.root.shift(self.levels, order_key, moved, written)
+    }
+
     /// A count record was written.
     pub(super) fn put(&mut self, level: u8, separator: &Bytes, node: Node) {
         while self.levels < level {
@@ -229,6 +241,35 @@ impl Branch {
     /// How many children come before an order key or begin there.
     fn behind(&self, order_key: &[u8]) -> usize {
         self.0.partition_point(|child| child.separator <= order_key)
+    }
+
+    /// As [`CountTree::shift`], for children that are records of `level`.
+    fn shift(
+        &mut self,
+        level: u8,
+        order_key: &[u8],
+        (came, gone): (u64, u64),
+        written: &mut dyn FnMut(u8, &[u8], Node),
+    ) -> bool {
+        let at = self.behind(order_key).checked_sub(1);
+        let Some(child) = at.and_then(|at| self.0.get_mut(at)) else { return false };
+        let moved = |count: u64| (count + came).checked_sub(gone);
+        let Child { separator, node, below } = child;
+        let Some(items) = moved(node.items) else { return false };
+        let children = if level == 1 { items } else { node.children };
+        if !(CHILDREN_MIN..=CHILDREN_MAX).contains(&children) {
+            return false;
+        }
+        let is_shifted = level == 1
+            || below.as_mut().is_some_and(|below| {
+                below.0.len() as u64 == children
+                    && below.shift(level - 1, order_key, (came, gone), written)
+            });
+        if is_shifted {
+            *node = Node { items, children };
+            written(level, separator, *node);
+        }
+        is_shifted
     }
 
     fn split_off(&mut self, separator: &[u8]) -> Self {

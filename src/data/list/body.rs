@@ -50,12 +50,12 @@ pub struct Dense {
 }
 
 impl ListBody {
-    /// Bytes in front of a packed list, or at most of the record of another one.
+    /// Bytes that [`Self::put_header`] appends.
     pub(in crate::data) fn header_len(&self) -> usize {
         match self {
             Self::Packed { .. } => 4,
             Self::Dense(_) => 32,
-            Self::Indexed(_) => 40 + Counts::ENCODED_LEN_MAX,
+            Self::Indexed(indexed) => 40 + indexed.counts.encoded_len(),
         }
     }
 

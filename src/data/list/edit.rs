@@ -155,7 +155,13 @@ impl ListEdit<'_, '_> {
             End::Head => (0..count, Direction::Forward),
             End::Tail => (len - count..len, Direction::Reverse),
         };
-        let popped = self.read(range.clone(), direction)?;
+        let popped = match &self.kept {
+            // Most take one.
+            Kept::Dense(dense) if count == 1 => {
+                vec![dense.get(&self.edit.txn, self.edit.keyspace, range.start)?]
+            }
+            _ => self.read(range.clone(), direction)?,
+        };
         self.cut(range, total_bytes(&popped))?;
         self.changes += count;
         Ok(popped)

@@ -197,6 +197,17 @@ fn missing() -> crate::engine::Error {
 }
 
 impl Dense {
+    /// The element at `index`, which is there.
+    fn get(self, read: &dyn Read, keyspace: u32, index: u64) -> Result<Bytes> {
+        self.at(read, keyspace, self.head + index)
+    }
+
+    /// The element at a position, which is there.
+    fn at(self, read: &dyn Read, keyspace: u32, position: u64) -> Result<Bytes> {
+        let record = key::element(keyspace, self.generation, position, b"");
+        read.get(&record)?.ok_or_else(missing)
+    }
+
     /// Hands elements `from..to`, which are there, to `visit` until it answers false.
     fn visit(
         self,
@@ -232,10 +243,7 @@ impl Dense {
             Direction::Reverse => end - 1 - step,
         };
         if to - from <= LOOK_UPS_MAX {
-            return Box::new((0..to - from).map(move |step| {
-                let record = key::element(keyspace, self.generation, place(step), b"");
-                read.get(&record)?.ok_or_else(missing)
-            }));
+            return Box::new((0..to - from).map(move |step| self.at(read, keyspace, place(step))));
         }
         let range = key::elements(keyspace, self.generation, start, Some(end));
         let mut records = read.scan(range, direction);

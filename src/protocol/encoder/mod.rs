@@ -193,9 +193,18 @@ impl Encoder<Reply> for ReplyEncoder {
 }
 
 fn put_header(dst: &mut BytesMut, kind: u8, count: usize) {
-    dst.put_u8(kind);
-    dst.put_slice(itoa::Buffer::new().format(count).as_bytes());
-    dst.put_slice(CRLF);
+    // Most are short: one check of the buffer instead of three.
+    match u8::try_from(count) {
+        Ok(count @ 0..10) => dst.put_slice(&[kind, b'0' + count, b'\r', b'\n']),
+        Ok(count @ 10..100) => {
+            dst.put_slice(&[kind, b'0' + count / 10, b'0' + count % 10, b'\r', b'\n']);
+        }
+        _ => {
+            dst.put_u8(kind);
+            dst.put_slice(itoa::Buffer::new().format(count).as_bytes());
+            dst.put_slice(CRLF);
+        }
+    }
 }
 
 fn put_integer(dst: &mut BytesMut, value: i64) {
