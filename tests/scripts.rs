@@ -353,3 +353,21 @@ fn a_table_that_holds_itself_ends() {
     }
     assert_eq!(client.call(&["PING"]), "+PONG");
 }
+
+/// Who debugs a script does not mean its changes to stay.
+#[test]
+fn a_script_that_shall_be_debugged_is_not_run() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let set = ["EVAL", "return redis.call('SET', 'k', 'v')", "0"];
+    let refused = "-ERR the script debugger is not supported, so the script is not run";
+    for (mode, end) in [("YES", &["SCRIPT", "DEBUG", "NO"][..]), ("SYNC", &["RESET"])] {
+        assert_eq!(client.call(&["SCRIPT", "DEBUG", mode]), refused);
+        assert_eq!(client.call(&set), refused);
+        assert_eq!(client.call(&set), refused);
+        assert_eq!(client.call(&["EXISTS", "k"]), ":0");
+        client.call(end);
+        assert_eq!(client.call(&set), "+OK");
+        assert_eq!(client.call(&["DEL", "k"]), ":1");
+    }
+}

@@ -41,6 +41,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// `CLIENT NO-TOUCH`: reads do not change access times.
     pub no_touch: bool,
+    /// Scripts are not to be run, but debugged (`SCRIPT DEBUG`), which is not possible.
+    pub wants_debugger: bool,
     /// Close after the reply (`QUIT`).
     pub close_after_reply: bool,
     /// What was queued since `MULTI`; [`Self::tell_queued`] follows a change.
@@ -89,6 +91,7 @@ impl Session {
             authenticated,
             reply_mode: ReplyMode::On,
             no_touch: false,
+            wants_debugger: false,
             close_after_reply: false,
             queue: None,
             watched: None,

@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::acl::{AclLog, Users};
 use super::object::packing;
 use super::{
-    Client, Clients, LongReplies, Monitors, Pause, PubSub, Scripts, Shutdown, Tracking, memory,
-    memory_budget, table,
+    Arrivals, Client, Clients, LongReplies, Monitors, Pause, PubSub, Scripts, Shutdown, Tracking,
+    memory, memory_budget, table,
 };
 use crate::config::{Config, Settings};
 use crate::data::{Access, Candidates, Context, Cursors, Edit, EventClasses, KnownOrders};
@@ -116,6 +116,8 @@ pub struct ServerState {
     pub control: mpsc::Sender<Control>,
     /// 40 hexadecimal digits, new at each start.
     pub run_id: String,
+    /// The service manager that is told how far the server is; `no` where none is.
+    pub supervised: &'static str,
     /// When the server started, in Unix milliseconds.
     pub started_ms: u64,
     /// When the memtables were last flushed by command, in Unix seconds.
@@ -139,6 +141,8 @@ pub struct ServerState {
     pub changes: AtomicU64,
     /// Replies that are sent while they are made.
     pub long_replies: LongReplies,
+    /// Long arguments while they arrive.
+    pub arrivals: Arc<Arrivals>,
     /// What clients and commands hold.
     pub memory: Arc<MemoryAccount>,
 }
@@ -233,6 +237,8 @@ impl ServerState {
             engine: ArcSwapOption::new(engine),
             control,
             run_id: random_hex_40(),
+            supervised: "no",
+            arrivals: Arc::default(),
             started_ms,
             last_save_s: AtomicU64::new(started_ms / 1000),
             saving: AtomicBool::new(false),

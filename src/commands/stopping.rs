@@ -30,11 +30,13 @@ pub enum ShutdownPhase {
 #[derive(Debug)]
 pub struct Shutdown {
     phase: watch::Sender<ShutdownPhase>,
+    time_is_up: watch::Sender<bool>,
 }
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self { phase: watch::Sender::new(ShutdownPhase::Running) }
+        let phase = watch::Sender::new(ShutdownPhase::Running);
+        Self { phase, time_is_up: watch::Sender::new(false) }
     }
 }
 
@@ -64,6 +66,29 @@ impl Shutdown {
     /// The server has begun to close; called by the server only.
     pub fn begin_closing(&self) {
         self.phase.send_replace(ShutdownPhase::Closing);
+    }
+
+    /// Whether the server closes, which cannot be taken back.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        *self.phase.borrow() == ShutdownPhase::Closing
+    }
+
+    /// What still runs gets no more time; called by the server only.
+    pub fn end_time(&self) {
+        self.time_is_up.send_replace(true);
+    }
+
+    /// Whether what still runs gets no more time.
+    #[must_use]
+    pub fn is_time_up(&self) -> bool {
+        *self.time_is_up.borrow()
+    }
+
+    /// Waits until what still runs gets no more time.
+    pub async fn time_up(&self) {
+        // It fails where the sender is gone, which is this.
+        drop(self.time_is_up.subscribe().wait_for(|is_up| *is_up).await);
     }
 
     /// Sees every change of the phase.

@@ -17,7 +17,7 @@ pub use error::{ConfigError, LoadError};
 pub use kind::{Kind, Setting, Shape, Source};
 pub use settings::{
     AppendFsync, LogLevel, MaxmemoryPolicy, MemoryShare, OutputLimit, OutputLimits, Protection,
-    Settings,
+    Settings, Supervision,
 };
 pub use store::{ApplyHook, Config, Veto};
 pub use table::{GROUPS, REFUSED_DIRECTIVES, SettingGroup, find, settings};

@@ -134,6 +134,20 @@ pub enum Protection {
     Local,
 }
 
+/// Which service manager is told that the server is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Supervision {
+    /// Upstart, where Redis would stop itself; without effect.
+    Upstart,
+    /// systemd.
+    Systemd,
+    /// Whichever listens.
+    Auto,
+    /// None.
+    #[default]
+    No,
+}
+
 /// The values of all settings. Names are those of the table, with underscores; units are in the name
 /// where the setting's own name does not say them.
 #[derive(Debug, Clone, PartialEq)]
@@ -250,6 +264,10 @@ pub struct Settings {
     pub metrics_port: u16,
     /// Address of the metrics endpoint.
     pub metrics_bind: String,
+    /// Run in the background.
+    pub daemonize: bool,
+    /// Which service manager is told that the server is ready.
+    pub supervised: Supervision,
     /// File that receives the process id; empty for none.
     pub pidfile: String,
     /// Commands that have another name, or none where it is empty.
@@ -331,6 +349,8 @@ impl Settings {
             busy_reply_threshold: Default::default(),
             metrics_port: Default::default(),
             metrics_bind: Default::default(),
+            daemonize: Default::default(),
+            supervised: Default::default(),
             pidfile: Default::default(),
             renamed_commands: Default::default(),
             kept: Default::default(),

@@ -4,6 +4,7 @@
 //! fail the n-th operation, and move the clock.
 
 mod account;
+pub mod background;
 mod clock;
 mod fs;
 mod log_file;

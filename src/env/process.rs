@@ -1,5 +1,9 @@
 //! This process as the operating system and the allocator see it.
 
+use std::env;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tikv_jemalloc_ctl::{Access, AsName, Mib, arenas, epoch, stats};
 
 /// Memory of the process, in bytes.
@@ -57,9 +61,49 @@ pub enum Standing {
     Background,
 }
 
+/// Set in the environment of a process that does nothing but stand back.
+const TRIAL: &str = "SILTDB_TRIES_TO_STAND_BACK";
+/// Whether threads must not stand back, since that would be the end of the process.
+static STANDS_FAST: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process was started by [`try_standing_back`]: then it has to call [`stand_back`], and
+/// to end.
+#[must_use]
+pub fn is_trial() -> bool {
+    env::var_os(TRIAL).is_some()
+}
+
+/// Where system calls are filtered, finds out whether a process that stands back is ended for it, as
+/// that unit of systemd does with which Debian starts Redis; then no thread of this one does from now
+/// on. It takes a process to find out: the program is started again, and calls [`stand_back`].
+pub fn try_standing_back() {
+    if !status_has("Seccomp:", "2") {
+        return;
+    }
+    let trial = env::current_exe().and_then(|program| {
+        let mut trial = Command::new(program);
+        trial.env(TRIAL, "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        trial.status()
+    });
+    if !trial.is_ok_and(|status| status.success()) {
+        tracing::info!("system calls are filtered: threads do not stand back behind others");
+        STANDS_FAST.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether `/proc/self/status` has a line with this name and value.
+fn status_has(name: &str, value: &str) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut lines = status.lines();
+    lines.any(|line| line.strip_prefix(name).is_some_and(|found| found.trim() == value))
+}
+
 /// Has the calling thread stand back where processors are scarce. Where the system refuses, nothing
 /// changes.
 pub fn stand_back(standing: Standing) {
+    if STANDS_FAST.load(Ordering::Relaxed) {
+        return;
+    }
     // On Linux the priority is that of a thread, not of the process.
     #[cfg(target_os = "linux")]
     {

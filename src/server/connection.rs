@@ -20,7 +20,8 @@ use super::dispatch::Dispatcher;
 use super::output::Output;
 use super::stream::{ReadHalf, WriteHalf};
 use super::{pushes, tls, wave};
-use crate::commands::{Client, ClientFlag, Link, Outbox, ServerState};
+use crate::commands::gates::Refusal;
+use crate::commands::{Arrival, Client, ClientFlag, Error, Link, Outbox, ServerState};
 use crate::config::OutputLimit;
 use crate::protocol::{self, Limits, Reply, Request, RequestDecoder};
 
@@ -193,6 +194,8 @@ enum Flow {
 struct Unfinished {
     decoder: RequestDecoder,
     input: BytesMut,
+    /// A long argument of it that is let in.
+    arrival: Option<Arrival>,
 }
 
 /// Reads once, runs what is whole, sends the replies.
@@ -202,10 +205,15 @@ async fn turn(
     dispatcher: &mut Dispatcher,
     unfinished: Option<Box<Unfinished>>,
 ) -> io::Result<Flow> {
-    let Unfinished { mut decoder, mut input } = match unfinished {
+    let Unfinished { mut decoder, mut input, mut arrival } = match unfinished {
         Some(unfinished) => *unfinished,
-        None => Unfinished { decoder: RequestDecoder::default(), input: buffers::take() },
+        None => {
+            Unfinished { decoder: RequestDecoder::default(), input: buffers::take(), arrival: None }
+        }
     };
+    if arrival.is_none() && decoder.room_wanted(input.len()) > ROOM_LARGE {
+        arrival = let_in(dispatcher, &mut decoder, &mut input).await;
+    }
     let room = decoder.room_wanted(input.len());
     if room > ROOM_LARGE {
         account_held(dispatcher, input.len(), input.len() + room);
@@ -233,10 +241,15 @@ async fn turn(
     let mut output = Output::new(Arc::clone(write), client, output_limit(dispatcher));
     let outcome = loop {
         dispatcher.session.client.is_served.store(true, Ordering::Relaxed);
+        let before = input.len();
         let outcome = answer(dispatcher, &mut decoder, &mut input, &mut output).await?;
         let client = &dispatcher.session.client;
         client.last_interaction_ms.store(dispatcher.state.clock.unix_ms(), Ordering::Relaxed);
         client.is_served.store(false, Ordering::Relaxed);
+        if input.len() < before {
+            // The request with the long argument is through.
+            arrival = None;
+        }
         if input.is_empty() {
             let (bytes, capacity) = output.ahead().held();
             account_held(dispatcher, bytes, capacity);
@@ -260,12 +273,30 @@ async fn turn(
         return Ok(Flow::End);
     }
     buffers::put(output);
-    if input.is_empty() {
+    if input.is_empty() && !decoder.gives_up() {
         return Ok(Flow::Idle);
     }
     let held = decoder.held_bytes(input.len());
     account_held(dispatcher, held, held.max(input.capacity()));
-    Ok(Flow::Unfinished(Box::new(Unfinished { decoder, input })))
+    Ok(Flow::Unfinished(Box::new(Unfinished { decoder, input, arrival })))
+}
+
+/// Lets a long argument in, once there is room for it beside those of others. A request that takes more
+/// than all clients may hold is given up: it will be refused, its client need not be closed for it.
+async fn let_in(
+    dispatcher: &Dispatcher,
+    decoder: &mut RequestDecoder,
+    input: &mut BytesMut,
+) -> Option<Arrival> {
+    let Dispatcher { state, session, .. } = dispatcher;
+    let missing = decoder.missing(input.len());
+    let is_bounded = !session.client.has(ClientFlag::NO_EVICT);
+    if is_bounded && input.len().saturating_add(missing) > state.memory.clients_max() {
+        tracing::debug!(client = session.client.id, missing, "a request is refused: too large");
+        decoder.give_up(input);
+        return None;
+    }
+    Some(state.arrivals.enter(&state.memory, missing).await)
 }
 
 /// Whether the first bytes of a connection are those of TLS, where it is not spoken.
@@ -312,6 +343,16 @@ async fn answer(
     output: &mut Output,
 ) -> io::Result<Outcome> {
     let mut pipeline = VecDeque::new();
+    if decoder.gives_up() {
+        match decoder.discard(input) {
+            Ok(false) => return Ok(Outcome::GoOn),
+            Ok(true) => {
+                let refusal = Refusal { error: Error::OutOfMemory, command: None, denied: None };
+                dispatcher.refuse(refusal, &Request::default(), output);
+            }
+            Err(error) => return Ok(wrong(dispatcher, &error, output)),
+        }
+    }
     loop {
         let failure = decode(dispatcher, decoder, input, &mut pipeline);
         let finished = pipeline.is_empty();
@@ -333,15 +374,20 @@ async fn answer(
             return Ok(Outcome::Close);
         }
         if let Some(error) = failure {
-            let text = error.to_string();
-            dispatcher.state.metrics.error(&text);
-            output.push(Reply::Error(text.into()), dispatcher.session.version);
-            return Ok(Outcome::Close);
+            return Ok(wrong(dispatcher, &error, output));
         }
         if finished {
             return Ok(Outcome::GoOn);
         }
     }
+}
+
+/// Answers what is no request.
+fn wrong(dispatcher: &Dispatcher, error: &protocol::Error, output: &mut Output) -> Outcome {
+    let text = error.to_string();
+    dispatcher.state.metrics.error(&text);
+    output.push(Reply::Error(text.into()), dispatcher.session.version);
+    Outcome::Close
 }
 
 /// Makes room in a buffer: where that is much, exactly as much as is asked for. A vector that grows by itself

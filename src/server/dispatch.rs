@@ -239,7 +239,7 @@ impl Dispatcher {
     }
 
     /// Answers a request that did not pass the gates.
-    fn refuse(&mut self, refusal: Refusal, request: &Request, output: &mut Output) {
+    pub(super) fn refuse(&mut self, refusal: Refusal, request: &Request, output: &mut Output) {
         let Refusal { error, command, denied } = refusal;
         account::rejected(&self.state, command);
         if let Some(command) = command {

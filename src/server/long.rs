@@ -34,6 +34,7 @@ pub(super) enum Long {
 pub(super) struct Run {
     /// In monotonic nanoseconds.
     since_ns: u64,
+    what: &'static str,
     chain: Option<Chain>,
 }
 
@@ -56,6 +57,9 @@ pub(super) enum Ended {
 impl WriterTask {
     /// Starts what waits for what was written before it, if that is published.
     pub(super) fn start_long(&mut self) {
+        if self.state.shutdown.is_time_up() {
+            self.give_up_long();
+        }
         if !self.is_idle() {
             return;
         }
@@ -64,19 +68,38 @@ impl WriterTask {
                 let (end, ended) = oneshot::channel();
                 let state = Arc::clone(&self.state);
                 let notes = !self.waiters.is_empty();
-                let (name, chain) = match &work {
-                    Work::Program(running, _) => ("siltdb-script", running.chain().cloned()),
-                    Work::Call(group, _) => ("siltdb-long", group.chain.clone()),
+                let (what, chain) = (work.what(), work.chain());
+                let name = match &work {
+                    Work::Program(..) => "siltdb-script",
+                    Work::Call(..) => "siltdb-long",
                 };
                 let thread =
                     std::thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES);
                 // Where there is no thread the channel is closed, which tells.
                 drop(thread.spawn(move || drop(end.send(work.run(&state, notes)))));
                 let since_ns = self.state.clock.monotonic_ns();
-                self.long = Some(Long::Runs(ended, Run { since_ns, chain }));
+                self.long = Some(Long::Runs(ended, Run { since_ns, what, chain }));
             }
             other => self.long = other,
         }
+    }
+
+    /// Gives up what runs on a thread, or is to: the server ends, and its time is up. Nobody is answered,
+    /// nothing of it is written, and what its client has sent behind it does not run. The thread ends
+    /// with the process.
+    pub(super) fn give_up_long(&mut self) {
+        let (what, chain, since_ns) = match self.long.take() {
+            None => return,
+            Some(Long::Waits(work)) => (work.what(), work.chain(), None),
+            Some(Long::Runs(_, run)) => (run.what, run.chain, Some(run.since_ns)),
+        };
+        let elapsed_ns = since_ns.map_or(0, |since_ns| self.state.clock.monotonic_ns() - since_ns);
+        tracing::warn!(
+            running_ms = elapsed_ns / 1_000_000,
+            "given up by the shutdown: {what} was not done in time; it has no effect, and nobody was \
+             told that it has"
+        );
+        chain.iter().for_each(Chain::sever);
     }
 
     /// Takes over what has come to its end on its thread.
@@ -137,6 +160,24 @@ pub(super) async fn long_ended(
 }
 
 impl Work {
+    /// What it is, for the log.
+    fn what(&self) -> &'static str {
+        match self {
+            Self::Program(..) => "a script or transaction",
+            Self::Call(group, _) => {
+                group.next_call().map_or("a command", |call| call.command.spec.name)
+            }
+        }
+    }
+
+    /// What it must not overtake, and what must not overtake it.
+    fn chain(&self) -> Option<Chain> {
+        match self {
+            Self::Program(running, _) => running.chain().cloned(),
+            Self::Call(group, _) => group.chain.clone(),
+        }
+    }
+
     fn run(self, state: &Arc<ServerState>, notes: bool) -> Ended {
         match self {
             Self::Program(running, answer) => {

@@ -22,6 +22,7 @@ mod logging;
 mod long;
 mod long_reply;
 mod made;
+mod manager;
 mod message;
 mod metrics;
 mod output;

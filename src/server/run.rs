@@ -1,6 +1,7 @@
 //! The server's life: open the store, listen, serve, shut down.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::sync::mpsc;
 use super::accept::Listener;
 use super::listeners::Listeners;
 use super::logging::{self, Level};
+use super::manager::Manager;
 use super::message;
 use super::metrics::{self, Endpoint};
 use super::pidfile::PidFile;
@@ -22,9 +24,12 @@ use crate::commands::{PLACES, ServerState, memory_budget};
 use crate::config::{AppendFsync, Config, Parsed, Settings};
 use crate::data;
 use crate::engine::{self, Engine, Options, Read, ReadMode, Writer};
+use crate::env::background;
 use crate::env::process::{self, Standing, stand_back};
 use crate::env::{Clock, RealFs, SystemClock};
 
+/// Where the process id is written in the background if `pidfile` is not set, as in Redis.
+const BACKGROUND_PIDFILE: &str = "/var/run/redis.pid";
 /// "File size limit exceeded", see signal(7).
 const SIGXFSZ: i32 = 25;
 /// Stack of a thread: scripts, and the texts that they take apart, nest deeply.
@@ -34,18 +39,27 @@ const BLOCKING_THREADS_MAX: usize = 64 + PLACES;
 /// Requests of administrative commands that may wait for the writer.
 const CONTROL_MAX: usize = 16;
 
-/// Runs a server until it is told to stop. Returns once everything acknowledged is synced.
+/// Runs a server until it is told to stop. Returns once everything acknowledged is synced; with
+/// `daemonize` once the server is on its own in the background, whatever then becomes of it.
 ///
 /// # Errors
 /// Where the data directory cannot be opened, or an address cannot be listened on. It has been told
 /// then: in the log, and on standard error where the log does not show on standard output.
-pub fn run(parsed: Parsed) -> io::Result<()> {
+pub fn run(mut parsed: Parsed) -> io::Result<()> {
     let settings = parsed.config.load_full();
-    let started = logging::start(&settings);
-    let shown = started.is_ok() && logging::shows_errors(&settings);
-    let ended = started.and_then(|level| {
-        open_and_serve(parsed, level).inspect_err(|error| tracing::error!("{error}"))
-    });
+    let manager = Manager::of(&settings);
+    let mut shown = false;
+    let ended = if settings.daemonize && manager == Manager::None && !background::is_begun() {
+        logging::can_start(&settings).and_then(|()| background::start(parsed.stdin.as_deref()))
+    } else {
+        into_background(&mut parsed.config, manager)
+            .and_then(|()| logging::start(&settings))
+            .and_then(|level| {
+                shown = logging::shows_errors(&settings);
+                let served = open_and_serve(parsed, level, manager);
+                served.inspect_err(|error| tracing::error!("{error}"))
+            })
+    };
     if let Err(error) = &ended
         && !shown
     {
@@ -54,7 +68,21 @@ pub fn run(parsed: Parsed) -> io::Result<()> {
     ended
 }
 
-fn open_and_serve(parsed: Parsed, level: Level) -> io::Result<()> {
+/// Leaves the terminal, where this is the process in the background.
+fn into_background(config: &mut Config, manager: Manager) -> io::Result<()> {
+    let settings = config.load_full();
+    if !settings.daemonize || manager != Manager::None {
+        return Ok(());
+    }
+    if settings.pidfile.is_empty() {
+        let pidfile = BACKGROUND_PIDFILE.to_owned();
+        let file = config.file().map(Path::to_owned);
+        *config = Config::new(Settings { pidfile, ..Settings::clone(&settings) }, file);
+    }
+    background::detach()
+}
+
+fn open_and_serve(parsed: Parsed, level: Level, manager: Manager) -> io::Result<()> {
     let Parsed { config, notices, .. } = parsed;
     let settings = config.load_full();
     let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
@@ -62,6 +90,7 @@ fn open_and_serve(parsed: Parsed, level: Level) -> io::Result<()> {
     for notice in notices {
         tracing::warn!("{notice}");
     }
+    manager.starting(&settings);
     settings::tell_floor(&settings);
     let clients = limits::raise_open_files(settings.maxclients);
     if clients < settings.maxclients {
@@ -71,6 +100,7 @@ fn open_and_serve(parsed: Parsed, level: Level) -> io::Result<()> {
             "the limit of open files allows fewer clients; raise it with ulimit -n"
         );
     }
+    process::try_standing_back();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let runtime = runtime(settings.io_threads)?;
     // Before anything looks at the table of commands.
@@ -87,7 +117,8 @@ fn open_and_serve(parsed: Parsed, level: Level) -> io::Result<()> {
     let store =
         open_engine(&settings, Arc::clone(&clock)).map_err(|e| io::Error::other(e.to_string()))?;
     let doors = Doors { sockets, tls, metrics };
-    let serving = serve(config, users, level, clock, (store, startup_bytes), doors);
+    let served_by = (level, manager);
+    let serving = serve(config, users, served_by, clock, (store, startup_bytes), doors);
     let served = runtime.block_on(serving);
     runtime.shutdown_timeout(Duration::from_millis(100));
     served
@@ -168,7 +199,7 @@ struct Doors {
 async fn serve(
     config: Config,
     users: Users,
-    level: Level,
+    (level, manager): (Level, Manager),
     clock: Arc<dyn Clock>,
     ((engine, writer), startup_bytes): ((Engine, Writer), u64),
     Doors { mut sockets, tls, metrics }: Doors,
@@ -181,6 +212,7 @@ async fn serve(
     let engine = Some(Arc::new(engine));
     let mut state = ServerState::new(config, clock, RealFs::shared(), engine, control);
     state.users = users;
+    state.supervised = manager.name();
     state.metrics.memory_startup_bytes.set(startup_bytes);
     let state = Arc::new(state);
     // A file that may not grow any further is an error of the write then, not the end.
@@ -198,14 +230,16 @@ async fn serve(
     tokio::spawn(cursors::run(Arc::clone(&state), Arc::clone(&cursor_file)));
     listeners.start(sockets);
     banner(&settings);
+    manager.ready();
 
     let request = tokio::select! {
-        request = shutdown::requested(&state) => request,
+        request = shutdown::requested(&state) => request?,
         ended = &mut writer_task => {
             tracing::error!(?ended, "the writer task ended; exiting, recovery comes at the next start");
             return Err(io::Error::other("the writer task ended"));
         }
     };
+    manager.stopping();
     listeners.close();
     shutdown::drain_connections(&state, request).await;
     shutdown::save_rest(&state, request).await;

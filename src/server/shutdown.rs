@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::commands::{Control, ServerState, ShutdownPhase, ShutdownRequest};
@@ -21,23 +22,44 @@ const IMPATIENT_STATUS: i32 = 130;
 
 /// Waits for SIGTERM, SIGINT or `SHUTDOWN`, and for the flush that `SHUTDOWN SAVE` asks for; the
 /// shutdown cannot be aborted from then on.
-pub(crate) async fn requested(state: &Arc<ServerState>) -> ShutdownRequest {
-    let mut signals = Signals::new();
+///
+/// # Errors
+/// Where no thread can be started that receives signals.
+pub(crate) async fn requested(state: &Arc<ServerState>) -> io::Result<ShutdownRequest> {
+    let signalled = watch_signals(Arc::downgrade(state))?;
     let request = tokio::select! {
-        () = signals.any() => {
-            tracing::info!("signal received, shutting down; a second one exits at once");
-            ShutdownRequest::default()
-        }
+        Ok(()) = signalled => ShutdownRequest::default(),
         request = asked(state) => request,
     };
     state.shutdown.begin_closing();
     state.scripts.runs.end();
-    tokio::spawn(async move {
+    Ok(request)
+}
+
+/// Tells of the first signal; ends the process at the second one, and at one that comes while the
+/// server closes, whatever its other threads do.
+fn watch_signals(state: Weak<ServerState>) -> io::Result<oneshot::Receiver<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (tell, signalled) = oneshot::channel();
+    let mut signals = {
+        let _context = runtime.enter();
+        Signals::new()
+    };
+    let watch = async move {
         signals.any().await;
-        tracing::warn!("second signal, exiting at once; everything acknowledged is in the log");
+        if state.upgrade().is_some_and(|state| !state.shutdown.is_closing()) {
+            tracing::info!("signal received, shutting down; a second one exits at once");
+            let _ = tell.send(());
+            signals.any().await;
+        }
+        tracing::warn!(
+            "exiting at once upon a further signal; everything acknowledged is in the log"
+        );
         std::process::exit(IMPATIENT_STATUS);
-    });
-    request
+    };
+    let thread = std::thread::Builder::new().name("siltdb-signals".to_owned());
+    thread.spawn(move || runtime.block_on(watch))?;
+    Ok(signalled)
 }
 
 /// Has the end of the terminal ignored from now on, with a line in the log: who means to end the
@@ -123,6 +145,7 @@ pub(crate) async fn drain_connections(state: &ServerState, request: ShutdownRequ
         tracing::info!(client = client.id, "ended, a command was still running");
         client.end(Shutdown::Both);
     }
+    state.shutdown.end_time();
 }
 
 /// How long the writer may take for the last batch and the last sync: `shutdown-timeout`, but no less

@@ -173,6 +173,7 @@ impl WriterTask {
                     self.resume_at = None;
                 }
                 ran = long_ended(&mut self.long) => self.end_long(ran),
+                () = self.state.shutdown.time_up(), if self.long.is_some() => self.give_up_long(),
                 Some(request) = self.control.recv(), if self.long.is_none() => {
                     // A reopen needs the last handle.
                     drop(engine);

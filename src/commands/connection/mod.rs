@@ -105,6 +105,7 @@ fn reset(session: &mut Session, state: &ServerState, _: &mut Args<'_>) -> Comman
     session.become_default(&state.users);
     session.reply_mode = ReplyMode::On;
     session.no_touch = false;
+    session.wants_debugger = false;
     session.stop_tracking(state);
     if let Some(pushes) = session.pushes.as_deref_mut() {
         pushes.leave();

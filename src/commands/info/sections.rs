@@ -25,7 +25,7 @@ pub(super) fn server(picture: &Picture<'_>, out: &mut Fields) {
     out.add("monotonic_clock", "POSIX clock_gettime");
     out.add("multiplexing_api", "epoll");
     out.add("process_id", std::process::id());
-    out.add("process_supervised", "no");
+    out.add("process_supervised", state.supervised);
     out.add("run_id", &state.run_id);
     out.add("tcp_port", if settings.port != 0 { settings.port } else { settings.tls.port });
     out.add("server_time_usec", state.clock.unix_us());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::NO_DEBUGGER;
 use super::host::Server;
 use crate::commands::{Calls, CommandResult, Error, Program, ServerState, Session};
 use crate::data::parse_int;
@@ -19,7 +20,10 @@ const FUNCTION_KILLED: &str = "ERR Script killed by user with FUNCTION KILL.";
 
 type Made = Result<Box<dyn Program>, Error>;
 
-pub(super) fn eval(_: &mut Session, state: &Arc<ServerState>, words: &[Bytes]) -> Made {
+pub(super) fn eval(session: &mut Session, state: &Arc<ServerState>, words: &[Bytes]) -> Made {
+    if session.wants_debugger {
+        return Err(Error::Text(NO_DEBUGGER.to_owned()));
+    }
     by_text(state, words, false)
 }
 

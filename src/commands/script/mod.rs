@@ -19,6 +19,9 @@ pub(super) use host::Server;
 pub(super) use machines::Memory;
 pub use machines::Scripts;
 
+/// Why nothing is debugged, nor run by who wants to debug it.
+const NO_DEBUGGER: &str = "ERR the script debugger is not supported, so the script is not run";
+
 const EVALUATE: Flags =
     Flags::NOSCRIPT.or(Flags::SKIP_MONITOR).or(Flags::NO_MANDATORY_KEYS).or(Flags::STALE);
 const KEYS: &[KeySpec] = &[KeySpec::keynum(2).rw().access().update()];
@@ -89,7 +92,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     sub("debug", Arity::Exactly(3), debug)
         .since("3.2.0")
         .summary("Sets how scripts are debugged.")
-        .differs("There is no debugger: YES and SYNC are refused.")
+        .differs("There is no debugger: YES and SYNC are refused, and so is each EVAL of the connection from then on, until NO.")
         .args(&[Arg::one_of(
             "mode",
             &[Arg::token("yes", "YES"), Arg::token("sync", "SYNC"), Arg::token("no", "NO")],
@@ -124,13 +127,17 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .args(&[Arg::string("script")]),
 ];
 
-fn debug(_: &mut Session, _: &ServerState, args: &mut Args<'_>) -> CommandResult {
+/// `redis-cli --ldb` looks at no answer of this: what it runs next must not be carried out for good,
+/// where Redis would take it back at the end.
+fn debug(session: &mut Session, _: &ServerState, args: &mut Args<'_>) -> CommandResult {
     let mode = args.next_bytes()?;
     if mode.eq_ignore_ascii_case(b"no") {
+        session.wants_debugger = false;
         return Ok(Reply::OK);
     }
     if mode.eq_ignore_ascii_case(b"yes") || mode.eq_ignore_ascii_case(b"sync") {
-        return Err(Error::Text("ERR the script debugger is not supported".to_owned()));
+        session.wants_debugger = true;
+        return Err(Error::Text(NO_DEBUGGER.to_owned()));
     }
     Err(Error::Text("ERR Use SCRIPT DEBUG YES/SYNC/NO".to_owned()))
 }

@@ -35,6 +35,8 @@ pub struct Parsed {
     pub config: Config,
     /// Lines to be logged as warnings once logging has been set up.
     pub notices: Vec<String>,
+    /// The configuration, where standard input had it.
+    pub stdin: Option<Vec<u8>>,
 }
 
 /// Why the server does not start.
@@ -84,10 +86,12 @@ fn parse_with(
     };
 
     let mut loader = Loader::new(fs);
-    let mut file = None;
+    let (mut file, mut piped) = (None, None);
     match matches.get_one::<PathBuf>("CONFIG").map(PathBuf::as_path) {
         None => {}
-        Some(path) if path == Path::new("-") => read_stdin(&mut loader, stdin)?,
+        Some(path) if path == Path::new("-") => {
+            piped = Some(read_stdin(&mut loader, stdin)?);
+        }
         Some(path) => {
             // CONFIG REWRITE must find it again wherever the process then is.
             let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -103,38 +107,15 @@ fn parse_with(
     options(&mut loader, matches)?;
     loader.settings.dir = absolute_dir(&loader.settings.dir)?;
     let notices = notices(&loader);
-    Ok(Parsed { action, config: Config::new(loader.settings, file), notices })
+    Ok(Parsed { action, config: Config::new(loader.settings, file), notices, stdin: piped })
 }
 
-/// What the log has to say of settings without effect: a line each where a service would not come up
-/// as it does with Redis, one line for all others.
+/// What the log has to say of settings without effect.
 fn notices(loader: &Loader<'_>) -> Vec<String> {
-    let kept = &loader.settings.kept;
-    let is = |name: &str, values: &[&str]| {
-        kept.get(name).is_some_and(|value| values.contains(&value.as_str()))
-    };
-    let mut notices = Vec::new();
-    let mut names = loader.without_effect.clone();
-    if is("daemonize", &["yes"]) {
-        names.retain(|name| *name != "daemonize");
-        notices.push(
-            "daemonize yes has no effect: the server stays in the foreground. Have a service \
-             manager start it; in a unit of systemd this is Type=simple, not Type=forking"
-                .to_owned(),
-        );
+    match &loader.without_effect[..] {
+        [] => Vec::new(),
+        names => vec![format!("settings accepted without effect: {}", names.join(", "))],
     }
-    if is("supervised", &["systemd", "upstart", "auto"]) {
-        names.retain(|name| *name != "supervised");
-        notices.push(
-            "supervised has no effect: the service manager is not told when the server is ready. \
-             In a unit of systemd use Type=simple; with Type=notify the start would not end"
-                .to_owned(),
-        );
-    }
-    if !names.is_empty() {
-        notices.push(format!("settings accepted without effect: {}", names.join(", ")));
-    }
-    notices
 }
 
 fn in_options(text: String, why: String) -> LoadError {
@@ -151,7 +132,7 @@ fn absolute_dir(dir: &str) -> Result<String, LoadError> {
     path.into_os_string().into_string().map_err(|_| why("dir: not UTF-8 text".to_owned()))
 }
 
-fn read_stdin(loader: &mut Loader<'_>, stdin: &mut dyn Read) -> Result<(), LoadError> {
+fn read_stdin(loader: &mut Loader<'_>, stdin: &mut dyn Read) -> Result<Vec<u8>, LoadError> {
     /// Longest configuration taken from standard input, in bytes.
     const STDIN_BYTES_MAX: u64 = 16 << 20;
 
@@ -163,7 +144,8 @@ fn read_stdin(loader: &mut Loader<'_>, stdin: &mut dyn Read) -> Result<(), LoadE
         text: String::new(),
         why: format!("cannot be read: {error}"),
     })?;
-    loader.text(&text, name)
+    loader.text(&text, name)?;
+    Ok(text)
 }
 
 /// Carries out the options, as lines behind the last one of the file.

@@ -136,18 +136,6 @@ fn directives_that_are_no_options() {
 }
 
 #[test]
-fn what_keeps_a_service_from_coming_up_has_a_line_of_its_own() {
-    let args = ["--daemonize", "yes", "--supervised", "systemd", "--rdbchecksum", "no"];
-    let notices = run(&args).notices;
-    let [daemon, supervised, others] = &notices[..] else { panic!("{notices:?}") };
-    assert!(daemon.starts_with("daemonize yes") && daemon.contains("Type=simple"), "{daemon}");
-    assert!(supervised.contains("Type=notify"), "{supervised}");
-    assert_eq!(others, "settings accepted without effect: rdbchecksum");
-    let notices = run(&["--daemonize", "no", "--supervised", "no"]).notices;
-    assert_eq!(notices, ["settings accepted without effect: daemonize, supervised"]);
-}
-
-#[test]
 fn standard_input_is_a_file() {
     let parsed = run_with(&["--port", "1", "-"], "port 5\ntimeout 6\n").expect("valid");
     let settings = parsed.config.load();

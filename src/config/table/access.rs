@@ -1,6 +1,6 @@
 //! From a field of `Settings` to the two functions of a kind.
 
-use crate::config::{AppendFsync, AuthClients, LogLevel, MaxmemoryPolicy, Protection};
+use crate::config::{AppendFsync, AuthClients, LogLevel, MaxmemoryPolicy, Protection, Supervision};
 
 /// A whole number that a setting may be kept in.
 pub(super) trait Number: Copy {
@@ -54,6 +54,7 @@ word!(MaxmemoryPolicy: "volatile-lru" = VolatileLru, "volatile-lfu" = VolatileLf
     "volatile-random" = VolatileRandom, "volatile-ttl" = VolatileTtl, "allkeys-lru" = AllkeysLru,
     "allkeys-lfu" = AllkeysLfu, "allkeys-random" = AllkeysRandom, "noeviction" = NoEviction);
 word!(AuthClients: "no" = No, "yes" = Yes, "optional" = Optional);
+word!(Supervision: "upstart" = Upstart, "systemd" = Systemd, "auto" = Auto, "no" = No);
 word!(Protection: "no" = No, "yes" = Yes, "local" = Local);
 
 macro_rules! switch {

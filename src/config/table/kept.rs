@@ -100,7 +100,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("cluster-require-full-coverage", Switch, "yes", CLUSTER),
     kept("crash-log-enabled", Switch, "yes", CRASH),
     kept("crash-memcheck-enabled", Switch, "yes", CRASH),
-    kept("daemonize", Switch, "no", "run it under a service manager").immutable(),
     kept("dbfilename", Text, "dump.rdb", RDB),
     kept("disable-thp", Switch, "yes", OS).immutable(),
     kept("dynamic-hz", Switch, "yes", "ticks cost the same with many clients"),
@@ -185,7 +184,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     kept("shutdown-on-sigterm", SHUTDOWN, "default", SIGNAL),
     kept("socket-mark-id", Integer(0, 4_294_967_295), "0", OS).immutable(),
     kept("stop-writes-on-bgsave-error", Switch, "yes", RDB),
-    kept("supervised", Choice(&["upstart", "systemd", "auto", "no"]), "no", OS).immutable(),
     kept("syslog-enabled", Switch, "no", OS).immutable(),
     kept(
         "syslog-facility",

@@ -8,6 +8,7 @@ mod kept;
 mod memory;
 mod network;
 mod observe;
+mod process;
 mod tls;
 mod types;
 mod users;
@@ -43,6 +44,7 @@ pub const GROUPS: &[SettingGroup] = &[
         has_effect: true,
         settings: observe::SETTINGS,
     },
+    SettingGroup { title: "Process", has_effect: true, settings: process::SETTINGS },
     SettingGroup { title: "Accepted without effect", has_effect: false, settings: kept::SETTINGS },
 ];
 

@@ -10,8 +10,6 @@ const MANY: i64 = i64::MAX;
 pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("loglevel", choice!(loglevel: LogLevel), "notice", "How much is logged"),
     Setting::new("logfile", text!(logfile), "", "Log file; empty for standard output").immutable(),
-    Setting::new("pidfile", text!(pidfile), "", "File that receives the process id; from `dir` on")
-        .immutable(),
     Setting::new(
         "slowlog-log-slower-than",
         integer!(slowlog_log_slower_than, -1, MANY),

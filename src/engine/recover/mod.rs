@@ -207,6 +207,7 @@ fn log_options(options: &Options) -> WalOptions {
         segment_bytes: options.segment_bytes,
         recycle_max: usize::try_from(per_memtable.max(LOG_RECYCLE_MIN)).unwrap_or(usize::MAX),
         fills: options.fill_log,
+        ..WalOptions::default()
     }
 }
 

@@ -93,7 +93,7 @@ impl Wal {
     }
 
     fn next_place(&mut self, bytes: u64) -> Arc<Place> {
-        let capacity = self.segments.capacity_for(bytes);
+        let capacity = self.segments.capacity_for(self.next_segment, bytes);
         let place = Place { id: self.next_segment, capacity, segment: OnceLock::new() };
         self.next_segment += 1;
         self.offset = 0;

@@ -21,7 +21,8 @@
 //! is left of its segment goes to the next; one that is larger than a segment gets a segment of its
 //! own size.
 //!
-//! **Segments** are made ahead of need, filled with zeros and synced, because syncing writes into
+//! **Segments** grow with use: the first one that a process makes has 1 MiB, each further one is twice as
+//! long, up to the size that is set, 64 MiB as a rule. They are made ahead of need, filled with zeros and synced, because syncing writes into
 //! blocks that were written before is the fastest and steadiest there is; they are only reserved where
 //! writes are not synced one by one. Where none is ready, the write of the first record makes one that
 //! is only reserved, too. Segments that nothing needs
@@ -62,8 +63,11 @@ pub(super) use replay::how_to_accept;
 /// How the log uses the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WalOptions {
-    /// Size of a segment in bytes. Larger records get a segment of their own.
+    /// Size that segments grow to, in bytes. Larger records get a segment of their own.
     pub segment_bytes: u64,
+    /// Size of the first segment of a process; each further one is twice as long, so that a store of
+    /// which little is asked takes little of the disk.
+    pub first_bytes: u64,
     /// How many retired segments are kept for reuse; more are removed.
     pub recycle_max: usize,
     /// Whether new segments are filled ahead of need, see [`Segments::set_fills`].
@@ -72,7 +76,7 @@ pub struct WalOptions {
 
 impl Default for WalOptions {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, recycle_max: 2, fills: true }
+        Self { segment_bytes: 64 << 20, first_bytes: 1 << 20, recycle_max: 2, fills: true }
     }
 }
 

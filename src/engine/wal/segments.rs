@@ -64,6 +64,8 @@ struct Shared {
     pool: Mutex<Pool>,
     /// Whether new segments are filled ahead.
     fills: AtomicBool,
+    /// Number of the first segment that this process makes.
+    first_id: u64,
 }
 
 #[derive(Debug)]
@@ -114,7 +116,7 @@ impl Segments {
             preparing: false,
         };
         let (dir, fills) = (dir.to_owned(), AtomicBool::new(options.fills));
-        let shared = Shared { fs, dir, options, pool: Mutex::new(pool), fills };
+        let shared = Shared { fs, dir, options, pool: Mutex::new(pool), fills, first_id: next_id };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -122,9 +124,12 @@ impl Segments {
         &*self.shared.fs
     }
 
-    /// The capacity of a segment that begins with a record of `bytes`.
-    pub(super) fn capacity_for(&self, bytes: u64) -> u64 {
-        bytes.max(self.shared.options.segment_bytes)
+    /// The capacity of segment `id` where it begins with a record of `bytes`.
+    pub(super) fn capacity_for(&self, id: u64, bytes: u64) -> u64 {
+        let WalOptions { first_bytes, segment_bytes, .. } = self.shared.options;
+        let doublings = id.saturating_sub(self.shared.first_id).min(63);
+        let grown = first_bytes.saturating_mul(1 << doublings);
+        bytes.max(grown.min(segment_bytes))
     }
 
     /// The next segment, with the number behind that of the last: a spare if there is one, else a
@@ -209,12 +214,14 @@ impl Segments {
     fn prepare(&self, retired: Option<PathBuf>, stop: &AtomicBool) -> Result<()> {
         let Shared { fs, dir, options, pool, .. } = &*self.shared;
         let source = retired.unwrap_or_else(|| dir.join(TEMPORARY_NAME));
-        let file = if source.ends_with(TEMPORARY_NAME) {
+        let (file, capacity) = if source.ends_with(TEMPORARY_NAME) {
+            let next_id = pool.lock().next_id;
+            let bytes = self.capacity_for(next_id, 0);
             // Where the disk is full, what was filled takes space that others need.
-            let filled = self.make_new(&source, stop).map_err(Error::without_effect);
-            filled.inspect_err(|_| remove_unfinished(&**fs, &source))?
+            let filled = self.make_new(&source, bytes, stop).map_err(Error::without_effect);
+            (filled.inspect_err(|_| remove_unfinished(&**fs, &source))?, bytes)
         } else {
-            fs.open(&source).map_err(Error::io("open", &source))?
+            (fs.open(&source).map_err(Error::io("open", &source))?, options.segment_bytes)
         };
         let segment = {
             let mut pool = pool.lock();
@@ -224,7 +231,7 @@ impl Segments {
                 id: pool.next_id,
                 path,
                 file,
-                capacity: options.segment_bytes,
+                capacity,
                 name_is_durable: AtomicBool::new(false),
             });
             pool.next_id += 1;
@@ -237,7 +244,7 @@ impl Segments {
         Ok(())
     }
 
-    fn make_new(&self, path: &Path, stop: &AtomicBool) -> Result<Arc<dyn File>> {
+    fn make_new(&self, path: &Path, bytes: u64, stop: &AtomicBool) -> Result<Arc<dyn File>> {
         let fs = &self.shared.fs;
         match fs.remove(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -246,7 +253,6 @@ impl Segments {
             _ => {}
         }
         let file = fs.create(path).map_err(Error::io("create", path))?;
-        let bytes = self.shared.options.segment_bytes;
         reserve(&*file, path, bytes)?;
         if !self.shared.fills.load(Ordering::Relaxed) {
             file.sync_data().map_err(Error::io("sync", path))?;

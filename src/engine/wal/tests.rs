@@ -14,7 +14,8 @@ static RUNNING: AtomicBool = AtomicBool::new(false);
 const DIR: &str = "/log";
 const NOTHING_KNOWN: Expected =
     Expected { from_segment: 1, mark: LogPosition { segment: 0, offset: 0 }, accept_loss: false };
-const SMALL: WalOptions = WalOptions { segment_bytes: 1024, recycle_max: 2, fills: true };
+const SMALL: WalOptions =
+    WalOptions { segment_bytes: 1024, first_bytes: 1024, recycle_max: 2, fills: true };
 
 fn disk(seed: u64) -> SimFs {
     let fs = SimFs::new(seed);
@@ -113,7 +114,8 @@ fn a_record_larger_than_a_segment_gets_its_own() {
 
 #[test]
 fn records_larger_than_a_read_come_back_and_prove_damage_far_before_them() {
-    let options = WalOptions { segment_bytes: 4 << 20, recycle_max: 0, fills: true };
+    let options =
+        WalOptions { segment_bytes: 4 << 20, first_bytes: 4 << 20, recycle_max: 0, fills: true };
     let fs = disk(0);
     let mut wal = Wal::create(fs.shared(), Path::new(DIR), options, LogStart::default()).unwrap();
     let sizes = [10, 300_000, 262_088, 262_087, 1_000_000, 262_089, 10];
@@ -493,7 +495,8 @@ fn check_prefix(fs: &SimFs) -> Option<u64> {
 fn the_log_works_on_the_real_file_system() {
     let dir = tempfile::tempdir().unwrap();
     let fs = RealFs::shared();
-    let options = WalOptions { segment_bytes: 1 << 20, recycle_max: 1, fills: true };
+    let options =
+        WalOptions { segment_bytes: 1 << 20, first_bytes: 1 << 10, recycle_max: 1, fills: true };
     let mut wal = Wal::create(Arc::clone(&fs), dir.path(), options, LogStart::default()).unwrap();
     let (segments, syncer) = (wal.segments(), wal.syncer());
     let background = segments.clone();
@@ -564,4 +567,27 @@ fn a_preparation_that_is_stopped_leaves_nothing_that_hurts() {
     assert!(wal.segments().needs_spare());
     wal.segments().prepare_next(&RUNNING).unwrap();
     assert!(!wal.segments().needs_spare());
+}
+
+#[test]
+fn segments_grow_with_use() {
+    let options =
+        WalOptions { segment_bytes: 6000, first_bytes: 1024, recycle_max: 2, fills: true };
+    let fs = disk(1);
+    let mut wal = Wal::create(fs.shared(), Path::new(DIR), options, LogStart::default()).unwrap();
+    while wal.active_segment() < 6 {
+        put(&mut wal, &[7; 400]).unwrap();
+        // With a segment ready, and without.
+        if wal.active_segment() == 2 {
+            wal.segments().prepare_next(&RUNNING).unwrap();
+        }
+    }
+    for (id, bytes) in (1..).zip([1024, 2048, 4096, 6000, 6000]) {
+        assert_eq!(fs.file_bytes(&segment(id)).unwrap(), bytes, "segment {id}");
+    }
+    assert_eq!(read(&fs, 1).unwrap().1.torn, None);
+    // What was retired small is not kept for use.
+    wal.segments().retire_below(6).unwrap();
+    let is_kept = |id: &u64| fs.file_bytes(&segment(*id)).is_ok();
+    assert_eq!((1..6).filter(is_kept).collect::<Vec<_>>(), [4, 5]);
 }

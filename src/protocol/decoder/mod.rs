@@ -66,6 +66,8 @@ pub struct RequestDecoder {
     args_left: usize,
     /// Length of the current argument, once its `$` line has been read.
     bulk_len: Option<usize>,
+    /// Bytes of the current argument that are to be dropped, where the request is given up.
+    dropping: Option<usize>,
     /// Offset and length of each argument read so far.
     args: SmallVec<[(usize, usize); 4]>,
 }
@@ -85,16 +87,65 @@ impl RequestDecoder {
 
     /// How many bytes of room the buffer should have before the next read from the socket, when it
     /// holds `buffered` bytes. Follows a long argument geometrically: never more than what has
-    /// arrived, and never beyond its end.
+    /// arrived, but for a quarter where that is the rest of it, and never beyond its end.
     #[must_use]
     pub fn room_wanted(&self, buffered: usize) -> usize {
         match self.bulk_len {
             Some(len) => {
                 let missing = (self.parsed + len + 2).saturating_sub(buffered);
-                missing.clamp(1, buffered.max(READ_BYTES))
+                let step = buffered.max(READ_BYTES);
+                // A little that is left over would have the buffer grow once more.
+                if missing <= step + step / 4 { missing.max(1) } else { step }
             }
             None => READ_BYTES,
         }
+    }
+
+    /// Bytes of the current argument that have not arrived, when the buffer holds `buffered` bytes; 0
+    /// between two arguments.
+    #[must_use]
+    pub fn missing(&self, buffered: usize) -> usize {
+        self.bulk_len.map_or(0, |length| (self.parsed + length + 2).saturating_sub(buffered))
+    }
+
+    /// Gives the unfinished request up, of which an argument has arrived in part: what has come of it goes,
+    /// and [`Self::discard`] drops the rest of it as it comes.
+    pub fn give_up(&mut self, src: &mut BytesMut) {
+        self.skip_parsed(src);
+        self.args = SmallVec::new();
+        self.dropping = self.bulk_len.take().map(|length| length + 2);
+    }
+
+    /// Whether a request was given up, of which the end has not come.
+    #[must_use]
+    pub fn gives_up(&self) -> bool {
+        self.dropping.is_some()
+    }
+
+    /// Drops what has come of the request that was given up; whether that was the rest of it, behind
+    /// which the next one starts.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`].
+    pub fn discard(&mut self, src: &mut BytesMut) -> Result<bool, Error> {
+        while let Some(left) = self.dropping {
+            let dropped = left.min(src.len());
+            src.advance(dropped);
+            self.dropping = Some(left - dropped);
+            if dropped < left {
+                return Ok(false);
+            }
+            self.args_left -= usize::from(left > 0);
+            if self.args_left == 0 {
+                self.dropping = None;
+            } else if let Some(length) = self.length(src)? {
+                self.skip_parsed(src);
+                self.dropping = Some(length + 2);
+            } else {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Bytes that the unfinished request occupies, when the buffer holds `buffered` of them after

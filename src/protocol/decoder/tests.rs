@@ -147,6 +147,10 @@ fn announced_lengths_allocate_nothing() {
     assert_eq!(decoder.held_bytes(buffer.len()), buffer.len());
     assert_eq!(decoder.room_wanted(buffer.len()), 16 * 1024);
     assert_eq!(decoder.room_wanted(1 << 20), 1 << 20);
+    // A little behind the doubling is taken at once.
+    let half = 268_435_456;
+    let rest = 536_870_912 + 27 - half;
+    assert_eq!(decoder.room_wanted(half), rest);
 }
 
 #[test]
@@ -232,5 +236,30 @@ proptest! {
             (Err(whole), Err(split)) => prop_assert_eq!(whole, split),
             (whole, split) => prop_assert!(false, "{whole:?} and {split:?}"),
         }
+    }
+}
+
+#[test]
+fn a_request_that_is_given_up_is_dropped_to_its_end() {
+    let long = "x".repeat(1000);
+    let rest = format!("{long}\r\n$3\r\nend\r\n$0\r\n\r\n");
+    for step in [1, 7, 2000] {
+        let mut decoder = RequestDecoder::default();
+        let mut src = BytesMut::from("*5\r\n$3\r\nSET\r\n$1\r\nk\r\n$1010\r\n0123456789");
+        assert!(matches!(decoder.decode(&mut src), Ok(None)));
+        assert_eq!(decoder.missing(src.len()), 1002);
+        decoder.give_up(&mut src);
+        let wire = format!("{rest}*1\r\n$4\r\nPING\r\n");
+        for part in wire.as_bytes().chunks(step) {
+            src.extend_from_slice(part);
+            assert!(!decoder.gives_up() || src.len() <= step + 10, "nothing is kept");
+            if decoder.gives_up() {
+                let is_over = decoder.discard(&mut src).expect("sound");
+                assert_eq!(is_over, !decoder.gives_up());
+            }
+        }
+        let request = decoder.decode(&mut src).expect("sound").expect("whole");
+        assert_eq!(request.args[..], [&b"PING"[..]]);
+        assert!(src.is_empty() && decoder.missing(0) == 0);
     }
 }
