@@ -11,7 +11,7 @@ use super::{
     View, key,
 };
 use super::{hash_expiry, root::Root};
-use crate::engine::{Changes, Direction, KeyRange, Pair, Read, Result, SeqNo, Txn};
+use crate::engine::{Changes, Direction, KeyRange, Pair, Read, Result, SeqNo, Txn, Writer};
 use crate::env::Purpose;
 
 /// What a transaction has done besides its changes.
@@ -50,6 +50,8 @@ pub struct Edit<'a> {
     pub(super) keyspace: u32,
     pub(super) context: Context<'a>,
     outcome: EditOutcome,
+    /// What the transactions of a run have done that were committed before.
+    committed: EditOutcome,
     /// What others may wait for, where it is noted.
     pub(super) ready: Option<Vec<Ready>>,
     /// Events that somebody wants to know of.
@@ -76,11 +78,71 @@ impl<'a> Edit<'a> {
             keyspace,
             context,
             outcome: EditOutcome::default(),
+            committed: EditOutcome::default(),
             ready: None,
             events: Vec::new(),
             modified: Vec::new(),
             gone: false,
         })
+    }
+
+    /// Begins the next transaction of a run ([`crate::engine::Writer::begin_run`]) in database `db` at
+    /// `now_ms`: behind [`Self::commit`] or [`Self::undo`], or as the first.
+    pub fn begin(&mut self, db: u16, now_ms: u64) {
+        self.context.now_ms = now_ms;
+        if self.context.db != db {
+            self.select(db);
+        }
+        self.context.orders.settle(self.txn.seq());
+    }
+
+    /// Commits what this transaction of a run has changed. Where it fails nothing is committed, and
+    /// [`Self::undo`] goes on.
+    pub fn commit(&mut self) -> Result<()> {
+        self.store_root()?;
+        self.txn.commit()?;
+        self.committed.add(&std::mem::take(&mut self.outcome));
+        Ok(())
+    }
+
+    /// Undoes what this transaction of a run has done so far, or has tried to commit. Fails only where
+    /// the root record is damaged.
+    pub fn undo(&mut self) -> Result<()> {
+        self.txn.undo();
+        self.root = Root::parse(self.txn.root())?;
+        self.keyspace = self.root.database(self.context.db).keyspace;
+        self.outcome = EditOutcome::default();
+        self.ready.iter_mut().for_each(Vec::clear);
+        self.events.clear();
+        self.modified.clear();
+        Ok(())
+    }
+
+    /// Bytes in the open batch of the writer, of a transaction that it has begun.
+    #[must_use]
+    pub fn open_bytes(&self) -> usize {
+        self.txn.writer().map_or(0, Writer::open_bytes)
+    }
+
+    /// Whether anybody is to be told of events, or of what was modified.
+    #[must_use]
+    pub fn has_told(&self) -> bool {
+        !self.events.is_empty() || !self.modified.is_empty()
+    }
+
+    /// What the transactions of a run have done that were committed.
+    #[must_use]
+    pub fn committed(&self) -> &EditOutcome {
+        &self.committed
+    }
+
+    /// Whether the writer takes the next transaction of a run, or one that only deletes.
+    pub fn check_begin(&self, frees: bool) -> Result<()> {
+        match self.txn.writer() {
+            Some(writer) if frees => writer.check_freeing(),
+            Some(writer) => writer.check_writable(),
+            None => Ok(()),
+        }
     }
 
     /// Ends the transaction and hands out its changes.

@@ -25,13 +25,13 @@ use super::dispatch::may_write;
 use super::group::{self, Group};
 use super::log_thread::{Completion, Kind, LogThreads, Operation};
 use super::long::{Long, Work, long_ended};
-use super::made::{Failed, Made, begin, make};
+use super::made::{Failed, Made, attempt, begin_run, check_begin};
 use super::message::{Message, Waiting};
 use super::prefetch::prefetch;
 use super::reaper::transact;
 use super::waiters::Waiters;
 use crate::commands::tracking::Cause;
-use crate::commands::{Answer, Change, Control, Done, Error, ServerState};
+use crate::commands::{Answer, Change, Control, Done, Error, Run, ServerState};
 use crate::config::AppendFsync;
 use crate::data::Ready;
 use crate::engine::{self, Batch, SeqNo, Writer};
@@ -320,63 +320,94 @@ impl WriterTask {
     /// Runs calls until the end of the group, or until one would have to wait on the disk, or until
     /// the batch or the replies are large; at least one, or `blocked` or `takes_long` is set.
     pub(super) fn run_group(&mut self, group: &mut Group) {
-        // The end of one call is the start of the next: one look at the clock for each.
-        let mut started_ns = self.state.clock.monotonic_ns();
-        let (begun_ms, begun_ns) = (self.state.clock.unix_ms(), started_ns);
-        let settings = self.state.config.load_full();
-        let mut reply_bytes = 0;
         group.blocked = false;
-        let mut prefetched = group.done.len();
-        while let Some(call) = group.calls.get(group.done.len()) {
-            if group.done.len() == prefetched {
-                let requests = group.calls[prefetched..].iter().map(|call| &call.request);
-                prefetched += prefetch(requests, group.db, || self.writer.begin(group.mode).ok());
-            }
-            let laden = reply_bytes >= REPLY_BYTES_MAX
-                || self.is_batch_laden()
-                || !self.deferred.is_empty();
-            if laden && !group.done.is_empty() {
-                return;
-            }
-            let now_ms = begun_ms + (started_ns - begun_ns) / NS_PER_MS;
-            let touch = !group.no_touch;
-            let context = self.state.context_by(&settings, group.db, touch, now_ms);
-            let notes = !self.waiters.is_empty();
-            let made = match begin(&self.writer, call, group.mode) {
-                Ok(txn) => make(txn, context, call, Answer::in_place(&self.state.memory), notes),
-                Err(failed) => Err(failed),
-            };
-            let made = match made {
-                Err(Failed::TakesLong) => {
-                    group.takes_long = true;
-                    group.note_undone(self.state.clock.monotonic_ns() - started_ns);
-                    return;
-                }
-                Err(Failed::With(Error::Engine(engine::Error::WouldBlock) | Error::TooLong(_))) => {
-                    group.blocked = true;
-                    group.note_undone(self.state.clock.monotonic_ns() - started_ns);
-                    return;
-                }
-                Err(Failed::With(error)) => Err(error),
-                Ok(made) => Ok(made),
-            };
-            let mut ended_ns = 0;
-            reply_bytes += self.conclude(group, made, |state| {
-                ended_ns = state.clock.monotonic_ns();
-                ended_ns - started_ns
-            });
-            started_ns = ended_ns;
+        let mut reply_bytes = 0;
+        while let Some(ready) = self.run_calls(group, &mut reply_bytes) {
+            self.serve(ready);
         }
     }
 
-    /// Commits what the next call of the group has made, and notes how it has ended; `elapsed_ns` is
-    /// asked at the end. Bytes of its reply.
+    /// As [`Self::run_group`], up to a call for the changes of which others wait: what these are, where
+    /// the group may go on. One run of transactions, and what all calls need is looked up once.
+    fn run_calls(&mut self, group: &mut Group, reply_bytes: &mut usize) -> Option<Vec<Ready>> {
+        let Self { state, writer, waiters, deferred, announcements, drops, .. } = self;
+        // The end of one call is the start of the next: one look at the clock for each.
+        let mut started_ns = state.clock.monotonic_ns();
+        let (begun_ms, begun_ns) = (state.clock.unix_ms(), started_ns);
+        let settings = state.config.load();
+        let context = state.context_by(&settings, group.db, !group.no_touch, begun_ms);
+        let mut edit = match begin_run(writer, context, !waiters.is_empty()) {
+            Ok(edit) => edit,
+            Err(error) => return refuse_next(group, error),
+        };
+        let mut prefetched = group.done.len();
+        let mut ready = None;
+        while let Some(call) = group.calls.get(group.done.len()) {
+            if group.done.len() == prefetched {
+                let requests = group.calls[prefetched..].iter().map(|call| &call.request);
+                prefetched += prefetch(requests, |keys, elements| {
+                    edit.prefetch(keys.iter().copied());
+                    edit.prefetch_elements(elements)
+                });
+            }
+            let laden = *reply_bytes >= REPLY_BYTES_MAX
+                || edit.open_bytes() >= OPEN_BATCH_MAX
+                || !deferred.is_empty();
+            if laden && !group.done.is_empty() {
+                break;
+            }
+            edit.begin(group.db, begun_ms + (started_ns - begun_ns) / NS_PER_MS);
+            let made = check_begin(&edit, call, group.mode).and_then(|()| {
+                let reply = attempt(&mut edit, call, Answer::in_place(&state.memory))?;
+                edit.commit()?;
+                Ok(reply)
+            });
+            let result = match made {
+                Ok(reply) => Ok(reply),
+                Err(failed) => match (edit.undo(), failed) {
+                    (_, Failed::TakesLong) => {
+                        group.takes_long = true;
+                        group.note_undone(state.clock.monotonic_ns() - started_ns);
+                        break;
+                    }
+                    (_, Failed::With(Error::Engine(engine::Error::WouldBlock) | Error::TooLong(_))) => {
+                        group.blocked = true;
+                        group.note_undone(state.clock.monotonic_ns() - started_ns);
+                        break;
+                    }
+                    (Ok(()), Failed::With(error)) => Err(error),
+                    (Err(damaged), _) => Err(Error::Engine(damaged)),
+                },
+            };
+            let (cause, remembers) = group.next_cause();
+            if edit.has_told() {
+                announcements.note(state, &edit.take_events(), edit.take_modified(), cause);
+            }
+            if remembers {
+                announcements.remember(cause, call.command.keys_read(&call.request.args));
+            }
+            *reply_bytes += result.as_ref().map_or(0, Reply::weight);
+            let ended_ns = state.clock.monotonic_ns();
+            group.done.push(group::Done { result, elapsed_ns: ended_ns - started_ns });
+            started_ns = ended_ns;
+            let come = edit.take_ready();
+            if !come.is_empty() {
+                ready = Some(come);
+                break;
+            }
+        }
+        *drops |= edit.committed().dropped;
+        account::edit(state, edit.committed());
+        ready
+    }
+
+    /// Commits what the next call of the group has made, and notes how it has ended.
     pub(super) fn conclude(
         &mut self,
         group: &mut Group,
         made: Result<Made, Error>,
-        elapsed_ns: impl FnOnce(&ServerState) -> u64,
-    ) -> usize {
+        elapsed_ns: u64,
+    ) {
         let (cause, remembers) = group.next_cause();
         let committed = made.and_then(|made| self.commit(made, cause));
         let (result, ready) = match committed {
@@ -388,10 +419,7 @@ impl WriterTask {
             self.announcements.remember(cause, keys);
         }
         self.serve(ready);
-        let reply_bytes = result.as_ref().map_or(0, Reply::weight);
-        let elapsed_ns = elapsed_ns(&self.state);
         group.done.push(group::Done { result, elapsed_ns });
-        reply_bytes
     }
 
     /// Commits what a call has made.
@@ -421,6 +449,18 @@ impl WriterTask {
         self.state.access.settle();
         self.answer_later(Waiting::Group(group, answer));
     }
+}
+
+/// The next call of a group ends because no transaction can begin: what has become ready, which is nothing.
+fn refuse_next(group: &mut Group, error: engine::Error) -> Option<Vec<Ready>> {
+    let call = group.next_call()?;
+    if matches!(call.command.spec.run, Run::Read(_)) {
+        // It reads what is published.
+        group.blocked = true;
+        return None;
+    }
+    group.done.push(group::Done { result: Err(Error::Engine(error)), elapsed_ns: 0 });
+    Some(Vec::new())
 }
 
 /// Ready when the engine takes writes again.
