@@ -544,3 +544,83 @@ impl std::fmt::Debug for Edit<'_> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::data::root::RootRef;
+    use crate::data::{Access, Candidates, Cursors, NO_KNOWN_ORDERS, Packing};
+    use crate::engine::{Engine, KeepAll, Options, ReadMode};
+    use crate::env::{SimClock, SimFs, UNBOUNDED_MEMORY};
+
+    #[test]
+    fn a_run_commits_and_undoes_its_transactions_one_by_one() {
+        let (fs, clock) = (SimFs::new(1), Arc::new(SimClock::at_ms(1)));
+        let options =
+            Options { background_threads: 0, ..Options::for_budget(Path::new("/db"), 8 << 20) };
+        let (engine, mut writer) =
+            Engine::open(fs.shared(), clock, options, Arc::new(KeepAll)).unwrap();
+        let (access, cursors, candidates) =
+            (Access::new(1 << 12, 0), Cursors::default(), Candidates::default());
+        let context = Context {
+            now_ms: 0,
+            db: 0,
+            databases: 16,
+            string_bytes_max: 1 << 20,
+            hll_sparse_bytes_max: 3000,
+            packing: Packing::DEFAULT,
+            access: &access,
+            orders: &NO_KNOWN_ORDERS,
+            touch: true,
+            in_script: false,
+            cursors: &cursors,
+            candidates: &candidates,
+            warms: false,
+            memory: &UNBOUNDED_MEMORY,
+            events: EventClasses::default(),
+        };
+        let text = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let mut edit = Edit::new(writer.begin_run().unwrap(), context).unwrap();
+        edit.note_ready();
+        edit.begin(0, 1);
+        edit.set_string(b"a", None, text("1"), None);
+        edit.commit().unwrap();
+        // What was undone has changed no record, no count, and not the database of the next.
+        edit.begin(0, 2);
+        edit.select(3);
+        edit.set_string(b"a", None, text("x"), None);
+        edit.set_string(b"b", None, text("x"), Some(9));
+        edit.note_gone(&text("b"));
+        edit.undo().unwrap();
+        // What changed nothing takes no number.
+        edit.begin(0, 3);
+        assert_eq!((edit.context().db, edit.find(b"b").unwrap()), (0, None));
+        edit.commit().unwrap();
+        edit.begin(0, 4);
+        let old = edit.find(b"a").unwrap();
+        assert_eq!(edit.string(old.as_ref().unwrap()).unwrap(), text("1"));
+        edit.set_string(b"a", old.as_ref(), text("2"), Some(50));
+        edit.commit().unwrap();
+        edit.begin(0, 50);
+        assert_eq!(edit.find(b"a").unwrap(), None, "it has expired");
+        edit.undo().unwrap();
+        assert_eq!((edit.seq(), edit.take_ready()), (3, Vec::new()));
+        assert_eq!(*edit.committed(), EditOutcome { dirty: 2, ..EditOutcome::default() });
+        drop(edit);
+
+        let batch = writer.take_batch().unwrap();
+        let seq = batch.seq();
+        batch.write().unwrap();
+        writer.publish(seq);
+        let snapshot = engine.snapshot(ReadMode::Blocking);
+        let view = View::new(&snapshot, context).unwrap();
+        let meta = view.inspect(b"a").unwrap().unwrap();
+        assert_eq!((view.string(&meta).unwrap(), meta.expires_ms), (text("2"), Some(50)));
+        let root = RootRef::parse(snapshot.root()).unwrap();
+        let counts = [0, 3].map(|db| (root.database(db).keys, root.database(db).expires));
+        assert_eq!((seq, counts), (2, [(1, 1), (0, 0)]));
+    }
+}

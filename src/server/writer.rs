@@ -19,23 +19,19 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::account;
 use super::announce::{Announcements, Told};
 use super::dispatch::may_write;
 use super::group::{self, Group};
 use super::log_thread::{Completion, Kind, LogThreads, Operation};
-use super::long::{Long, Work, long_ended};
-use super::made::{Failed, Made, attempt, begin_run, check_begin};
+use super::long::{Long, long_ended};
 use super::message::{Message, Waiting};
-use super::prefetch::prefetch;
 use super::reaper::transact;
 use super::waiters::Waiters;
 use crate::commands::tracking::Cause;
-use crate::commands::{Answer, Change, Control, Done, Error, Run, ServerState};
+use crate::commands::{Change, Control, Done, Error, ServerState};
 use crate::config::AppendFsync;
 use crate::data::Ready;
 use crate::engine::{self, Batch, SeqNo, Writer};
-use crate::protocol::Reply;
 
 /// A sync that takes longer holds up writes, so that not much more than a second can be lost.
 const SYNC_LATE: Duration = Duration::from_secs(2);
@@ -43,17 +39,14 @@ const SYNC_LATE: Duration = Duration::from_secs(2);
 const DRAIN_MAX: usize = 256;
 /// A batch up to this size is written to the page cache on the spot where no sync is awaited.
 const INLINE_WRITE_MAX: usize = 64 << 10;
-/// A group whose replies hold more than this is answered before it goes on.
-const REPLY_BYTES_MAX: usize = 1 << 20;
 /// An open batch beyond this size takes no further message until it is under way.
-const OPEN_BATCH_MAX: usize = 8 << 20;
+pub(super) const OPEN_BATCH_MAX: usize = 8 << 20;
 /// Looks at the channel before a sync, at most.
 const GATHER_ROUNDS_MAX: usize = 8;
 /// Time between syncs with `appendfsync everysec`.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a reopen waits for others to let go of the engine.
 const REOPEN_PATIENCE: Duration = Duration::from_secs(10);
-const NS_PER_MS: u64 = 1_000_000;
 /// Admission delays are gathered until they are worth a timer.
 const DELAY_MIN: Duration = Duration::from_millis(1);
 
@@ -316,151 +309,6 @@ impl WriterTask {
             self.open.push(waiting);
         }
     }
-
-    /// Runs calls until the end of the group, or until one would have to wait on the disk, or until
-    /// the batch or the replies are large; at least one, or `blocked` or `takes_long` is set.
-    pub(super) fn run_group(&mut self, group: &mut Group) {
-        group.blocked = false;
-        let mut reply_bytes = 0;
-        while let Some(ready) = self.run_calls(group, &mut reply_bytes) {
-            self.serve(ready);
-        }
-    }
-
-    /// As [`Self::run_group`], up to a call for the changes of which others wait: what these are, where
-    /// the group may go on. One run of transactions, and what all calls need is looked up once.
-    fn run_calls(&mut self, group: &mut Group, reply_bytes: &mut usize) -> Option<Vec<Ready>> {
-        let Self { state, writer, waiters, deferred, announcements, drops, .. } = self;
-        // The end of one call is the start of the next: one look at the clock for each.
-        let mut started_ns = state.clock.monotonic_ns();
-        let (begun_ms, begun_ns) = (state.clock.unix_ms(), started_ns);
-        let settings = state.config.load();
-        let context = state.context_by(&settings, group.db, !group.no_touch, begun_ms);
-        let mut edit = match begin_run(writer, context, !waiters.is_empty()) {
-            Ok(edit) => edit,
-            Err(error) => return refuse_next(group, error),
-        };
-        let mut prefetched = group.done.len();
-        let mut ready = None;
-        while let Some(call) = group.calls.get(group.done.len()) {
-            if group.done.len() == prefetched {
-                let requests = group.calls[prefetched..].iter().map(|call| &call.request);
-                prefetched += prefetch(requests, |keys, elements| {
-                    edit.prefetch(keys.iter().copied());
-                    edit.prefetch_elements(elements)
-                });
-            }
-            let laden = *reply_bytes >= REPLY_BYTES_MAX
-                || edit.open_bytes() >= OPEN_BATCH_MAX
-                || !deferred.is_empty();
-            if laden && !group.done.is_empty() {
-                break;
-            }
-            edit.begin(group.db, begun_ms + (started_ns - begun_ns) / NS_PER_MS);
-            let made = check_begin(&edit, call, group.mode).and_then(|()| {
-                let reply = attempt(&mut edit, call, Answer::in_place(&state.memory))?;
-                edit.commit()?;
-                Ok(reply)
-            });
-            let result = match made {
-                Ok(reply) => Ok(reply),
-                Err(failed) => match (edit.undo(), failed) {
-                    (_, Failed::TakesLong) => {
-                        group.takes_long = true;
-                        group.note_undone(state.clock.monotonic_ns() - started_ns);
-                        break;
-                    }
-                    (_, Failed::With(Error::Engine(engine::Error::WouldBlock) | Error::TooLong(_))) => {
-                        group.blocked = true;
-                        group.note_undone(state.clock.monotonic_ns() - started_ns);
-                        break;
-                    }
-                    (Ok(()), Failed::With(error)) => Err(error),
-                    (Err(damaged), _) => Err(Error::Engine(damaged)),
-                },
-            };
-            let (cause, remembers) = group.next_cause();
-            if edit.has_told() {
-                announcements.note(state, &edit.take_events(), edit.take_modified(), cause);
-            }
-            if remembers {
-                announcements.remember(cause, call.command.keys_read(&call.request.args));
-            }
-            *reply_bytes += result.as_ref().map_or(0, Reply::weight);
-            let ended_ns = state.clock.monotonic_ns();
-            group.done.push(group::Done { result, elapsed_ns: ended_ns - started_ns });
-            started_ns = ended_ns;
-            let come = edit.take_ready();
-            if !come.is_empty() {
-                ready = Some(come);
-                break;
-            }
-        }
-        *drops |= edit.committed().dropped;
-        account::edit(state, edit.committed());
-        ready
-    }
-
-    /// Commits what the next call of the group has made, and notes how it has ended.
-    pub(super) fn conclude(
-        &mut self,
-        group: &mut Group,
-        made: Result<Made, Error>,
-        elapsed_ns: u64,
-    ) {
-        let (cause, remembers) = group.next_cause();
-        let committed = made.and_then(|made| self.commit(made, cause));
-        let (result, ready) = match committed {
-            Ok((reply, ready)) => (Ok(reply), ready),
-            Err(error) => (Err(error), Vec::new()),
-        };
-        if remembers && let Some(call) = group.next_call() {
-            let keys = call.command.keys_read(&call.request.args);
-            self.announcements.remember(cause, keys);
-        }
-        self.serve(ready);
-        group.done.push(group::Done { result, elapsed_ns });
-    }
-
-    /// Commits what a call has made.
-    fn commit(&mut self, made: Made, cause: Cause) -> Result<(Reply, Vec<Ready>), Error> {
-        let Made { reply, changes, outcome, ready, events, modified } = made;
-        if !changes.is_empty() {
-            Writer::check_limits(&changes)?;
-            self.writer.commit(changes);
-        }
-        account::edit(&self.state, &outcome);
-        self.drops |= outcome.dropped;
-        self.announcements.note(&self.state, &events, modified, cause);
-        Ok((reply, ready))
-    }
-
-    /// Answers a group that has come to its end or cannot go on, or has its next call run on a thread.
-    pub(super) fn answer_group(
-        &mut self,
-        mut group: Box<Group>,
-        answer: oneshot::Sender<Box<Group>>,
-    ) {
-        if std::mem::take(&mut group.takes_long) {
-            self.long = Some(Long::Waits(Work::Call(group, answer)));
-            return;
-        }
-        group.hold_up_others();
-        self.state.access.settle();
-        self.answer_later(Waiting::Group(group, answer));
-    }
-}
-
-/// The next call of a group ends because no transaction can begin: what has become ready, which is nothing.
-fn refuse_next(group: &mut Group, error: engine::Error) -> Option<Vec<Ready>> {
-    let call = group.next_call()?;
-    if matches!(call.command.spec.run, Run::Read(_)) {
-        // It reads what is published.
-        group.blocked = true;
-        return None;
-    }
-    group.done.push(group::Done { result: Err(Error::Engine(error)), elapsed_ns: 0 });
-    Some(Vec::new())
 }
 
 /// Ready when the engine takes writes again.
