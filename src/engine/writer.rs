@@ -315,11 +315,12 @@ impl Writer {
         }
         drop(state);
         self.oldest_view = self.shared.views.oldest(seq);
-        for Replaced { first_seq, entries } in rows.publish(seq) {
+        for Replaced { first_seq, entries, .. } in rows.publish(seq) {
             // A view from before sees the newest version that is not newer than itself.
             let seen = self.shared.views.newest_before(first_seq).unwrap_or(0);
             let oldest = seen.max(first_seq.saturating_sub(RELEASED_WITHIN));
-            active.release(entries.iter().filter(|(entry, _)| entry.seq() > oldest));
+            let lately = entries.iter().filter(|(entry, _)| entry.seq() > oldest);
+            active.release(lately.map(|(entry, spot)| (entry, spot)));
         }
     }
 
