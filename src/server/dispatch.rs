@@ -296,7 +296,14 @@ impl Dispatcher {
         group.push(first);
         while group.has_room() {
             let Some(next) = pipeline.front() else { break };
-            let Ok(command) = gates::pass(&self.state, &self.session, &next.args) else { break };
+            let passed = match group.calls.last() {
+                Some(Call { command, request, .. }) => {
+                    let before = (*command, &request.args[..]);
+                    gates::pass_behind(&self.state, &self.session, &next.args, before)
+                }
+                None => gates::pass(&self.state, &self.session, &next.args),
+            };
+            let Ok(command) = passed else { break };
             let joins = match command.spec.run {
                 Run::Write(_) => true,
                 Run::Read(_) => !is_heavy(command, next),
