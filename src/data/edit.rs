@@ -218,7 +218,7 @@ impl<'a> Edit<'a> {
     /// What is stored of `key`, expired or not.
     pub(super) fn stored(&self, key: &[u8]) -> Result<Option<Meta>> {
         let found = self.txn.newest(&key::meta(self.keyspace, key))?;
-        found.map_or(Ok(None), |found| Meta::of(&found))
+        found.map_or(Ok(None), Meta::of)
     }
 
     /// Looks up `key` for a change that also answers its value: counts a hit or a miss.
@@ -309,6 +309,19 @@ impl<'a> Edit<'a> {
         self.outcome.dirty += changes;
         self.gone = old.is_some() && new.is_none();
         if old.is_none() && new.is_some() {
+            self.notify(EventClasses::NEW, "new", key);
+            self.context.access.create(self.keyspace, key, self.context.now_ms);
+        }
+    }
+
+    /// As [`Self::replace`], for a plain string ([`Meta::is_plain`]) where there was such a one or nothing.
+    pub(super) fn replace_plain(&mut self, key: &[u8], is_new: bool, record: Bytes) {
+        self.txn.put(key::meta_bytes(self.keyspace, key), record);
+        self.note_modified(key, false);
+        self.outcome.dirty += 1;
+        self.gone = false;
+        if is_new {
+            self.root.add(self.context.db, 1, 0);
             self.notify(EventClasses::NEW, "new", key);
             self.context.access.create(self.keyspace, key, self.context.now_ms);
         }
