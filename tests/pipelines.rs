@@ -51,7 +51,16 @@ fn draw(random: &mut fastrand::Rng, lines: &mut Vec<String>) {
         // The script of the call before the last, which the pipeline itself may bring.
         15 => format!("EVALSHA 5f811b105a9ad7503344aa556f20a7314b30f5d0 1 k{key}"),
         16 => "EVAL_RO return(redis.call('get',KEYS[1])) 1 k1".to_owned(),
-        17 => "NOSUCH".to_owned(),
+        17 => match random.u8(0..8) {
+            0 => "NOSUCH".to_owned(),
+            1 => "INCR".to_owned(),
+            2 => format!("MOVE k{key} 1"),
+            3 => format!("COPY k{key} n2 DB 1 REPLACE"),
+            4 => format!("RENAME k{key} n3"),
+            5 => format!("SET k{key} 7 PX 1000000"),
+            6 => format!("INCR k{key}"),
+            _ => "DBSIZE".to_owned(),
+        },
         _ => {
             lines.push("MULTI".to_owned());
             for _ in 0..random.u8(0..4) {

@@ -57,7 +57,7 @@ impl<'a> Args<'a> {
 
     /// The next word, or a syntax error at the end.
     pub fn next_bytes(&mut self) -> Result<&'a Bytes, Error> {
-        let word = self.all.get(self.next).ok_or(Error::Syntax)?;
+        let Some(word) = self.all.get(self.next) else { return Err(Error::Syntax) };
         self.next += 1;
         Ok(word)
     }

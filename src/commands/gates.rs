@@ -34,16 +34,39 @@ pub(crate) fn pass(
     arity(command, words).map_err(refuse)?;
     authenticated(state, session, command).map_err(refuse)?;
     queueable(session, command).map_err(refuse)?;
+    allowed(session, command, words)?;
+    write_possible(state, command).map_err(refuse)?;
+    listening(session, command).map_err(refuse)?;
+    not_busy(state, command).map_err(refuse)?;
+    Ok(command)
+}
+
+/// As [`pass`], directly behind a call of the words `words_before` that has passed: a call of the same
+/// command is only asked what its other words decide.
+pub(crate) fn pass_behind(
+    state: &ServerState,
+    session: &Session,
+    words: &[Bytes],
+    (command, words_before): (&'static Command, &[Bytes]),
+) -> Result<&'static Command, Refusal> {
+    let is_same = words.first() == words_before.first() && command.is_alone();
+    if !is_same {
+        return pass(state, session, words);
+    }
+    let refuse = |error| Refusal { error, command: Some(command), denied: None };
+    arity(command, words).map_err(refuse)?;
+    allowed(session, command, words)?;
+    Ok(command)
+}
+
+/// Whether the user may make the call.
+fn allowed(session: &Session, command: &'static Command, words: &[Bytes]) -> Result<(), Refusal> {
     let user = session.user();
     user.check(command, words).map_err(|denied| Refusal {
         error: Error::Text(format!("NOPERM {}", denied.text(user, command))),
         command: Some(command),
         denied: Some(denied),
-    })?;
-    write_possible(state, command).map_err(refuse)?;
-    listening(session, command).map_err(refuse)?;
-    not_busy(state, command).map_err(refuse)?;
-    Ok(command)
+    })
 }
 
 /// While a script keeps the server busy only what ends it goes on.
@@ -205,6 +228,17 @@ fn shown(word: &[u8], room: usize) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_same_name_is_the_same_command() {
+        let words = |words: &[&'static [u8]]| -> Vec<Bytes> {
+            words.iter().map(|word| Bytes::from_static(word)).collect()
+        };
+        let found = |words: &[Bytes]| known(words).expect("a command");
+        assert!(found(&words(&[b"get", b"k"])).is_alone());
+        assert!(!found(&words(&[b"config", b"get", b"k"])).is_alone(), "its second word decides");
+        assert!(!found(&words(&[b"object", b"encoding", b"k"])).is_alone());
+    }
 
     #[test]
     fn unknown_names_are_repeated_up_to_a_nul_byte() {

@@ -8,7 +8,7 @@ use super::{
     Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeyFlags, KeySpec, Run,
 };
 use crate::data::{
-    Edit, EventClasses, Extended, KEYS_AT_ONCE, KeyType, Meta, StringForm, View, parse_int,
+    Body, Edit, EventClasses, Extended, KEYS_AT_ONCE, KeyType, Meta, StringForm, View, parse_int,
 };
 use crate::env::Purpose;
 use crate::protocol::{ListKind, Reply};
@@ -240,7 +240,7 @@ fn set_key_flags(words: &[Bytes]) -> KeyFlags {
 
 fn get(view: &View<'_>, args: &mut Args<'_>) -> CommandResult {
     match string(view.find(args.next_bytes()?)?)? {
-        Some(meta) => args.answer().string(view, &meta, 0, meta.string_len()),
+        Some(meta) => args.answer().whole_string(view, meta),
         None => Ok(Reply::Null),
     }
 }
@@ -495,13 +495,23 @@ fn increment(edit: &mut Edit<'_>, key: &[u8], by: i64) -> CommandResult {
     let before = match &old {
         None => 0,
         Some(meta) if meta.string_len() > INTEGER_LEN_MAX => return Err(Error::NotAnInteger),
-        Some(meta) => parse_int(&whole(edit, meta)?).ok_or(Error::NotAnInteger)?,
+        Some(meta) => match parse_text(edit, meta)? {
+            Some(number) => number,
+            None => return Err(Error::NotAnInteger),
+        },
     };
-    let sum = before.checked_add(by).ok_or(Error::IncrementOverflow)?;
-    let text = Bytes::copy_from_slice(itoa::Buffer::new().format(sum).as_bytes());
-    edit.set_string(key, old.as_ref(), text, old.as_ref().and_then(|meta| meta.expires_ms));
+    let Some(sum) = before.checked_add(by) else { return Err(Error::IncrementOverflow) };
+    edit.set_number(key, old.as_ref(), itoa::Buffer::new().format(sum).as_bytes());
     edit.notify(EventClasses::STRING, "incrby", key);
     Ok(Reply::Integer(sum))
+}
+
+/// The integer that a short string is.
+fn parse_text(edit: &Edit<'_>, meta: &Meta) -> Result<Option<i64>, Error> {
+    Ok(match &meta.body {
+        Body::Inline(value) => parse_int(value),
+        _ => parse_int(&whole(edit, meta)?),
+    })
 }
 
 fn incrbyfloat(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {

@@ -11,7 +11,7 @@ use super::{
     View, key,
 };
 use super::{hash_expiry, root::Root};
-use crate::engine::{Changes, Direction, KeyRange, Pair, Read, Result, SeqNo, Txn};
+use crate::engine::{Changes, Direction, KeyRange, Pair, Read, Result, SeqNo, Txn, Writer};
 use crate::env::Purpose;
 
 /// What a transaction has done besides its changes.
@@ -50,6 +50,8 @@ pub struct Edit<'a> {
     pub(super) keyspace: u32,
     pub(super) context: Context<'a>,
     outcome: EditOutcome,
+    /// What the transactions of a run have done that were committed before.
+    committed: EditOutcome,
     /// What others may wait for, where it is noted.
     pub(super) ready: Option<Vec<Ready>>,
     /// Events that somebody wants to know of.
@@ -77,11 +79,71 @@ impl<'a> Edit<'a> {
             keyspace,
             context,
             outcome: EditOutcome::default(),
+            committed: EditOutcome::default(),
             ready: None,
             events: Vec::new(),
             modified: Vec::new(),
             gone: false,
         })
+    }
+
+    /// Begins the next transaction of a run ([`crate::engine::Writer::begin_run`]) in database `db` at
+    /// `now_ms`: behind [`Self::commit`] or [`Self::undo`], or as the first.
+    pub fn begin(&mut self, db: u16, now_ms: u64) {
+        self.context.now_ms = now_ms;
+        if self.context.db != db {
+            self.select(db);
+        }
+        self.context.orders.settle(self.txn.seq());
+    }
+
+    /// Commits what this transaction of a run has changed. Where it fails nothing is committed, and
+    /// [`Self::undo`] goes on.
+    pub fn commit(&mut self) -> Result<()> {
+        self.store_root()?;
+        self.txn.commit()?;
+        self.committed.add(&std::mem::take(&mut self.outcome));
+        Ok(())
+    }
+
+    /// Undoes what this transaction of a run has done so far, or has tried to commit. Fails only where
+    /// the root record is damaged.
+    pub fn undo(&mut self) -> Result<()> {
+        self.txn.undo();
+        self.root = Root::parse(self.txn.root())?;
+        self.keyspace = self.root.database(self.context.db).keyspace;
+        self.outcome = EditOutcome::default();
+        self.ready.iter_mut().for_each(Vec::clear);
+        self.events.clear();
+        self.modified.clear();
+        Ok(())
+    }
+
+    /// Bytes in the open batch of the writer, of a transaction that it has begun.
+    #[must_use]
+    pub fn open_bytes(&self) -> usize {
+        self.txn.writer().map_or(0, Writer::open_bytes)
+    }
+
+    /// Whether anybody is to be told of events, or of what was modified.
+    #[must_use]
+    pub fn has_told(&self) -> bool {
+        !self.events.is_empty() || !self.modified.is_empty()
+    }
+
+    /// What the transactions of a run have done that were committed.
+    #[must_use]
+    pub fn committed(&self) -> &EditOutcome {
+        &self.committed
+    }
+
+    /// Whether the writer takes the next transaction of a run, or one that only deletes.
+    pub fn check_begin(&self, frees: bool) -> Result<()> {
+        match self.txn.writer() {
+            Some(writer) if frees => writer.check_freeing(),
+            Some(writer) => writer.check_writable(),
+            None => Ok(()),
+        }
     }
 
     /// Ends the transaction and hands out its changes.
@@ -157,7 +219,7 @@ impl<'a> Edit<'a> {
     /// What is stored of `key`, expired or not.
     pub(super) fn stored(&self, key: &[u8]) -> Result<Option<Meta>> {
         let found = self.txn.newest(&key::meta(self.keyspace, key))?;
-        found.map_or(Ok(None), |found| Meta::of(&found))
+        found.map_or(Ok(None), Meta::of)
     }
 
     /// Looks up `key` for a change that also answers its value: counts a hit or a miss.
@@ -248,6 +310,19 @@ impl<'a> Edit<'a> {
         self.outcome.dirty += changes;
         self.gone = old.is_some() && new.is_none();
         if old.is_none() && new.is_some() {
+            self.notify(EventClasses::NEW, "new", key);
+            self.context.access.create(self.keyspace, key, self.context.now_ms);
+        }
+    }
+
+    /// As [`Self::replace`], for a plain string ([`Meta::is_plain`]) where there was such a one or nothing.
+    pub(super) fn replace_plain(&mut self, key: &[u8], is_new: bool, record: Bytes) {
+        self.txn.put(key::meta_bytes(self.keyspace, key), record);
+        self.note_modified(key, false);
+        self.outcome.dirty += 1;
+        self.gone = false;
+        if is_new {
+            self.root.add(self.context.db, 1, 0);
             self.notify(EventClasses::NEW, "new", key);
             self.context.access.create(self.keyspace, key, self.context.now_ms);
         }
@@ -481,5 +556,85 @@ impl std::fmt::Debug for Edit<'_> {
             .field("context", &self.context)
             .field("outcome", &self.outcome)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::data::root::RootRef;
+    use crate::data::{Access, Candidates, Cursors, NO_KNOWN_ORDERS, Packing};
+    use crate::engine::{Engine, KeepAll, Options, ReadMode};
+    use crate::env::{SimClock, SimFs, UNBOUNDED_MEMORY};
+
+    #[test]
+    fn a_run_commits_and_undoes_its_transactions_one_by_one() {
+        let (fs, clock) = (SimFs::new(1), Arc::new(SimClock::at_ms(1)));
+        let options =
+            Options { background_threads: 0, ..Options::for_budget(Path::new("/db"), 8 << 20) };
+        let (engine, mut writer) =
+            Engine::open(fs.shared(), clock, options, Arc::new(KeepAll)).unwrap();
+        let (access, cursors, candidates) =
+            (Access::new(1 << 12, 0), Cursors::default(), Candidates::default());
+        let context = Context {
+            now_ms: 0,
+            db: 0,
+            databases: 16,
+            string_bytes_max: 1 << 20,
+            hll_sparse_bytes_max: 3000,
+            packing: Packing::DEFAULT,
+            access: &access,
+            orders: &NO_KNOWN_ORDERS,
+            touch: true,
+            in_script: false,
+            cursors: &cursors,
+            candidates: &candidates,
+            warms: false,
+            memory: &UNBOUNDED_MEMORY,
+            events: EventClasses::default(),
+        };
+        let text = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let mut edit = Edit::new(writer.begin_run().unwrap(), context).unwrap();
+        edit.note_ready();
+        edit.begin(0, 1);
+        edit.set_string(b"a", None, text("1"), None);
+        edit.commit().unwrap();
+        // What was undone has changed no record, no count, and not the database of the next.
+        edit.begin(0, 2);
+        edit.select(3);
+        edit.set_string(b"a", None, text("x"), None);
+        edit.set_string(b"b", None, text("x"), Some(9));
+        edit.note_gone(&text("b"));
+        edit.undo().unwrap();
+        // What changed nothing takes no number.
+        edit.begin(0, 3);
+        assert_eq!((edit.context().db, edit.find(b"b").unwrap()), (0, None));
+        edit.commit().unwrap();
+        edit.begin(0, 4);
+        let old = edit.find(b"a").unwrap();
+        assert_eq!(edit.string(old.as_ref().unwrap()).unwrap(), text("1"));
+        edit.set_string(b"a", old.as_ref(), text("2"), Some(50));
+        edit.commit().unwrap();
+        edit.begin(0, 50);
+        assert_eq!(edit.find(b"a").unwrap(), None, "it has expired");
+        edit.undo().unwrap();
+        assert_eq!((edit.seq(), edit.take_ready()), (3, Vec::new()));
+        assert_eq!(*edit.committed(), EditOutcome { dirty: 2, ..EditOutcome::default() });
+        drop(edit);
+
+        let batch = writer.take_batch().unwrap();
+        let seq = batch.seq();
+        batch.write().unwrap();
+        writer.publish(seq);
+        let snapshot = engine.snapshot(ReadMode::Blocking);
+        let view = View::new(&snapshot, context).unwrap();
+        let meta = view.inspect(b"a").unwrap().unwrap();
+        assert_eq!((view.string(&meta).unwrap(), meta.expires_ms), (text("2"), Some(50)));
+        let root = RootRef::parse(snapshot.root()).unwrap();
+        let counts = [0, 3].map(|db| (root.database(db).keys, root.database(db).expires));
+        assert_eq!((seq, counts), (2, [(1, 1), (0, 0)]));
     }
 }

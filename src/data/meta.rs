@@ -20,7 +20,7 @@
 
 use std::path::PathBuf;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::{Collection, Layout, ListBody, Stream};
 use crate::engine::{Error, Found, Result};
@@ -35,6 +35,8 @@ const FLAG_RAW: u8 = 2;
 const FLAG_TEXT: u8 = 4;
 const ENCODING_INLINE: u8 = 0;
 const ENCODING_CHUNKED: u8 = 1;
+/// What the record of a string begins with that is inline, has no expiry, and is called by its bytes.
+const PLAIN: [u8; 2] = [KeyType::String as u8 | ENCODING_INLINE << 4, 0];
 
 /// Type of a key. The numbers are stored and permanent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,9 +158,19 @@ impl Meta {
     }
 
     /// Reads what a look-up has found; `None` for what was deleted.
-    pub(super) fn of(found: &Found) -> Result<Option<Self>> {
-        let Some(record) = &found.value else { return Ok(None) };
-        let mut meta = Self::decode(record)?;
+    pub(super) fn of(found: Found) -> Result<Option<Self>> {
+        let Some(mut record) = found.value else { return Ok(None) };
+        if record.starts_with(&PLAIN) {
+            // Most records are such: the value takes their memory over.
+            record.advance(PLAIN.len());
+            return Ok(Some(Self {
+                kind: KeyType::String,
+                expires_ms: None,
+                form: StringForm::Natural,
+                body: Body::Inline(record),
+            }));
+        }
+        let mut meta = Self::decode(&record)?;
         match &mut meta.body {
             Body::Collection(Collection { layout: Layout::Ordered { counts, .. }, .. }) => {
                 counts.set_seq(found.seq);
@@ -247,6 +259,21 @@ impl Meta {
             Body::List(list) => list.put_header(&mut record),
             Body::Stream(stream) => stream.put_header(&mut record),
         }
+        record.extend_from_slice(value);
+        record.into()
+    }
+
+    /// Whether it is a string in its metadata record that does not expire: nothing but the record and
+    /// the counts has to follow where it comes, changes or goes.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.body, Body::Inline(_)) && self.expires_ms.is_none()
+    }
+
+    /// The record of a string of this form that [`Self::is_plain`].
+    pub(super) fn encode_plain(form: StringForm, value: &[u8]) -> Bytes {
+        let mut record = Vec::with_capacity(PLAIN.len() + value.len());
+        let [tag, flags] = PLAIN;
+        record.extend_from_slice(&[tag, flags | form.flag()]);
         record.extend_from_slice(value);
         record.into()
     }

@@ -100,7 +100,7 @@ pub use list::{End, List, ListBody, ListEdit, ListWalk};
 pub use meta::{Body, KeyType, Meta, StringForm};
 pub use modified::Modified;
 pub use number::{parse_double, parse_int};
-pub use prefetch::{KEYS_AT_ONCE, prefetch, prefetch_elements};
+pub use prefetch::{KEYS_AT_ONCE, prefetch};
 #[cfg(test)]
 pub(crate) use rdb::payload;
 pub use rdb::{DumpPayload, RestoreError, ValueAhead, dump_libraries};

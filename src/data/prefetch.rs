@@ -12,23 +12,21 @@ pub const KEYS_AT_ONCE: usize = 16;
 /// Fewer are looked up at once.
 const WORTH_IT: usize = 4;
 
-/// Brings the metadata records of `keys` of database `db` into the processor's cache, as far as they
-/// are in memory: a hint. Fails only where the root record is damaged.
+/// Brings the metadata records of `keys` of database `db` into the processor's cache, and the records of
+/// `elements`, as [`Edit::prefetch`] and [`Edit::prefetch_elements`]. Fails only where a record is damaged.
 pub fn prefetch<'k>(
     read: &dyn Read,
     db: u16,
     keys: impl IntoIterator<Item = &'k [u8]>,
+    elements: &[(&[u8], &[u8])],
 ) -> Result<()> {
     let keyspace = RootRef::parse(read.root())?.database(db).keyspace;
     prefetch_metas(read, keyspace, keys);
-    Ok(())
+    prefetch_elements(read, keyspace, elements)
 }
 
-/// Brings the records of elements into the processor's cache, as far as they are in memory: a hint.
-/// An element is told by the key of its collection and its name; those of one collection come one behind
-/// the other. Fails where a record is damaged.
-pub fn prefetch_elements(read: &dyn Read, db: u16, elements: &[(&[u8], &[u8])]) -> Result<()> {
-    let keyspace = RootRef::parse(read.root())?.database(db).keyspace;
+/// As [`Edit::prefetch_elements`].
+fn prefetch_elements(read: &dyn Read, keyspace: u32, elements: &[(&[u8], &[u8])]) -> Result<()> {
     for elements in elements.chunk_by(|(a, _), (b, _)| a == b) {
         if elements.len() < WORTH_IT {
             continue;
@@ -68,15 +66,23 @@ fn prefetch_metas<'k>(read: &dyn Read, keyspace: u32, keys: impl IntoIterator<It
 }
 
 impl View<'_> {
-    /// As [`prefetch`], for keys that are looked up next, best [`KEYS_AT_ONCE`].
+    /// Brings the metadata records of keys into the processor's cache, as far as they are in memory: a
+    /// hint. For keys that are looked up next, best [`KEYS_AT_ONCE`].
     pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
         prefetch_metas(self.read(), self.keyspace(), keys);
     }
 }
 
 impl Edit<'_> {
-    /// As [`prefetch`], for keys that are looked up next, best [`KEYS_AT_ONCE`].
+    /// As [`View::prefetch`].
     pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
         prefetch_metas(&self.txn, self.keyspace, keys);
+    }
+
+    /// Brings the records of elements into the processor's cache, as far as they are in memory: a hint.
+    /// An element is told by the key of its collection and its name; those of one collection come one
+    /// behind the other. Fails where a record is damaged.
+    pub fn prefetch_elements(&self, elements: &[(&[u8], &[u8])]) -> Result<()> {
+        prefetch_elements(&self.txn, self.keyspace, elements)
     }
 }

@@ -31,7 +31,7 @@ impl Edit<'_> {
 
     /// Hands out what was noted.
     pub fn take_ready(&mut self) -> Vec<Ready> {
-        self.ready.take().unwrap_or_default()
+        self.ready.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Notes a change of `key`. A stream that goes is noted as well: who reads as one of its groups is

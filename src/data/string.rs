@@ -121,8 +121,22 @@ impl Edit<'_> {
         value: Bytes,
         expires_ms: Option<u64>,
     ) {
+        if expires_ms.is_none() && value.len() <= INLINE_BYTES_MAX && old.is_none_or(Meta::is_plain)
+        {
+            return self.replace_plain(key, old.is_none(), Meta::encode_plain(form, &value));
+        }
         let new = self.new_string(form, value, expires_ms);
         self.replace(key, old, Some(&new));
+    }
+
+    /// Sets `key` to the text of a number; `old` is what [`Edit::find`] has found. Keeps the expiry.
+    pub fn set_number(&mut self, key: &[u8], old: Option<&Meta>, text: &[u8]) {
+        if old.is_none_or(Meta::is_plain) {
+            let record = Meta::encode_plain(StringForm::Natural, text);
+            return self.replace_plain(key, old.is_none(), record);
+        }
+        let expires_ms = old.and_then(|meta| meta.expires_ms);
+        self.set_string(key, old, Bytes::copy_from_slice(text), expires_ms);
     }
 
     /// The metadata record, which is not written, of a string, and its chunks, if it needs any.

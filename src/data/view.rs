@@ -119,7 +119,7 @@ impl<'a> View<'a> {
 
     fn load(&self, key: &[u8]) -> Result<Option<Meta>> {
         let found = self.read.newest(&key::meta(self.keyspace, key))?;
-        let Some(meta) = found.map_or(Ok(None), |found| Meta::of(&found))? else { return Ok(None) };
+        let Some(meta) = found.map_or(Ok(None), Meta::of)? else { return Ok(None) };
         if meta.is_expired(self.context.now_ms) {
             self.note_expired(|| Bytes::copy_from_slice(key));
             return Ok(None);

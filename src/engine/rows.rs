@@ -13,11 +13,12 @@
 //! lookup's tree was installed. Since then rows of newer versions cannot have left, because a row
 //! leaves only when a flush of its version was counted.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
+use hashbrown::HashTable;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
@@ -62,7 +63,28 @@ pub(super) struct Replaced {
     /// First transaction of the batch.
     pub(super) first_seq: SeqNo,
     /// One per key, and its spot in the memtable.
-    pub(super) entries: HashMap<Entry, Spot, BuildKeyHasher>,
+    pub(super) entries: Vec<(Entry, Spot)>,
+    /// The places of the first of these: most are looked for by nobody, so whoever looks for one adds
+    /// those that have come since.
+    index: HashTable<usize>,
+}
+
+impl Replaced {
+    fn new(first_seq: SeqNo) -> Self {
+        Self { first_seq, entries: Vec::new(), index: HashTable::new() }
+    }
+
+    /// The version of `key`, which has this hash, if it was replaced.
+    fn get(&mut self, key: &[u8], hash: u64) -> Option<&Entry> {
+        let Self { entries, index, .. } = self;
+        let hash_at = |at: &usize| entries.get(*at).map_or(0, |(entry, _)| entry.hash());
+        for at in index.len()..entries.len() {
+            index.insert_unique(hash_at(&at), at, hash_at);
+        }
+        let is_it = |at: &usize| entries.get(*at).is_some_and(|(entry, _)| entry.key() == key);
+        let at = *index.find(hash, is_it)?;
+        entries.get(at).map(|(entry, _)| entry)
+    }
 }
 
 /// What a lookup says.
@@ -123,7 +145,7 @@ impl Rows {
         if newest.seq() <= seq {
             return Lookup::Found(newest.found());
         }
-        match self.replaced(key, seq) {
+        match self.replaced(key, hash, seq) {
             Some(found) => Lookup::Found(found),
             None if row.is_only => Lookup::InTables,
             None => Lookup::Unknown,
@@ -164,13 +186,13 @@ impl Rows {
     }
 
     /// The newest version of `key` that was replaced lately and that a view at `seq` sees.
-    fn replaced(&self, key: &[u8], seq: SeqNo) -> Option<Found> {
-        let replaced = self.replaced.lock();
+    fn replaced(&self, key: &[u8], hash: u64, seq: SeqNo) -> Option<Found> {
+        let mut replaced = self.replaced.lock();
         // What a batch has replaced is for views from before it: others see what it wrote, even
         // where that is no row any more.
-        let unseen = replaced.iter().filter(|batch| batch.first_seq > seq);
-        let mut entries = unseen.filter_map(|batch| batch.entries.get_key_value(key));
-        entries.find(|(entry, _)| entry.seq() <= seq).map(|(entry, _)| entry.found())
+        let unseen = replaced.iter_mut().filter(|batch| batch.first_seq > seq);
+        let mut entries = unseen.filter_map(|batch| batch.get(key, hash));
+        entries.find(|entry| entry.seq() <= seq).map(Entry::found)
     }
 
     /// Notes a version that was just written, by the batch whose first transaction is `first_seq`:
@@ -199,13 +221,11 @@ impl Rows {
     fn set_aside(&self, entry: Entry, spot: Spot, first_seq: SeqNo) {
         let mut replaced = self.replaced.lock();
         match replaced.back_mut() {
-            Some(batch) if batch.first_seq == first_seq => {
-                batch.entries.insert(entry, spot);
-            }
+            Some(batch) if batch.first_seq == first_seq => batch.entries.push((entry, spot)),
             _ => {
-                let mut entries = HashMap::with_hasher(self.rows.hasher().0);
-                entries.insert(entry, spot);
-                replaced.push_back(Replaced { first_seq, entries });
+                let mut batch = Replaced::new(first_seq);
+                batch.entries.push((entry, spot));
+                replaced.push_back(batch);
             }
         }
     }
@@ -379,6 +399,19 @@ mod tests {
         assert_eq!(get(&rows, b"k", 8), Lookup::Found(found(8)));
         assert_eq!(get(&rows, b"k", 5), Lookup::Unknown);
         assert_eq!(get(&rows, b"other", 8), Lookup::InTables);
+    }
+
+    #[test]
+    fn whoever_looks_for_what_was_replaced_finds_what_has_come_since() {
+        let rows = Rows::new(1 << 20);
+        let keys = ["a", "b", "c"];
+        keys.iter().for_each(|key| drop(rows.note(entry(key, 1), Spot::NOWHERE, 1)));
+        rows.publish(1);
+        for (key, seq) in keys.into_iter().zip(2..) {
+            rows.note(entry(key, seq), Spot::NOWHERE, 2);
+            assert_eq!(get(&rows, key.as_bytes(), 1), Lookup::Found(found(1)));
+        }
+        assert!(keys.iter().all(|key| get(&rows, key.as_bytes(), 1) == Lookup::Found(found(1))));
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! Consistent views: [`Snapshot`] for readers, `Head` for the writer.
 
-use std::ops::Bound;
+use std::ops::{Bound, Deref};
 use std::sync::Arc;
 
 use super::key_hash::hash_of;
 use super::memtable::Memtable;
-use super::pending::Pending;
 use super::read::visit_each;
 use super::tree::{Published, Steps, Tree, ViewOptions};
-use super::{Direction, Found, KeyRange, Read, ReadMode, Result, Scan, SeqNo};
+use super::{Direction, Found, KeyRange, Read, ReadMode, Result, Scan, SeqNo, Writer};
 
 /// A consistent view of the store. It pins the memtables and tables that it reads, so whatever
 /// happens later it shows the same. `Clone` is one `Arc` clone; a clone has a budget of resident
@@ -107,22 +106,54 @@ impl Read for Snapshot {
 #[derive(Debug)]
 pub(super) struct Head<'a> {
     tree: Arc<Tree>,
-    /// What the open batch has written, which is not in the tree yet.
-    pending: &'a Pending,
-    root: &'a [u8],
+    /// What the open batch has written is not in the tree yet.
+    writer: Lent<'a>,
     mode: ReadMode,
+    steps_max: u32,
     steps: Steps,
 }
 
+/// The writer, to one transaction or to a run of them.
+#[derive(Debug)]
+pub(super) enum Lent<'a> {
+    /// To be looked at.
+    Look(&'a Writer),
+    /// To commit to.
+    Commit(&'a mut Writer),
+}
+
+impl Deref for Lent<'_> {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        match self {
+            Self::Look(writer) => writer,
+            Self::Commit(writer) => writer,
+        }
+    }
+}
+
 impl<'a> Head<'a> {
-    pub(super) fn new(
-        tree: Arc<Tree>,
-        pending: &'a Pending,
-        root: &'a [u8],
-        mode: ReadMode,
-        steps_max: u32,
-    ) -> Self {
-        Self { tree, pending, root, mode, steps: Steps::new(steps_max) }
+    pub(super) fn new(tree: Arc<Tree>, writer: Lent<'a>, mode: ReadMode, steps_max: u32) -> Self {
+        Self { tree, writer, mode, steps_max, steps: Steps::new(steps_max) }
+    }
+
+    /// The writer.
+    pub(super) fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// The writer, where it was lent to commit to.
+    pub(super) fn writer_mut(&mut self) -> Option<&mut Writer> {
+        match &mut self.writer {
+            Lent::Look(_) => None,
+            Lent::Commit(writer) => Some(writer),
+        }
+    }
+
+    /// Its walks may take all their steps again.
+    pub(super) fn refill(&mut self) {
+        self.steps = Steps::new(self.steps_max);
     }
 
     /// Whether its walks have taken all the steps that they may.
@@ -138,7 +169,7 @@ impl<'a> Head<'a> {
 impl Read for Head<'_> {
     fn newest(&self, key: &[u8]) -> Result<Option<Found>> {
         let hash = hash_of(key);
-        match self.pending.newest(key, hash) {
+        match self.writer.pending().newest(key, hash) {
             Some(found) => Ok(Some(found)),
             None => self.tree.get_hashed(key, hash, SeqNo::MAX, self.mode),
         }
@@ -149,7 +180,7 @@ impl Read for Head<'_> {
             return Box::new(std::iter::empty());
         }
         let below = self.tree.scan(&range, direction, self.view());
-        self.pending.over(below, &range, direction)
+        self.writer.pending().over(below, &range, direction)
     }
 
     fn visit(
@@ -161,7 +192,7 @@ impl Read for Head<'_> {
         if range_is_empty(&range) {
             return Ok(());
         }
-        if self.pending.is_empty() {
+        if self.writer.pending().is_empty() {
             return self.tree.visit(&range, direction, self.view(), visit);
         }
         visit_each(self.scan(range, direction), visit)
@@ -172,7 +203,7 @@ impl Read for Head<'_> {
     }
 
     fn root(&self) -> &[u8] {
-        self.root
+        self.writer.root()
     }
 
     fn prefetch(&self, keys: &[&[u8]]) {

@@ -18,7 +18,7 @@ use super::memtable::{Entry, Memtable, Needed};
 use super::pending::Pending;
 use super::rows::{Replaced, Rows};
 use super::shared::Shared;
-use super::snapshot::Head;
+use super::snapshot::{Head, Lent};
 use super::space::{self, Cause};
 use super::tree::Published;
 use super::wal::{self, Append, LogBatch, Wal};
@@ -135,8 +135,41 @@ impl Writer {
         if self.shared.is_stopping() {
             return Err(Error::Closed);
         }
-        let head = Head::new(self.shared.tree(), &self.pending, &self.root, mode, steps);
+        let head = Head::new(self.shared.tree(), Lent::Look(self), mode, steps);
         Ok(Txn::over(head, self.seq + 1))
+    }
+
+    /// The first of a run of transactions, each of which [`Txn::commit`] or [`Txn::undo`] ends and
+    /// begins the next. They read resident records only. Ask [`Self::check_writable`] or
+    /// [`Self::check_freeing`] before each, as [`Self::begin`] does. Fails with [`Error::Closed`]
+    /// after [`super::Engine::close`].
+    pub fn begin_run(&mut self) -> Result<Txn<'_>> {
+        if self.shared.is_stopping() {
+            return Err(Error::Closed);
+        }
+        let steps = self.shared.options.resident_steps.saturating_mul(STEPS_OF_WRITER);
+        let (tree, seq) = (self.shared.tree(), self.seq + 1);
+        Ok(Txn::over(Head::new(tree, Lent::Commit(self), ReadMode::Resident, steps), seq))
+    }
+
+    /// Fails where [`Self::begin`] refuses writes.
+    pub fn check_writable(&self) -> Result<()> {
+        self.shared.check_writable()
+    }
+
+    /// Fails where [`Self::begin_freeing`] refuses what only deletes.
+    pub fn check_freeing(&self) -> Result<()> {
+        self.shared.check_freeing()
+    }
+
+    /// What the open batch has written.
+    pub(super) fn pending(&self) -> &Pending {
+        &self.pending
+    }
+
+    /// The newest root record.
+    pub(super) fn root(&self) -> &[u8] {
+        &self.root
     }
 
     /// Checks the stated maxima of `changes`: key, value, all together, and root record.
@@ -166,8 +199,13 @@ impl Writer {
     ///
     /// # Panics
     /// Where [`Writer::check_limits`] would fail.
-    pub fn commit(&mut self, changes: Changes) -> SeqNo {
+    pub fn commit(&mut self, mut changes: Changes) -> SeqNo {
         Self::check_limits(&changes).expect("the caller checks the limits of a transaction");
+        self.take_over(&mut changes)
+    }
+
+    /// As [`Self::commit`], of changes whose limits were checked, and whose room is used again.
+    pub(super) fn take_over(&mut self, changes: &mut Changes) -> SeqNo {
         self.seq += 1;
         let open = self.open.get_or_insert_with(|| {
             let buffer = self.buffers.lock().pop().unwrap_or_default();
@@ -182,11 +220,11 @@ impl Writer {
                 root_changed: false,
             }
         });
-        open.builder.add(&changes);
-        for (key, value) in changes.writes {
+        open.builder.add(changes);
+        for (key, value) in changes.writes.drain() {
             self.pending.set(key, self.seq, value);
         }
-        if let Some(root) = changes.root {
+        if let Some(root) = changes.root.take() {
             self.root = root;
             open.root_changed = true;
         }
@@ -277,11 +315,12 @@ impl Writer {
         }
         drop(state);
         self.oldest_view = self.shared.views.oldest(seq);
-        for Replaced { first_seq, entries } in rows.publish(seq) {
+        for Replaced { first_seq, entries, .. } in rows.publish(seq) {
             // A view from before sees the newest version that is not newer than itself.
             let seen = self.shared.views.newest_before(first_seq).unwrap_or(0);
             let oldest = seen.max(first_seq.saturating_sub(RELEASED_WITHIN));
-            active.release(entries.iter().filter(|(entry, _)| entry.seq() > oldest));
+            let lately = entries.iter().filter(|(entry, _)| entry.seq() > oldest);
+            active.release(lately.map(|(entry, spot)| (entry, spot)));
         }
     }
 

@@ -31,7 +31,7 @@ use crate::commands::{
     Answer, CommandResult, Error, FANOUT_TURN, Flags, Run, ServerState, Session, SessionHandler,
     event_messages,
 };
-use crate::data::{Context, Edit, Event, EventClasses, ReadOutcome, View};
+use crate::data::{self, Context, Edit, Event, EventClasses, ReadOutcome, View};
 use crate::engine::{self, ReadMode, Snapshot};
 use crate::protocol::{Reply, ReplyEncoder, Request, Version};
 
@@ -122,8 +122,9 @@ impl Dispatcher {
         if !matches!(call.command.spec.run, Run::Read(_)) || !self.under_way.is_empty() {
             return 0;
         }
-        prefetch(std::iter::once(&call.request).chain(pipeline), self.session.db, || {
-            self.state.engine().ok().map(|engine| engine.snapshot(ReadMode::Resident))
+        prefetch(std::iter::once(&call.request).chain(pipeline), |keys, elements| {
+            let snapshot = self.state.engine()?.snapshot(ReadMode::Resident);
+            data::prefetch(&snapshot, self.session.db, keys.iter().copied(), elements)
         })
     }
 
@@ -295,7 +296,14 @@ impl Dispatcher {
         group.push(first);
         while group.has_room() {
             let Some(next) = pipeline.front() else { break };
-            let Ok(command) = gates::pass(&self.state, &self.session, &next.args) else { break };
+            let passed = match group.calls.last() {
+                Some(Call { command, request, .. }) => {
+                    let before = (*command, &request.args[..]);
+                    gates::pass_behind(&self.state, &self.session, &next.args, before)
+                }
+                None => gates::pass(&self.state, &self.session, &next.args),
+            };
+            let Ok(command) = passed else { break };
             let joins = match command.spec.run {
                 Run::Write(_) => true,
                 Run::Read(_) => !is_heavy(command, next),

@@ -122,7 +122,7 @@ impl WriterTask {
                         group.note_undone(elapsed_ns);
                     }
                     made => {
-                        self.conclude(&mut group, made, |_| elapsed_ns);
+                        self.conclude(&mut group, made, elapsed_ns);
                         group.mode = ReadMode::Resident;
                         // Meanwhile the client may have been closed, or its user changed.
                         if !group.is_held_up() && !self.must_ask_again(&group) {

@@ -33,21 +33,30 @@ impl<E: Into<Error>> From<E> for Failed {
     }
 }
 
-/// Begins the transaction of a call on the writer. What may wait for the disk does not run there.
-pub(super) fn begin<'w>(
-    writer: &'w Writer,
-    call: &Call,
-    mode: ReadMode,
-) -> Result<Txn<'w>, Failed> {
-    let txn = match call.command.spec.run {
+/// Begins the transactions of the calls of a group on the writer, of which `context` is that of the
+/// first. `notes` asks for what others may wait for.
+pub(super) fn begin_run<'w>(
+    writer: &'w mut Writer,
+    context: Context<'w>,
+    notes: bool,
+) -> engine::Result<Edit<'w>> {
+    let mut edit = Edit::new(writer.begin_run()?.with_writes_max(WRITES_IN_PLACE), context)?;
+    if notes {
+        edit.note_ready();
+    }
+    Ok(edit)
+}
+
+/// Whether the writer takes a call, whose mode is `mode`. What may wait for the disk does not run there.
+pub(super) fn check_begin(edit: &Edit<'_>, call: &Call, mode: ReadMode) -> Result<(), Failed> {
+    match call.command.spec.run {
         // A read that would wait goes back to its connection, and where nothing can be written it reads
         // what is published.
-        Run::Read(_) => writer.begin(ReadMode::Resident).map_err(|_| engine::Error::WouldBlock)?,
+        Run::Read(_) => edit.check_begin(false).map_err(|_| engine::Error::WouldBlock)?,
         _ if mode == ReadMode::Blocking => return Err(Failed::TakesLong),
-        _ if call.command.flags.has(Flags::FREES) => writer.begin_freeing(mode)?,
-        _ => writer.begin(mode)?,
-    };
-    Ok(txn.with_writes_max(WRITES_IN_PLACE))
+        _ => edit.check_begin(call.command.flags.has(Flags::FREES))?,
+    }
+    Ok(())
 }
 
 /// Runs a write, or a read among writes, in a transaction of its own. `notes` asks for what others may
@@ -63,20 +72,29 @@ pub(super) fn make(
     if notes {
         edit.note_ready();
     }
-    // A read that others cannot wait for goes back to its connection.
-    let writes = !matches!(call.command.spec.run, Run::Read(_));
-    let reply = match run_in(&mut edit, call, answer, call.prepared.as_deref()) {
-        Ok(reply) => reply,
-        Err(Error::Engine(engine::Error::WouldBlock)) if writes && edit.is_exhausted() => {
-            return Err(Failed::TakesLong);
-        }
-        Err(Error::TooLong(_)) if writes => return Err(Failed::TakesLong),
-        Err(error) => return Err(error.into()),
-    };
+    let reply = attempt(&mut edit, call, answer)?;
     let (ready, events) = (edit.take_ready(), edit.take_events());
     let modified = edit.take_modified();
     let (changes, outcome) = edit.finish()?;
     Ok(Made { reply, changes, outcome, ready, events, modified })
+}
+
+/// Runs the handler of a call in its transaction, and says what takes long.
+pub(super) fn attempt(
+    edit: &mut Edit<'_>,
+    call: &Call,
+    answer: Answer<'_>,
+) -> Result<Reply, Failed> {
+    // A read that others cannot wait for goes back to its connection.
+    let writes = !matches!(call.command.spec.run, Run::Read(_));
+    match run_in(edit, call, answer, call.prepared.as_deref()) {
+        Ok(reply) => Ok(reply),
+        Err(Error::Engine(engine::Error::WouldBlock)) if writes && edit.is_exhausted() => {
+            Err(Failed::TakesLong)
+        }
+        Err(Error::TooLong(_)) if writes => Err(Failed::TakesLong),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Runs the handler of a read or a write in a transaction.

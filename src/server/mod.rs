@@ -6,6 +6,7 @@ mod ahead;
 mod announce;
 mod blocking;
 mod buffers;
+mod calls;
 mod chain;
 mod check;
 mod connection;

@@ -4,8 +4,7 @@
 use smallvec::SmallVec;
 
 use crate::commands::gates;
-use crate::data;
-use crate::engine::Read;
+use crate::engine;
 use crate::protocol::Request;
 
 /// Keys from which on it is worth it, and about how many at a time: what is asked for has to be there
@@ -13,12 +12,11 @@ use crate::protocol::Request;
 const KEYS_MIN: usize = 4;
 const KEYS_MAX: usize = 32;
 
-/// Brings the keys of the first of `requests` into the cache of the processor that runs this, by the
-/// view that `read` opens; of how many requests.
-pub(super) fn prefetch<'r, R: Read>(
+/// Has the keys of the first of `requests` brought into the cache of the processor that runs this, and
+/// the elements that they name, by `bring`; of how many requests.
+pub(super) fn prefetch<'r>(
     requests: impl Iterator<Item = &'r Request>,
-    db: u16,
-    read: impl FnOnce() -> Option<R>,
+    bring: impl FnOnce(&[&[u8]], &[(&[u8], &[u8])]) -> engine::Result<()>,
 ) -> usize {
     let mut keys = SmallVec::<[&[u8]; KEYS_MAX]>::new();
     let mut elements = SmallVec::<[(&[u8], &[u8]); KEYS_MAX]>::new();
@@ -34,14 +32,9 @@ pub(super) fn prefetch<'r, R: Read>(
             break;
         }
     }
-    if keys.len() >= KEYS_MIN
-        && let Some(read) = read()
-    {
+    if keys.len() >= KEYS_MIN {
         // What cannot be read the commands tell.
-        drop(
-            data::prefetch(&read, db, keys)
-                .and_then(|()| data::prefetch_elements(&read, db, &elements)),
-        );
+        drop(bring(&keys, &elements));
     }
     seen
 }

@@ -19,23 +19,19 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::account;
 use super::announce::{Announcements, Told};
 use super::dispatch::may_write;
 use super::group::{self, Group};
 use super::log_thread::{Completion, Kind, LogThreads, Operation};
-use super::long::{Long, Work, long_ended};
-use super::made::{Failed, Made, begin, make};
+use super::long::{Long, long_ended};
 use super::message::{Message, Waiting};
-use super::prefetch::prefetch;
 use super::reaper::transact;
 use super::waiters::Waiters;
 use crate::commands::tracking::Cause;
-use crate::commands::{Answer, Change, Control, Done, Error, ServerState};
+use crate::commands::{Change, Control, Done, Error, ServerState};
 use crate::config::AppendFsync;
 use crate::data::Ready;
 use crate::engine::{self, Batch, SeqNo, Writer};
-use crate::protocol::Reply;
 
 /// A sync that takes longer holds up writes, so that not much more than a second can be lost.
 const SYNC_LATE: Duration = Duration::from_secs(2);
@@ -43,17 +39,14 @@ const SYNC_LATE: Duration = Duration::from_secs(2);
 const DRAIN_MAX: usize = 256;
 /// A batch up to this size is written to the page cache on the spot where no sync is awaited.
 const INLINE_WRITE_MAX: usize = 64 << 10;
-/// A group whose replies hold more than this is answered before it goes on.
-const REPLY_BYTES_MAX: usize = 1 << 20;
 /// An open batch beyond this size takes no further message until it is under way.
-const OPEN_BATCH_MAX: usize = 8 << 20;
+pub(super) const OPEN_BATCH_MAX: usize = 8 << 20;
 /// Looks at the channel before a sync, at most.
 const GATHER_ROUNDS_MAX: usize = 8;
 /// Time between syncs with `appendfsync everysec`.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a reopen waits for others to let go of the engine.
 const REOPEN_PATIENCE: Duration = Duration::from_secs(10);
-const NS_PER_MS: u64 = 1_000_000;
 /// Admission delays are gathered until they are worth a timer.
 const DELAY_MIN: Duration = Duration::from_millis(1);
 
@@ -316,111 +309,6 @@ impl WriterTask {
         } else {
             self.open.push(waiting);
         }
-    }
-
-    /// Runs calls until the end of the group, or until one would have to wait on the disk, or until
-    /// the batch or the replies are large; at least one, or `blocked` or `takes_long` is set.
-    pub(super) fn run_group(&mut self, group: &mut Group) {
-        // The end of one call is the start of the next: one look at the clock for each.
-        let mut started_ns = self.state.clock.monotonic_ns();
-        let (begun_ms, begun_ns) = (self.state.clock.unix_ms(), started_ns);
-        let settings = self.state.config.load_full();
-        let mut reply_bytes = 0;
-        group.blocked = false;
-        let mut prefetched = group.done.len();
-        while let Some(call) = group.calls.get(group.done.len()) {
-            if group.done.len() == prefetched {
-                let requests = group.calls[prefetched..].iter().map(|call| &call.request);
-                prefetched += prefetch(requests, group.db, || self.writer.begin(group.mode).ok());
-            }
-            let laden = reply_bytes >= REPLY_BYTES_MAX
-                || self.is_batch_laden()
-                || !self.deferred.is_empty();
-            if laden && !group.done.is_empty() {
-                return;
-            }
-            let now_ms = begun_ms + (started_ns - begun_ns) / NS_PER_MS;
-            let touch = !group.no_touch;
-            let context = self.state.context_by(&settings, group.db, touch, now_ms);
-            let notes = !self.waiters.is_empty();
-            let made = match begin(&self.writer, call, group.mode) {
-                Ok(txn) => make(txn, context, call, Answer::in_place(&self.state.memory), notes),
-                Err(failed) => Err(failed),
-            };
-            let made = match made {
-                Err(Failed::TakesLong) => {
-                    group.takes_long = true;
-                    group.note_undone(self.state.clock.monotonic_ns() - started_ns);
-                    return;
-                }
-                Err(Failed::With(Error::Engine(engine::Error::WouldBlock) | Error::TooLong(_))) => {
-                    group.blocked = true;
-                    group.note_undone(self.state.clock.monotonic_ns() - started_ns);
-                    return;
-                }
-                Err(Failed::With(error)) => Err(error),
-                Ok(made) => Ok(made),
-            };
-            let mut ended_ns = 0;
-            reply_bytes += self.conclude(group, made, |state| {
-                ended_ns = state.clock.monotonic_ns();
-                ended_ns - started_ns
-            });
-            started_ns = ended_ns;
-        }
-    }
-
-    /// Commits what the next call of the group has made, and notes how it has ended; `elapsed_ns` is
-    /// asked at the end. Bytes of its reply.
-    pub(super) fn conclude(
-        &mut self,
-        group: &mut Group,
-        made: Result<Made, Error>,
-        elapsed_ns: impl FnOnce(&ServerState) -> u64,
-    ) -> usize {
-        let (cause, remembers) = group.next_cause();
-        let committed = made.and_then(|made| self.commit(made, cause));
-        let (result, ready) = match committed {
-            Ok((reply, ready)) => (Ok(reply), ready),
-            Err(error) => (Err(error), Vec::new()),
-        };
-        if remembers && let Some(call) = group.next_call() {
-            let keys = call.command.keys_read(&call.request.args);
-            self.announcements.remember(cause, keys);
-        }
-        self.serve(ready);
-        let reply_bytes = result.as_ref().map_or(0, Reply::weight);
-        let elapsed_ns = elapsed_ns(&self.state);
-        group.done.push(group::Done { result, elapsed_ns });
-        reply_bytes
-    }
-
-    /// Commits what a call has made.
-    fn commit(&mut self, made: Made, cause: Cause) -> Result<(Reply, Vec<Ready>), Error> {
-        let Made { reply, changes, outcome, ready, events, modified } = made;
-        if !changes.is_empty() {
-            Writer::check_limits(&changes)?;
-            self.writer.commit(changes);
-        }
-        account::edit(&self.state, &outcome);
-        self.drops |= outcome.dropped;
-        self.announcements.note(&self.state, &events, modified, cause);
-        Ok((reply, ready))
-    }
-
-    /// Answers a group that has come to its end or cannot go on, or has its next call run on a thread.
-    pub(super) fn answer_group(
-        &mut self,
-        mut group: Box<Group>,
-        answer: oneshot::Sender<Box<Group>>,
-    ) {
-        if std::mem::take(&mut group.takes_long) {
-            self.long = Some(Long::Waits(Work::Call(group, answer)));
-            return;
-        }
-        group.hold_up_others();
-        self.state.access.settle();
-        self.answer_later(Waiting::Group(group, answer));
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{CommandResult, Error};
-use crate::data::{Meta, View};
+use crate::data::{Body, Meta, View};
 use crate::engine;
 use crate::env::{MemoryAccount, Purpose, Room, UNBOUNDED_MEMORY};
 use crate::protocol::{EncodedItems, ListKind, Reply, ReplyEncoder, Version};
@@ -110,6 +110,14 @@ impl<'a> Answer<'a> {
             return Err(Error::TooLong(count));
         }
         Ok(ReplyList { is_counted: true, count, ..self.list(kind) })
+    }
+
+    /// As [`Self::string`], for all of a string, which is at hand where its metadata record holds it.
+    pub(super) fn whole_string(self, view: &View<'_>, meta: Meta) -> CommandResult {
+        match meta.body {
+            Body::Inline(value) if value.len() as u64 <= STRING_BYTES_MAX => Ok(Reply::Bulk(value)),
+            _ => self.string(view, &meta, 0, meta.string_len()),
+        }
     }
 
     /// Bytes `start..end` of a string, which lie within it.

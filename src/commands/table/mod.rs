@@ -193,6 +193,12 @@ impl Command {
         matches!(self.spec.run, Run::Server(_)) || self.flags.has(Flags::PUSHES)
     }
 
+    /// Whether its name alone leads to it, and to nothing else.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.name_words == 1 && self.subcommands.is_empty()
+    }
+
     /// Whether a call of so many words is complete.
     #[must_use]
     pub fn accepts(&self, words: usize) -> bool {

@@ -9,7 +9,7 @@ mod writes;
 use self::writes::Write;
 use super::read::visit_each;
 use super::snapshot::{Head, range_is_empty};
-use super::{Direction, Error, Found, KeyRange, Pair, Read, Result, Scan, SeqNo};
+use super::{Direction, Error, Found, KeyRange, Pair, Read, Result, Scan, SeqNo, Writer};
 use crate::env::Room;
 
 /// What a transaction does when it is committed.
@@ -69,6 +69,14 @@ impl Base<'_> {
         match self {
             Self::Head(head) => head,
             Self::View(view) => *view,
+        }
+    }
+
+    /// The writer, where it was lent to commit to.
+    fn writer_mut(&mut self) -> Option<&mut Writer> {
+        match self {
+            Self::Head(head) => head.writer_mut(),
+            Self::View(_) => None,
         }
     }
 }
@@ -252,6 +260,45 @@ impl<'a> Txn<'a> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// Commits the changes of this transaction of a [`super::Writer::begin_run`], if there are any, and
+    /// begins the next one. Where it fails nothing is committed: [`Self::undo`] goes on.
+    ///
+    /// # Panics
+    /// Where it is of no run.
+    pub fn commit(&mut self) -> Result<()> {
+        self.check_room()?;
+        if !self.changes.is_empty() {
+            Writer::check_limits(&self.changes)?;
+            let writer = self.base.writer_mut().expect("it is one of a run");
+            self.seq = writer.take_over(&mut self.changes) + 1;
+        }
+        self.begin_anew();
+        Ok(())
+    }
+
+    /// Undoes the changes and begins anew.
+    pub fn undo(&mut self) {
+        self.changes = Changes::default();
+        self.begin_anew();
+    }
+
+    fn begin_anew(&mut self) {
+        self.is_full = false;
+        self.measure();
+        if let Base::Head(head) = &mut self.base {
+            head.refill();
+        }
+    }
+
+    /// The writer, of a transaction that it has begun.
+    #[must_use]
+    pub fn writer(&self) -> Option<&Writer> {
+        match &self.base {
+            Base::Head(head) => Some(head.writer()),
+            Base::View(_) => None,
+        }
     }
 
     /// Ends the transaction and hands out its changes.

@@ -152,6 +152,14 @@ impl Writes {
         &self.list
     }
 
+    /// Hands out all writes, in the order in which the keys were first written; their room is kept.
+    pub(in crate::engine) fn drain(&mut self) -> std::vec::Drain<'_, Write> {
+        self.index = None;
+        self.order.take();
+        self.bytes = 0;
+        self.list.drain(..)
+    }
+
     /// Forgets all writes, and keeps their room.
     pub(in crate::engine) fn clear(&mut self) {
         self.list.clear();
