@@ -68,8 +68,7 @@ impl<'a> Edit<'a> {
     #[inline]
     pub fn new(txn: Txn<'a>, context: Context<'a>) -> Result<Self> {
         if txn.is_of_writer() {
-            context.orders.settle(txn.seq());
-            context.candidates.settle(txn.seq());
+            settle(&context, txn.seq());
         }
         let root = Root::parse(txn.root())?;
         let keyspace = root.database(context.db).keyspace;
@@ -94,7 +93,7 @@ impl<'a> Edit<'a> {
         if self.context.db != db {
             self.select(db);
         }
-        self.context.orders.settle(self.txn.seq());
+        settle(&self.context, self.txn.seq());
     }
 
     /// Commits what this transaction of a run has changed. Where it fails nothing is committed, and
@@ -548,6 +547,13 @@ impl<'a> Edit<'a> {
         }
         Ok(())
     }
+}
+
+/// Tells what is kept beside the records that a transaction of the writer begins, which takes this number.
+#[inline]
+fn settle(context: &Context<'_>, seq: SeqNo) {
+    context.orders.settle(seq);
+    context.candidates.settle(seq);
 }
 
 impl std::fmt::Debug for Edit<'_> {

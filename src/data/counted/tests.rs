@@ -257,7 +257,7 @@ struct State {
 
 impl State {
     fn of(fixture: &Fixture) -> Self {
-        let mut counts = fixture.counts.clone();
+        let mut counts = fixture.counts;
         // Every change of an order writes the metadata record, too.
         counts.set_seq(fixture.store.seq());
         Self { store: fixture.store.clone(), counts, keys: fixture.model.keys().cloned().collect() }
