@@ -310,7 +310,12 @@ fn what_holds_no_data_is_not_called_sound() {
 fn what_is_cut_off_the_log_is_told() {
     let mut server = Server::start(&[]);
     let mut client = server.connect();
+    let manifest = server.dir.join("MANIFEST-000001");
+    let length = || std::fs::metadata(&manifest).expect("it is there").len();
+    let before = length();
     assert_eq!(client.call(&["SET", "first", "stays here"]), "+OK");
+    // Once the manifest says how far the log is durable it says so again some seconds later only.
+    support::eventually("a mark of the log", || length() > before);
     assert_eq!(client.call(&["SET", "last", "torn off in the end"]), "+OK");
     server.signal("KILL");
     server.wait();

@@ -211,7 +211,7 @@ impl Output {
     ) -> Result<(), Full> {
         let mut rest = bytes;
         loop {
-            let left = self.take_up(rest).map_err(Full::Io)?;
+            let (left, takes_more) = self.take_up(rest).map_err(Full::Io)?;
             *waiting -= rest.len() - left.len();
             if left.len() < rest.len() {
                 patience.moved();
@@ -219,6 +219,10 @@ impl Output {
             rest = left;
             if rest.is_empty() {
                 break;
+            }
+            if takes_more {
+                tokio::task::yield_now().await;
+                continue;
             }
             if self.is_stranger && *waiting > STRANGER_BYTES_MAX {
                 return Err(Full::Limit);
@@ -246,8 +250,8 @@ impl Output {
         self.buffer.len() + self.pieces.iter().map(BytesMut::len).sum::<usize>()
     }
 
-    /// Writes what the socket takes now, for one turn; the rest.
-    fn take_up<'a>(&self, mut bytes: &'a [u8]) -> io::Result<&'a [u8]> {
+    /// Writes what the socket takes now, for one turn: the rest, and whether it would take more.
+    fn take_up<'a>(&self, mut bytes: &'a [u8]) -> io::Result<(&'a [u8], bool)> {
         let mut left = TURN_BYTES;
         while !bytes.is_empty() && left > 0 {
             match self.stream.try_write(bytes.get(..left).unwrap_or(bytes)) {
@@ -256,12 +260,14 @@ impl Output {
                     bytes = bytes.get(count..).unwrap_or_default();
                     left -= count;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok((bytes, false));
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(bytes)
+        Ok((bytes, true))
     }
 
     /// Gives the buffer up, which is empty; the next reply makes a new one.
