@@ -403,12 +403,15 @@ fn a_request_that_takes_more_than_clients_may_hold_is_refused() {
     let oom = "-OOM command not allowed";
     assert!(call(&mut client, &[b"SET", b"k", &value]).starts_with(oom));
     assert!(call(&mut client, &[b"MSET", b"a", &value, b"b", &value]).starts_with(oom));
+    // As a whole it does not fit, though its first argument does.
+    let part = vec![b'v'; 6 << 20];
+    assert!(call(&mut client, &[b"MSET", b"a", &part, b"b", &part]).starts_with(oom));
     assert_eq!(client.call(&["MULTI"]), "+OK");
     assert!(call(&mut client, &[b"SET", b"k", &value]).starts_with(oom));
     assert!(client.call(&["EXEC"]).starts_with("-EXECABORT"));
     assert_eq!(client.call(&["EXISTS", "k", "a", "b"]), ":0");
     assert_eq!(info(&mut client, "evicted_clients"), 0);
-    assert!(client.call(&["INFO", "errorstats"]).contains("errorstat_OOM:count=3"));
+    assert!(client.call(&["INFO", "errorstats"]).contains("errorstat_OOM:count=4"));
     let peak = peak_bytes(&server);
     assert!(peak <= (64 << 20) / 10 * 13, "{} MB", peak >> 20);
 }

@@ -12,12 +12,14 @@ use crate::env::MemoryAccount;
 
 /// Long arguments may take this part of what clients may hold; one alone may take more.
 const SHARE: usize = 2;
-/// What is no longer than this part of what clients may hold waits for nobody.
+/// What is no longer than this part of what clients may hold waits for nobody, and nobody for it.
 const SHORT: usize = 32;
 /// How long one counts that was let in: who sends slowly, or never to the end, must not hold up the
 /// others. What it holds is then held against the bound of clients only: of those that send no further
 /// the largest are closed.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long one waits for all others together.
+const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How often one looks that waits: nobody tells when another counts no more.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -55,18 +57,21 @@ impl Default for Arrivals {
 }
 
 impl Arrivals {
-    /// Lets an argument in of which so many `bytes` are missing, once there is room; whoever has come
-    /// before goes first, and each is waited for for a second at most. May be dropped at any time.
-    pub async fn enter(self: &Arc<Self>, memory: &MemoryAccount, bytes: usize) -> Arrival {
+    /// Lets an argument in of which so many `bytes` are missing, once there is room, or five seconds
+    /// later; whoever has come before goes first. `None` where it is short. May be dropped at any time.
+    pub async fn enter(self: &Arc<Self>, memory: &MemoryAccount, bytes: usize) -> Option<Arrival> {
         if bytes <= memory.clients_max() / SHORT {
-            return self.let_in(bytes);
+            return None;
         }
-        let _first = self.line.lock().await;
-        while !self.fits(memory, bytes) {
-            // Where the time is over somebody may be through as well.
-            drop(tokio::time::timeout(POLL, self.freed.notified()).await);
-        }
-        self.let_in(bytes)
+        let waited = tokio::time::timeout(WAIT_MAX, async {
+            let _first = self.line.lock().await;
+            while !self.fits(memory, bytes) {
+                // Where the time is over somebody may be through as well.
+                drop(tokio::time::timeout(POLL, self.freed.notified()).await);
+            }
+            self.let_in(bytes)
+        });
+        Some(waited.await.unwrap_or_else(|_| self.let_in(bytes)))
     }
 
     fn fits(&self, memory: &MemoryAccount, bytes: usize) -> bool {
@@ -109,14 +114,13 @@ mod tests {
         let held =
             || arrivals.let_in.lock().arrivals.iter().map(|(.., bytes)| bytes).sum::<usize>();
         let first = arrivals.enter(&memory, 100 * MIB).await;
-        let short = arrivals.enter(&memory, MIB / 2).await;
+        assert!(arrivals.enter(&memory, MIB / 2).await.is_none());
         let mut waits = Box::pin(arrivals.enter(&memory, 5 * MIB));
         tokio::select! {
             biased;
             _ = &mut waits => panic!("it has to wait"),
             () = tokio::task::yield_now() => {}
         }
-        drop(short);
         drop(first);
         let second = waits.await;
         let beside = arrivals.enter(&memory, 3 * MIB).await;

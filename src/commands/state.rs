@@ -191,7 +191,8 @@ impl ServerState {
 
     /// What somebody wants to know: keyspace events where anybody has subscribed to anything, and what
     /// is modified where anybody tracks.
-    fn event_classes(&self, settings: &Settings) -> EventClasses {
+    #[must_use]
+    pub fn event_classes(&self, settings: &Settings) -> EventClasses {
         let told = self.told_classes(settings);
         if self.tracking.is_active() { told.or(EventClasses::MODIFIED) } else { told }
     }

@@ -87,9 +87,11 @@ impl<'a> Edit<'a> {
     }
 
     /// Begins the next transaction of a run ([`crate::engine::Writer::begin_run`]) in database `db` at
-    /// `now_ms`: behind [`Self::commit`] or [`Self::undo`], or as the first.
-    pub fn begin(&mut self, db: u16, now_ms: u64) {
+    /// `now_ms`, of which somebody wants to know `events`: behind [`Self::commit`] or [`Self::undo`], or as
+    /// the first.
+    pub fn begin(&mut self, db: u16, now_ms: u64, events: EventClasses) {
         self.context.now_ms = now_ms;
+        self.context.events = events;
         if self.context.db != db {
             self.select(db);
         }
@@ -109,12 +111,12 @@ impl<'a> Edit<'a> {
     /// the root record is damaged.
     pub fn undo(&mut self) -> Result<()> {
         self.txn.undo();
-        self.root = Root::parse(self.txn.root())?;
-        self.keyspace = self.root.database(self.context.db).keyspace;
         self.outcome = EditOutcome::default();
         self.ready.iter_mut().for_each(Vec::clear);
         self.events.clear();
         self.modified.clear();
+        self.root = Root::parse(self.txn.root())?;
+        self.keyspace = self.root.database(self.context.db).keyspace;
         Ok(())
     }
 
@@ -605,26 +607,26 @@ mod tests {
         let text = |text: &'static str| Bytes::from_static(text.as_bytes());
         let mut edit = Edit::new(writer.begin_run().unwrap(), context).unwrap();
         edit.note_ready();
-        edit.begin(0, 1);
+        edit.begin(0, 1, EventClasses::NONE);
         edit.set_string(b"a", None, text("1"), None);
         edit.commit().unwrap();
         // What was undone has changed no record, no count, and not the database of the next.
-        edit.begin(0, 2);
+        edit.begin(0, 2, EventClasses::NONE);
         edit.select(3);
         edit.set_string(b"a", None, text("x"), None);
         edit.set_string(b"b", None, text("x"), Some(9));
         edit.note_gone(&text("b"));
         edit.undo().unwrap();
         // What changed nothing takes no number.
-        edit.begin(0, 3);
+        edit.begin(0, 3, EventClasses::NONE);
         assert_eq!((edit.context().db, edit.find(b"b").unwrap()), (0, None));
         edit.commit().unwrap();
-        edit.begin(0, 4);
+        edit.begin(0, 4, EventClasses::NONE);
         let old = edit.find(b"a").unwrap();
         assert_eq!(edit.string(old.as_ref().unwrap()).unwrap(), text("1"));
         edit.set_string(b"a", old.as_ref(), text("2"), Some(50));
         edit.commit().unwrap();
-        edit.begin(0, 50);
+        edit.begin(0, 50, EventClasses::NONE);
         assert_eq!(edit.find(b"a").unwrap(), None, "it has expired");
         edit.undo().unwrap();
         assert_eq!((edit.seq(), edit.take_ready()), (3, Vec::new()));

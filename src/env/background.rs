@@ -38,7 +38,11 @@ pub fn start(stdin: Option<&[u8]>) -> io::Result<()> {
     let mut child =
         command.args(args).env(MARK, "1").stdin(piped).stdout(Stdio::piped()).spawn()?;
     if let (Some(mut pipe), Some(text)) = (child.stdin.take(), stdin) {
-        pipe.write_all(text)?;
+        // One that has ended before it has read all of it says why below.
+        match pipe.write_all(text) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+            _ => {}
+        }
     }
     let mut said = [0];
     let stdout = child.stdout.take();

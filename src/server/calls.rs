@@ -59,7 +59,8 @@ impl WriterTask {
             if laden && !group.done.is_empty() {
                 break;
             }
-            edit.begin(group.db, begun_ms + (started_ns - begun_ns) / NS_PER_MS);
+            let now_ms = begun_ms + (started_ns - begun_ns) / NS_PER_MS;
+            edit.begin(group.db, now_ms, state.event_classes(&settings));
             let made = check_begin(&edit, call, group.mode).and_then(|()| {
                 let reply = attempt(&mut edit, call, Answer::in_place(&state.memory))?;
                 edit.commit()?;
@@ -82,7 +83,12 @@ impl WriterTask {
                         break;
                     }
                     (Ok(()), Failed::With(error)) => Err(error),
-                    (Err(damaged), _) => Err(Error::Engine(damaged)),
+                    (Err(damaged), _) => {
+                        // Nothing may be made of a root record that cannot be read.
+                        let result = Err(Error::Engine(damaged));
+                        group.done.push(group::Done { result, elapsed_ns: 0 });
+                        break;
+                    }
                 },
             };
             let (cause, remembers) = group.next_cause();

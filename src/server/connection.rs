@@ -194,8 +194,8 @@ enum Flow {
 struct Unfinished {
     decoder: RequestDecoder,
     input: BytesMut,
-    /// A long argument of it that is let in.
-    arrival: Option<Arrival>,
+    /// A long argument of it that is let in, and which one that is.
+    arrival: Option<(usize, Arrival)>,
 }
 
 /// Reads once, runs what is whole, sends the replies.
@@ -211,7 +211,9 @@ async fn turn(
             Unfinished { decoder: RequestDecoder::default(), input: buffers::take(), arrival: None }
         }
     };
-    if arrival.is_none() && decoder.room_wanted(input.len()) > ROOM_LARGE {
+    let is_let_in = arrival.as_ref().is_some_and(|(which, _)| *which == decoder.args_left());
+    if !is_let_in && decoder.room_wanted(input.len()) > ROOM_LARGE {
+        drop(arrival.take());
         arrival = let_in(dispatcher, &mut decoder, &mut input).await;
     }
     let room = decoder.room_wanted(input.len());
@@ -287,7 +289,7 @@ async fn let_in(
     dispatcher: &Dispatcher,
     decoder: &mut RequestDecoder,
     input: &mut BytesMut,
-) -> Option<Arrival> {
+) -> Option<(usize, Arrival)> {
     let Dispatcher { state, session, .. } = dispatcher;
     let missing = decoder.missing(input.len());
     let is_bounded = !session.client.has(ClientFlag::NO_EVICT);
@@ -296,7 +298,8 @@ async fn let_in(
         decoder.give_up(input);
         return None;
     }
-    Some(state.arrivals.enter(&state.memory, missing).await)
+    let arrival = state.arrivals.enter(&state.memory, missing).await?;
+    Some((decoder.args_left(), arrival))
 }
 
 /// Whether the first bytes of a connection are those of TLS, where it is not spoken.

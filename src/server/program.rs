@@ -21,7 +21,7 @@ use crate::commands::{
     Args, Calls, CommandResult, Error, Flags, Program, ProgramHandler, Run, ServerState, Session,
     monitor_source,
 };
-use crate::data::{KeyType, Ready, Watch};
+use crate::data::{Edit, KeyType, Ready, Watch};
 use crate::engine::{self, Read, ReadMode, Snapshot, Txn, Writer};
 use crate::env::Purpose;
 
@@ -542,7 +542,10 @@ impl WriterTask {
     /// Takes over what the program has come to that ran on a thread.
     pub(super) fn end_long_program(&mut self, run: LongRun, answer: Answer) {
         let LongRun { running, mut ended } = run;
-        if let Err(error) = self.writer.begin(ReadMode::Resident) {
+        // What an attempt that was dropped has left behind beside the records goes.
+        let begun = self.writer.begin(ReadMode::Resident);
+        let settled = begun.and_then(|txn| Edit::new(txn, self.state.context(0, false)).map(drop));
+        if let Err(error) = settled {
             ended = Err(error.into());
         }
         self.end_program(running, ended, answer);

@@ -108,6 +108,12 @@ impl RequestDecoder {
         self.bulk_len.map_or(0, |length| (self.parsed + length + 2).saturating_sub(buffered))
     }
 
+    /// Which argument of the unfinished request arrives: how many are to come, that one included.
+    #[must_use]
+    pub fn args_left(&self) -> usize {
+        self.args_left
+    }
+
     /// Gives the unfinished request up, of which an argument has arrived in part: what has come of it goes,
     /// and [`Self::discard`] drops the rest of it as it comes.
     pub fn give_up(&mut self, src: &mut BytesMut) {
