@@ -404,7 +404,7 @@ fn a_request_that_takes_more_than_clients_may_hold_is_refused() {
     assert!(call(&mut client, &[b"SET", b"k", &value]).starts_with(oom));
     assert!(call(&mut client, &[b"MSET", b"a", &value, b"b", &value]).starts_with(oom));
     // As a whole it does not fit, though its first argument does.
-    let part = vec![b'v'; 6 << 20];
+    let part = vec![b'v'; 9 << 20];
     assert!(call(&mut client, &[b"MSET", b"a", &part, b"b", &part]).starts_with(oom));
     assert_eq!(client.call(&["MULTI"]), "+OK");
     assert!(call(&mut client, &[b"SET", b"k", &value]).starts_with(oom));

@@ -247,8 +247,10 @@ fn a_second_signal_ends_the_process_at_once() {
     // A script that holds the writer's own thread from its first moment.
     server.restart();
     let mut client = server.connect();
-    let script = "return string.find(string.rep('a', 100000), '.-.-.-.-.-b')";
+    let script = "redis.log(redis.LOG_WARNING, 'it holds the thread')
+        return string.find(string.rep('a', 100000), '.-.-.-.-.-b')";
     client.send(&support::encode(&[b"EVAL", script.as_bytes(), b"0"]));
+    eventually("it begins", || server.log().contains("it holds the thread"));
     let before = server.log().matches("signal received").count();
     server.signal("TERM");
     eventually("the log tells", || server.log().matches("signal received").count() > before);

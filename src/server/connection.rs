@@ -393,11 +393,14 @@ fn wrong(dispatcher: &Dispatcher, error: &protocol::Error, output: &mut Output) 
     Outcome::Close
 }
 
-/// Makes room in a buffer: where that is much, exactly as much as is asked for. A vector that grows by itself
-/// takes twice what it holds, and the end of a long argument is known.
+/// Makes room in a buffer: where that is much, exactly as much as is asked for, and where the buffer holds
+/// much, a quarter of that. A vector that grows by itself takes twice what it holds, and the end of a long
+/// argument is known.
 fn make_room(input: &mut BytesMut, room: usize) {
-    if room > ROOM_LARGE {
-        let mut larger = BytesMut::with_capacity(input.len() + room);
+    let held = input.len();
+    if held.max(room) > ROOM_LARGE {
+        let room = if room > ROOM_LARGE { room } else { room.max(held / 4) };
+        let mut larger = BytesMut::with_capacity(held + room);
         larger.extend_from_slice(input);
         *input = larger;
     } else {
