@@ -203,7 +203,7 @@ impl Operation {
             O::ScoreIncrement(key, member, by) => text(&["ZINCRBY", key, &by.to_string(), member]),
             O::ScoreRemove(key, member) => text(&["ZREM", key, member]),
             O::PopMin(key) => text(&["ZPOPMIN", key]),
-            O::Union(to, a, b) => text(&["ZUNIONSTORE", to, "2", a, b]),
+            O::Union(to, a, b) => text(&["ZUNIONSTORE", to, "2", a, b, "AGGREGATE", "MAX"]),
             O::Push(end, key, values) => {
                 let name = if matches!(end, End::Left) { "LPUSH" } else { "RPUSH" };
                 let mut words: Vec<Vec<u8>> = text(&[name, key]);
@@ -397,7 +397,9 @@ impl Operation {
             O::Union(to, a, b) => {
                 let mut zset = members(state, a);
                 for (member, score) in members(state, b) {
-                    *zset.entry(member).or_default() += score;
+                    // Sums would grow beyond what a double tells apart.
+                    let of_both = zset.entry(member).or_insert(score);
+                    *of_both = score.max(*of_both);
                 }
                 let count = zset.len();
                 (to, zset, integer(count))
