@@ -107,7 +107,7 @@ impl Branch {
             }
         } else {
             let mut total = 0;
-            for node in order.nodes(level, separator.clone(), Bound::Unbounded).take(count) {
+            for node in order.nodes(level, &separator, Bound::Unbounded).take(count) {
                 let (child, node) = node?;
                 add(&child)?;
                 total += node.items;

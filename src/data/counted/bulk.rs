@@ -12,12 +12,13 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::edit::{CHILDREN_CUT, Change, Item, between};
+use super::separator::Separator;
 use super::tree::{Branch, Child, CountTree};
 use super::{Bound, CHILDREN_MAX, CHILDREN_MIN, Counts, Edge, Node, Order, damaged, start_at};
 use crate::engine::{Direction, Result};
 
 /// What becomes of count records, by level and separator; `None` of those that go.
-pub(super) type Written = BTreeMap<(u8, Bytes), Option<Node>>;
+pub(super) type Written = BTreeMap<(u8, Separator), Option<Node>>;
 
 /// An order after its changes.
 pub(super) struct Outcome {
@@ -36,7 +37,8 @@ pub(super) fn outcome(
         Some(tree) => Some(tree),
         None => CountTree::read(order)?,
     };
-    let mut bulk = Bulk { order, changes, written: Written::new() };
+    let tree_bytes = tree.as_ref().map_or(0, CountTree::bytes);
+    let mut bulk = Bulk { order, changes, written: Written::new(), tree_bytes };
     let len = moved(order.counts.len, changes)?;
     let (levels, root) = bulk.root(tree.map(CountTree::into_root), len)?;
     let mut counts = Counts { len, levels, ..Counts::default() };
@@ -49,7 +51,7 @@ pub(super) fn outcome(
     {
         (counts.first, counts.end) = (Edge::floor_of(&first), Edge::end_of(&last));
     }
-    let tree = CountTree::of_root(Branch(root), levels);
+    let tree = CountTree::of_root(Branch(root), levels, bulk.tree_bytes);
     Ok(Outcome { counts, tree, written: bulk.written })
 }
 
@@ -58,6 +60,8 @@ struct Bulk<'b> {
     order: Order<'b>,
     changes: &'b [Item],
     written: Written,
+    /// What the count records that are known take, in bytes, about.
+    tree_bytes: usize,
 }
 
 impl<'b> Bulk<'b> {
@@ -69,21 +73,22 @@ impl<'b> Bulk<'b> {
         if level > 0 {
             self.change(level, &mut children, None, self.changes)?;
             if let Some(first) = children.first_mut() {
-                self.lower(level, first, &Bytes::new())?;
+                self.lower(level, first, &Separator::default())?;
             }
         } else if len > CHILDREN_MAX {
-            self.settle_items(Bytes::new(), len, None, &mut children)?;
+            self.settle_items(Separator::default(), len, None, &mut children)?;
             level = 1;
         }
         while children.len() as u64 > CHILDREN_MAX {
             level += 1;
             let below = std::mem::take(&mut children);
-            self.settle(level, Bytes::new(), below, &mut children)?;
+            self.settle(level, Separator::default(), below, &mut children)?;
         }
         while level > 0 && children.len() < 2 {
             if let Some(mut only) = children.pop() {
                 children = self.below(level, &mut only)?;
                 self.forget(level, &only.separator);
+                self.spend(&only);
             }
             level = if children.is_empty() { 0 } else { level - 1 };
         }
@@ -96,7 +101,7 @@ impl<'b> Bulk<'b> {
         &mut self,
         level: u8,
         children: &mut Vec<Child>,
-        behind: Option<&Bytes>,
+        behind: Option<&Separator>,
         changes: &'b [Item],
     ) -> Result<()> {
         let mut rest = changes;
@@ -105,12 +110,15 @@ impl<'b> Bulk<'b> {
             let next = before.peek().map(|next| next.separator.clone()).or(behind.cloned());
             let count = next
                 .as_ref()
-                .map_or(rest.len(), |next| rest.partition_point(|(order_key, _)| order_key < next));
+                .map_or(rest.len(), |next| count_before(rest, next));
             let (within, others) = rest.split_at(count);
             rest = others;
             if within.is_empty() {
                 children.push(child);
-            } else if level == 1 {
+                continue;
+            }
+            self.spend(&child);
+            if level == 1 {
                 let left = moved(child.node.items, within)?;
                 self.settle_items(child.separator, left, next.as_ref(), children)?;
             } else {
@@ -128,7 +136,7 @@ impl<'b> Bulk<'b> {
         &mut self,
         level: u8,
         children: &mut Vec<Child>,
-        behind: Option<&Bytes>,
+        behind: Option<&Separator>,
     ) -> Result<()> {
         let is_small = |child: &Child| child.node.children < CHILDREN_MIN;
         let mut before = std::mem::take(children).into_iter().peekable();
@@ -150,10 +158,12 @@ impl<'b> Bulk<'b> {
         &mut self,
         level: u8,
         (mut left, mut right): (Child, Child),
-        behind: Option<&Bytes>,
+        behind: Option<&Separator>,
         joined: &mut Vec<Child>,
     ) -> Result<()> {
         self.forget(level, &right.separator);
+        self.spend(&left);
+        self.spend(&right);
         if level == 1 {
             let items = left.node.items + right.node.items;
             return self.settle_items(left.separator, items, behind, joined);
@@ -169,15 +179,15 @@ impl<'b> Bulk<'b> {
     /// where they are too many for one, to `settled`.
     fn settle_items(
         &mut self,
-        separator: Bytes,
+        separator: Separator,
         total: u64,
-        behind: Option<&Bytes>,
+        behind: Option<&Separator>,
         settled: &mut Vec<Child>,
     ) -> Result<()> {
-        let put = |this: &mut Self, settled: &mut Vec<Child>, separator: Bytes, items| {
+        let put = |this: &mut Self, settled: &mut Vec<Child>, separator: Separator, items| {
             let node = Node { items, children: items };
             this.write(1, &separator, node);
-            settled.push(Child { separator, node, below: None });
+            settled.push(this.made(Child { separator, node, below: None }));
         };
         if total == 0 {
             self.forget(1, &separator);
@@ -213,7 +223,7 @@ impl<'b> Bulk<'b> {
     fn settle(
         &mut self,
         level: u8,
-        separator: Bytes,
+        separator: Separator,
         mut below: Vec<Child>,
         settled: &mut Vec<Child>,
     ) -> Result<()> {
@@ -231,14 +241,15 @@ impl<'b> Bulk<'b> {
             let items = piece.iter().map(|child| child.node.items).sum();
             let node = Node { items, children: size };
             self.write(level, &separator, node);
-            settled.push(Child { separator, node, below: Some(Branch(piece)) });
+            let below = Some(Box::new(Branch(piece)));
+            settled.push(self.made(Child { separator, node, below }));
         }
         Ok(())
     }
 
     /// Gives a node the separator of its parent, whose first child it has become.
-    fn lower(&mut self, level: u8, child: &mut Child, separator: &Bytes) -> Result<()> {
-        if child.separator == separator {
+    fn lower(&mut self, level: u8, child: &mut Child, separator: &Separator) -> Result<()> {
+        if child.separator == *separator {
             return Ok(());
         }
         if level > 1 {
@@ -246,24 +257,30 @@ impl<'b> Bulk<'b> {
             if let Some(first) = below.first_mut() {
                 self.lower(level - 1, first, separator)?;
             }
-            child.below = Some(Branch(below));
+            child.below = Some(Box::new(Branch(below)));
         }
         self.forget(level, &child.separator);
         self.write(level, separator, child.node);
+        self.spend(child);
         child.separator = separator.clone();
+        self.tree_bytes += child.bytes();
         Ok(())
     }
 
     /// Takes the children of a node, count records, out of it; what is not known of them is read,
     /// as nothing was changed there yet. None of a node of level 1.
-    fn below(&self, level: u8, child: &mut Child) -> Result<Vec<Child>> {
+    fn below(&mut self, level: u8, child: &mut Child) -> Result<Vec<Child>> {
         if level == 1 {
             return Ok(Vec::new());
         }
         let (separator, count) = (child.separator.clone(), child.node.children);
         let below = match child.below.take() {
-            Some(below) => below,
-            None => Branch::read(self.order, level - 1, separator, count)?,
+            Some(below) => *below,
+            None => {
+                let read = Branch::read(self.order, level - 1, separator, count)?;
+                self.tree_bytes += read.bytes();
+                read
+            }
         };
         if below.0.len() as u64 != count {
             return Err(damaged("more or fewer count records than counted"));
@@ -274,34 +291,48 @@ impl<'b> Bulk<'b> {
     /// The items after the changes from a separator up to `behind`.
     fn items(
         &self,
-        from: &Bytes,
-        behind: Option<&Bytes>,
+        from: &[u8],
+        behind: Option<&Separator>,
         direction: Direction,
     ) -> impl Iterator<Item = Result<Bytes>> + use<'b> {
         let to = behind.map_or(Bound::Unbounded, |behind| Bound::Excluded(&behind[..]));
         let is_there = self.order.counts.len > 0;
         let before = is_there.then(|| self.order.items(start_at(from), to, direction));
         let before = before.into_iter().flatten().map(|item| Ok(item?.0));
-        let start = self.changes.partition_point(|(order_key, _)| order_key < from);
-        let end = behind.map_or(self.changes.len(), |behind| {
-            self.changes.partition_point(|(order_key, _)| order_key < behind)
-        });
+        let start = count_before(self.changes, from);
+        let end = behind.map_or(self.changes.len(), |behind| count_before(self.changes, behind));
         let changes = self.changes.get(start..end).unwrap_or_default();
         Changed { before: before.peekable(), changes, direction }
     }
 
     /// The outermost item after the changes.
     fn end_item(&self, direction: Direction) -> Result<Option<Bytes>> {
-        self.items(&Bytes::new(), None, direction).next().transpose()
+        self.items(&[], None, direction).next().transpose()
     }
 
-    fn write(&mut self, level: u8, separator: &Bytes, node: Node) {
+    /// A count record that is known from now on.
+    fn made(&mut self, child: Child) -> Child {
+        self.tree_bytes += child.bytes();
+        child
+    }
+
+    /// A count record goes, or becomes another.
+    fn spend(&mut self, child: &Child) {
+        self.tree_bytes = self.tree_bytes.saturating_sub(child.bytes());
+    }
+
+    fn write(&mut self, level: u8, separator: &Separator, node: Node) {
         self.written.insert((level, separator.clone()), Some(node));
     }
 
-    fn forget(&mut self, level: u8, separator: &Bytes) {
+    fn forget(&mut self, level: u8, separator: &Separator) {
         self.written.insert((level, separator.clone()), None);
     }
+}
+
+/// How many changes come before an order key.
+fn count_before(changes: &[Item], order_key: &[u8]) -> usize {
+    changes.partition_point(|(changed, _)| changed[..] < *order_key)
 }
 
 /// How many there are of so many after changes.

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::bulk;
 use super::known::Known;
+use super::separator::Separator;
 use super::tree::Step;
 use super::{
     At, CHILDREN_MAX, CHILDREN_MIN, Counts, Edge, Node, Order, OrderPlace, damaged, start_at,
@@ -123,7 +124,7 @@ impl OrderChanges {
             let (path, behind) = writer.path_to(order_key, is_single)?;
             let mut delta = (0, 0);
             while let Some((order_key, change)) = changes
-                .next_if(|(order_key, _)| behind.as_ref().is_none_or(|behind| order_key < behind))
+                .next_if(|(order_key, _)| behind.as_ref().is_none_or(|behind| order_key[..] < **behind))
             {
                 writer.write_item(&order_key, change, &mut delta);
             }
@@ -223,10 +224,14 @@ impl OrderWriter<'_, '_> {
 
     /// The nodes that an order key lies in, level 1 first, the root last; and the separator of level 1
     /// behind them, unless the key is the only one.
-    fn path_to(&mut self, order_key: &[u8], is_single: bool) -> Result<(Vec<Step>, Option<Bytes>)> {
+    fn path_to(
+        &mut self,
+        order_key: &[u8],
+        is_single: bool,
+    ) -> Result<(Vec<Step>, Option<Separator>)> {
         let mut path = Vec::with_capacity(usize::from(self.counts.levels) + 1);
         let root = Node { items: self.counts.len, children: self.counts.top };
-        let root = Step { separator: Bytes::new(), node: root };
+        let root = Step { separator: Separator::default(), node: root };
         let order =
             Order { read: self.txn, place: self.place, counts: self.counts, branches: None };
         self.known.forget_lost();
@@ -237,7 +242,7 @@ impl OrderWriter<'_, '_> {
         }
         for level in 1..=self.counts.levels {
             let (separator, node) = order.node_of(level, order_key)?;
-            path.push(Step { separator, node });
+            path.push(Step { separator: (&separator[..]).into(), node });
         }
         path.push(root);
         let behind = if is_single { None } else { self.behind(&path, order_key)? };
@@ -245,13 +250,13 @@ impl OrderWriter<'_, '_> {
     }
 
     /// The separator of level 1 behind the one that `order_key` lies in.
-    fn behind(&self, path: &[Step], order_key: &[u8]) -> Result<Option<Bytes>> {
+    fn behind(&self, path: &[Step], order_key: &[u8]) -> Result<Option<Separator>> {
         if path.len() == 1 {
             return Ok(None);
         }
         let from: At<'_> = Bound::Excluded(order_key);
         let mut records = self.order().records(1, from, Bound::Unbounded, Direction::Forward);
-        Ok(records.next().transpose()?.map(|(separator, _)| separator))
+        Ok(records.next().transpose()?.map(|(separator, _)| (&separator[..]).into()))
     }
 
     /// Writes an item; `delta` is how many were inserted and deleted.
@@ -313,7 +318,7 @@ impl OrderWriter<'_, '_> {
     }
 
     /// Joins a node with the one before it, or behind it where it is the first child of its parent.
-    fn join(&mut self, level: u8, step: Step, parent: &Bytes) -> Result<Step> {
+    fn join(&mut self, level: u8, step: Step, parent: &Separator) -> Result<Step> {
         let (left, right) = if step.separator == *parent {
             let from = match &step.separator {
                 separator if separator.is_empty() => Bound::Unbounded,
@@ -324,6 +329,7 @@ impl OrderWriter<'_, '_> {
             let next = behind.next().transpose()?;
             let (separator, record) = next.ok_or_else(|| damaged("a count record is missing"))?;
             drop(behind);
+            let separator = (&separator[..]).into();
             (step, Step { separator, node: Node::decode(level, &record)? })
         } else {
             let to = Bound::Excluded(&step.separator[..]);
@@ -333,7 +339,7 @@ impl OrderWriter<'_, '_> {
                 None => (Bytes::new(), self.order().first_node(level)?),
             };
             drop(before);
-            (Step { separator, node }, step)
+            (Step { separator: (&separator[..]).into(), node }, step)
         };
         self.delete(level, &right.separator);
         let items = left.node.items + right.node.items;
@@ -356,7 +362,7 @@ impl OrderWriter<'_, '_> {
             let (order_key, items) = child?;
             if current.node.children == len_of(done.len() as u64) {
                 let separator =
-                    if level == 1 { between(&last, &order_key) } else { order_key.clone() };
+                    if level == 1 { between(&last, &order_key) } else { (&order_key[..]).into() };
                 done.push(std::mem::replace(&mut current, Step { separator, node: Node::NOTHING }));
             }
             current.node.children += 1;
@@ -389,7 +395,7 @@ impl OrderWriter<'_, '_> {
     fn children<'c>(
         &'c self,
         level: u8,
-        separator: &Bytes,
+        separator: &Separator,
     ) -> Box<dyn Iterator<Item = Result<(Bytes, u64)>> + 'c> {
         let order = self.order();
         if level == 1 {
@@ -397,11 +403,11 @@ impl OrderWriter<'_, '_> {
             let items = order.items(from, Bound::Unbounded, Direction::Forward);
             return Box::new(items.map(|item| Ok((item?.0, 1))));
         }
-        let nodes = order.nodes(level - 1, separator.clone(), Bound::Unbounded);
+        let nodes = order.nodes(level - 1, separator, Bound::Unbounded);
         Box::new(nodes.map(|node| node.map(|(separator, node)| (separator, node.items))))
     }
 
-    fn delete(&mut self, level: u8, separator: &Bytes) {
+    fn delete(&mut self, level: u8, separator: &Separator) {
         if let Some(tree) = &mut self.known.tree {
             tree.delete(level, separator);
         }
@@ -420,12 +426,12 @@ impl OrderWriter<'_, '_> {
         while self.counts.levels > 0 && root.children == 1 {
             let level = self.counts.levels;
             root.children = self.order().first_node(level)?.children;
-            self.delete(level, &Bytes::new());
+            self.delete(level, &Separator::default());
             self.counts.levels -= 1;
         }
         while root.children > CHILDREN_MAX {
             let level = self.counts.levels + 1;
-            let mut step = Step { separator: Bytes::new(), node: root };
+            let mut step = Step { separator: Separator::default(), node: root };
             root.children = self.cut(level, &mut step)? + 1;
             self.put(level, &step);
             self.counts.levels = level;
@@ -461,7 +467,7 @@ impl OrderWriter<'_, '_> {
 }
 
 /// The shortest order key behind `before` and not behind `order_key`.
-pub(super) fn between(before: &[u8], order_key: &Bytes) -> Bytes {
+pub(super) fn between(before: &[u8], order_key: &[u8]) -> Separator {
     let common = before.iter().zip(&order_key[..]).take_while(|(a, b)| a == b).count();
-    Bytes::copy_from_slice(order_key.get(..=common).unwrap_or(order_key))
+    order_key.get(..=common).unwrap_or(order_key).into()
 }

@@ -49,6 +49,13 @@ impl Known {
         self.tree.as_ref().map_or(0, CountTree::bytes) + self.first.bytes + self.last.bytes
     }
 
+    /// Forgets some of it until it takes no more than so many bytes; `false` where that cannot be done.
+    pub(super) fn prune(&mut self, bytes_max: usize) -> bool {
+        let items = self.first.bytes + self.last.bytes;
+        let left = bytes_max.checked_sub(items);
+        left.is_some_and(|left| self.tree.as_mut().is_none_or(|tree| tree.prune(left)))
+    }
+
     /// Whether it fits the root of the order.
     pub(in crate::data) fn fits(&self, order: Order<'_>) -> bool {
         self.tree.as_ref().is_none_or(|tree| tree.fits(order))

@@ -52,6 +52,7 @@ mod edge;
 mod edit;
 mod known;
 mod orders;
+mod separator;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -269,7 +270,7 @@ impl<'a> Order<'a> {
         let (mut separator, mut before) = (Bytes::new(), 0);
         for level in (1..=self.counts.levels).rev() {
             let mut skipped = 0;
-            for found in self.nodes(level, separator.clone(), Bound::Included(order_key)) {
+            for found in self.nodes(level, &separator, Bound::Included(order_key)) {
                 let (next, node) = found?;
                 before += skipped;
                 (separator, skipped) = (next, node.items);
@@ -351,7 +352,7 @@ impl<'a> Order<'a> {
         let (mut separator, mut left) = (Bytes::new(), rank);
         for level in (1..=self.counts.levels).rev() {
             let mut found = false;
-            for node in self.nodes(level, separator.clone(), Bound::Unbounded) {
+            for node in self.nodes(level, &separator, Bound::Unbounded) {
                 let (next, node) = node?;
                 separator = next;
                 if left < node.items {
@@ -371,11 +372,11 @@ impl<'a> Order<'a> {
     fn nodes(
         self,
         level: u8,
-        separator: Bytes,
+        separator: &[u8],
         to: At<'_>,
     ) -> impl Iterator<Item = Result<(Bytes, Node)>> + use<'a> {
         let first = separator.is_empty().then(|| Ok((Bytes::new(), self.first_node(level)?)));
-        let records = self.records(level, start_at(&separator), to, Direction::Forward);
+        let records = self.records(level, start_at(separator), to, Direction::Forward);
         first.into_iter().chain(records.map(move |record| {
             let (separator, record) = record?;
             Ok((separator, Node::decode(level, &record)?))

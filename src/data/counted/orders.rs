@@ -161,13 +161,15 @@ impl KnownOrders {
         Taken::Nothing
     }
 
-    /// Keeps what is known of a generation, the metadata record of which the transaction `seq` has written.
-    pub(in crate::data) fn give(&self, generation: u64, seq: SeqNo, known: Box<Known>) {
+    /// Keeps what is known of a generation, the metadata record of which the transaction `seq` has written;
+    /// of an order for which that is too much, a part.
+    pub(in crate::data) fn give(&self, generation: u64, seq: SeqNo, mut known: Box<Known>) {
         let bytes_max = self.bytes_max.load(Ordering::Relaxed);
-        let bytes = known.bytes() + KNOWN_BYTES;
-        if bytes > bytes_max {
+        let fits = known.bytes() + KNOWN_BYTES <= bytes_max;
+        if !fits && !known.prune(bytes_max.saturating_sub(KNOWN_BYTES)) {
             return;
         }
+        let bytes = known.bytes() + KNOWN_BYTES;
         let mut kept = self.kept.lock();
         kept.remove(generation);
         while kept.bytes + bytes > bytes_max && kept.forget_one() {}
@@ -261,7 +263,7 @@ mod tests {
         assert_eq!(orders.bytes(), 10 * one);
         assert!(taken(&orders, 1, 1), "what is used stays");
         orders.give(200, 200, sample(1_000));
-        assert!(!taken(&orders, 200, 200), "too large for all");
+        assert!(!taken(&orders, 200, 200), "its highest level alone is too large");
         orders.set_bytes_max(2 * one);
         orders.give(201, 201, sample(50));
         assert!(orders.bytes() <= 2 * one);

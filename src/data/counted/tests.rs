@@ -15,6 +15,8 @@ struct Fixture {
     /// What is known beside the records.
     known: Known,
     has_known: bool,
+    /// Whether part of what is known is forgotten again and again.
+    forgets: bool,
     model: BTreeMap<Bytes, Bytes>,
 }
 
@@ -28,12 +30,17 @@ impl Fixture {
             counts,
             known: Known::default(),
             has_known: false,
+            forgets: false,
             model: BTreeMap::new(),
         }
     }
 
     fn knowing(items: &'static [u8]) -> Self {
         Self { has_known: true, ..Self::new(items) }
+    }
+
+    fn forgetting(items: &'static [u8]) -> Self {
+        Self { forgets: true, ..Self::knowing(items) }
     }
 
     fn order(&self) -> Order<'_> {
@@ -76,6 +83,11 @@ impl Fixture {
         self.known.compare(self.order());
         let mut known = std::mem::take(&mut self.known);
         known.follow_levels(self.order()).unwrap();
+        if self.forgets {
+            let bytes_max = known.bytes() / 2;
+            assert!(!known.prune(bytes_max) || known.bytes() <= bytes_max);
+            known.compare(self.order());
+        }
         self.known = known;
         let mut encoded = Vec::new();
         self.counts.encode(&mut encoded);
@@ -156,9 +168,10 @@ proptest! {
         probes in proptest::collection::vec(any_key(), 20),
         with_prefix: bool,
         has_known: bool,
+        forgets: bool,
     ) {
         let items: &[u8] = if with_prefix { &[0x80] } else { &[] };
-        let mut fixture = Fixture { has_known, ..Fixture::new(items) };
+        let mut fixture = Fixture { has_known, forgets, ..Fixture::new(items) };
         for batch in batches {
             fixture.toggle(batch);
             fixture.compare(&probes);
@@ -170,6 +183,7 @@ proptest! {
 fn three_levels_come_and_go() {
     levels_come_and_go(Fixture::new(&[]));
     levels_come_and_go(Fixture::knowing(&[]));
+    levels_come_and_go(Fixture::forgetting(&[]));
 }
 
 fn levels_come_and_go(mut fixture: Fixture) {
@@ -191,6 +205,7 @@ fn levels_come_and_go(mut fixture: Fixture) {
 fn single_changes_keep_the_balance() {
     changes_keep_the_balance(Fixture::new(&[0x80]));
     changes_keep_the_balance(Fixture::knowing(&[0x80]));
+    changes_keep_the_balance(Fixture::forgetting(&[0x80]));
 }
 
 fn changes_keep_the_balance(mut fixture: Fixture) {
@@ -412,6 +427,7 @@ fn ranges_come_and_go(mut fixture: Fixture) {
 fn large_ranges_come_and_go() {
     ranges_come_and_go(Fixture::new(&[0x80]));
     ranges_come_and_go(Fixture::knowing(&[]));
+    ranges_come_and_go(Fixture::forgetting(&[]));
 }
 
 /// Counts what is looked at.

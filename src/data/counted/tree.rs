@@ -4,14 +4,14 @@
 //! A [`CountTree`] says the same as the records do, or nothing: branches that nobody has asked for are
 //! not there, and are read when somebody does. Whoever writes a count record tells it.
 
-use bytes::Bytes;
-
+use super::separator::Separator;
 use super::{CHILDREN_MAX, CHILDREN_MIN, Node, Order, damaged};
 use crate::engine::Result;
 
-/// What a count record takes here beside its separator: its place, and the header of the memory of
-/// the separator.
-const CHILD_BYTES: usize = size_of::<Child>() + 32;
+/// What a count record takes here, with its part of the memory of its branch.
+const CHILD_BYTES: usize = size_of::<Child>() + 8;
+/// One in so many branches goes where room is needed.
+const PRUNED: u8 = 4;
 
 /// The count records of an order, as far as they are known.
 #[derive(Debug)]
@@ -30,16 +30,23 @@ pub(super) struct Branch(pub(super) Vec<Child>);
 /// A count record.
 #[derive(Debug)]
 pub(super) struct Child {
-    pub(super) separator: Bytes,
+    pub(super) separator: Separator,
     pub(super) node: Node,
     /// Its children, if they are count records and known.
-    pub(super) below: Option<Branch>,
+    pub(super) below: Option<Box<Branch>>,
+}
+
+impl Child {
+    /// What it takes in memory without what is below, in bytes, about.
+    pub(super) fn bytes(&self) -> usize {
+        CHILD_BYTES + self.separator.heap_bytes()
+    }
 }
 
 /// A node on the way from level 1 to the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Step {
-    pub(super) separator: Bytes,
+    pub(super) separator: Separator,
     pub(super) node: Node,
 }
 
@@ -50,14 +57,14 @@ impl CountTree {
         if levels == 0 {
             return Ok(None);
         }
-        let root = Branch::read(order, levels, Bytes::new(), order.counts.top)?;
+        let root = Branch::read(order, levels, Separator::default(), order.counts.top)?;
         let bytes = root.bytes();
         Ok(Some(Self { root, levels, is_lost: false, bytes }))
     }
 
-    /// The tree of so many levels, of which this is the highest; `None` where there are none.
-    pub(super) fn of_root(root: Branch, levels: u8) -> Option<Self> {
-        let bytes = root.total_bytes();
+    /// The tree of so many levels, of which this is the highest, and which takes so many bytes; `None`
+    /// where there are no levels.
+    pub(super) fn of_root(root: Branch, levels: u8, bytes: usize) -> Option<Self> {
         (levels > 0).then_some(Self { root, levels, is_lost: false, bytes })
     }
 
@@ -69,6 +76,19 @@ impl CountTree {
     /// What it takes in memory, in bytes, about.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Forgets some of its lowest branches, chosen at random, until it takes no more than so many
+    /// bytes. All of a level above is kept: `false` where that alone takes more.
+    pub(super) fn prune(&mut self, bytes_max: usize) -> bool {
+        while self.bytes > bytes_max {
+            let forgotten = self.root.prune(self.levels);
+            self.bytes = self.bytes.saturating_sub(forgotten);
+            if forgotten == 0 && self.bytes > bytes_max {
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether something of it was not followed.
@@ -96,7 +116,7 @@ impl CountTree {
         order: Order<'_>,
         order_key: &[u8],
         path: &mut Vec<Step>,
-    ) -> Result<Option<Bytes>> {
+    ) -> Result<Option<Separator>> {
         let (mut branch, mut behind) = (&mut self.root, None);
         for level in (1..=self.levels).rev() {
             let at = branch.behind(order_key);
@@ -114,7 +134,7 @@ impl CountTree {
                 None => {
                     let read = Branch::read(order, level - 1, separator.clone(), node.children)?;
                     self.bytes += read.bytes();
-                    below.insert(read)
+                    below.insert(Box::new(read))
                 }
             };
             if below.0.len() as u64 != node.children {
@@ -139,43 +159,46 @@ impl CountTree {
     }
 
     /// A count record was written.
-    pub(super) fn put(&mut self, level: u8, separator: &Bytes, node: Node) {
+    pub(super) fn put(&mut self, level: u8, separator: &Separator, node: Node) {
         while self.levels < level {
             // The first record of a new level is written, too.
             let below = std::mem::replace(&mut self.root, Branch(Vec::new()));
-            let below = (self.levels > 0).then_some(below);
-            self.root.0.push(Child { separator: Bytes::new(), node: Node::NOTHING, below });
+            let below = (self.levels > 0).then(|| Box::new(below));
+            let separator = Separator::default();
+            self.root.0.push(Child { separator, node: Node::NOTHING, below });
             self.levels += 1;
             self.bytes += CHILD_BYTES;
         }
         let Some((branch, at)) = self.branch_of(level, separator) else { return };
         match at.checked_sub(1).and_then(|at| branch.0.get_mut(at)) {
-            Some(child) if child.separator == separator => child.node = node,
+            Some(child) if child.separator == *separator => child.node = node,
             Some(before) => {
                 // A node that was cut: its children go with it.
-                let below = before.below.as_mut().map(|below| below.split_off(separator));
-                branch.0.insert(at, Child { separator: separator.clone(), node, below });
-                self.bytes += CHILD_BYTES + separator.len();
+                let below = before.below.as_mut().map(|below| Box::new(below.split_off(separator)));
+                let child = Child { separator: separator.clone(), node, below };
+                let bytes = child.bytes();
+                branch.0.insert(at, child);
+                self.bytes += bytes;
             }
             None => self.is_lost = true,
         }
     }
 
     /// A count record was deleted.
-    pub(super) fn delete(&mut self, level: u8, separator: &Bytes) {
+    pub(super) fn delete(&mut self, level: u8, separator: &Separator) {
         if level == self.levels && separator.is_empty() {
             return self.lower();
         }
         let Some((branch, at)) = self.branch_of(level, separator) else { return };
         let at = at.checked_sub(1).filter(|at| {
-            *at > 0 && branch.0.get(*at).is_some_and(|child| child.separator == separator)
+            *at > 0 && branch.0.get(*at).is_some_and(|child| child.separator == *separator)
         });
         let Some(at) = at else {
             self.is_lost = true;
             return;
         };
         let gone = branch.0.remove(at);
-        let mut forgotten = CHILD_BYTES + gone.separator.len();
+        let mut forgotten = gone.bytes();
         if let Some(before) = at.checked_sub(1).and_then(|before| branch.0.get_mut(before)) {
             before.below = match (before.below.take(), gone.below) {
                 (Some(mut below), Some(more)) => {
@@ -197,7 +220,7 @@ impl CountTree {
         let only = self.root.0.pop().filter(|_| self.root.0.is_empty());
         self.bytes = self.bytes.saturating_sub(CHILD_BYTES);
         match only.and_then(|child| child.below) {
-            Some(below) => self.root = below,
+            Some(below) => self.root = *below,
             None => self.is_lost |= self.levels > 0,
         }
     }
@@ -208,7 +231,7 @@ impl CountTree {
         let mut branch = &mut self.root;
         for _ in level..self.levels {
             let at = branch.behind(separator).checked_sub(1)?;
-            branch = branch.0.get_mut(at)?.below.as_mut()?;
+            branch = branch.0.get_mut(at)?.below.as_deref_mut()?;
         }
         let at = branch.behind(separator);
         Some((branch, at))
@@ -220,17 +243,15 @@ impl Branch {
     pub(super) fn read(
         order: Order<'_>,
         level: u8,
-        separator: Bytes,
+        separator: Separator,
         children: u64,
     ) -> Result<Self> {
         let count = usize::try_from(children).unwrap_or(usize::MAX);
-        let nodes = order.nodes(level, separator, std::ops::Bound::Unbounded).take(count);
-        let mut read = Vec::new();
+        let nodes = order.nodes(level, &separator, std::ops::Bound::Unbounded).take(count);
+        let mut read = Vec::with_capacity(usize::try_from(children.min(CHILDREN_MAX)).unwrap_or(0));
         for node in nodes {
             let (separator, node) = node?;
-            // Its own memory: what was walked shares that of a whole record.
-            let separator = Bytes::copy_from_slice(&separator);
-            read.push(Child { separator, node, below: None });
+            read.push(Child { separator: (&separator[..]).into(), node, below: None });
         }
         if read.len() != count || count == 0 {
             return Err(damaged("fewer count records than counted"));
@@ -240,7 +261,7 @@ impl Branch {
 
     /// How many children come before an order key or begin there.
     fn behind(&self, order_key: &[u8]) -> usize {
-        self.0.partition_point(|child| child.separator <= order_key)
+        self.0.partition_point(|child| child.separator[..] <= *order_key)
     }
 
     /// As [`CountTree::shift`], for children that are records of `level`.
@@ -273,16 +294,31 @@ impl Branch {
     }
 
     fn split_off(&mut self, separator: &[u8]) -> Self {
-        let at = self.0.partition_point(|child| child.separator < separator);
+        let at = self.0.partition_point(|child| child.separator[..] < *separator);
         Self(self.0.split_off(at))
     }
 
-    fn bytes(&self) -> usize {
-        self.0.iter().map(|child| CHILD_BYTES + child.separator.len()).sum()
+    /// As [`CountTree::prune`], one pass for children that are records of `level`: the bytes of what is
+    /// forgotten.
+    fn prune(&mut self, level: u8) -> usize {
+        let mut forgotten = 0;
+        for child in &mut self.0 {
+            if level > 2 {
+                forgotten += child.below.as_mut().map_or(0, |below| below.prune(level - 1));
+            } else if fastrand::u8(..PRUNED) == 0 {
+                forgotten += child.below.take().map_or(0, |below| below.bytes());
+            }
+        }
+        forgotten
+    }
+
+    /// What its children take in memory without what is below them, in bytes, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(Child::bytes).sum()
     }
 
     #[cfg(test)]
-    fn compare(&self, order: Order<'_>, level: u8, separator: Bytes, children: u64) {
+    fn compare(&self, order: Order<'_>, level: u8, separator: Separator, children: u64) {
         let read = Self::read(order, level, separator, children).unwrap();
         let records = |branch: &Self| {
             let all = branch.0.iter().map(|child| (child.separator.clone(), child.node));
@@ -298,7 +334,7 @@ impl Branch {
 
     fn total_bytes(&self) -> usize {
         let below = self.0.iter().filter_map(|child| child.below.as_ref());
-        self.bytes() + below.map(Self::total_bytes).sum::<usize>()
+        self.bytes() + below.map(|below| below.total_bytes()).sum::<usize>()
     }
 }
 
@@ -309,7 +345,7 @@ impl CountTree {
         assert!(self.fits(order));
         if self.levels > 0 {
             let top = order.counts.top;
-            self.root.compare(order, self.levels, Bytes::new(), top);
+            self.root.compare(order, self.levels, Separator::default(), top);
             assert_eq!(self.bytes, self.root.total_bytes());
         }
     }
@@ -318,9 +354,9 @@ impl CountTree {
     pub(super) fn sample(nodes: u64) -> Self {
         let child = |number: u64| Child {
             separator: if number == 0 {
-                Bytes::new()
+                Separator::default()
             } else {
-                number.to_be_bytes().to_vec().into()
+                Separator::from(&number.to_be_bytes()[..])
             },
             node: Node { items: 20, children: 20 },
             below: None,
