@@ -240,7 +240,7 @@ impl ZSetEdit<'_, '_> {
             self.look_up_known()?;
             let old = self.old.take();
             let expires_ms = old.as_ref().and_then(|meta| meta.expires_ms);
-            let members = std::mem::replace(&mut self.members, Members::Packed(Packed::new(HASH)));
+            let members = self.take_members();
             let new = meta_of(self.edit, members, expires_ms)?;
             self.edit.replace_collection(self.key, old.as_ref(), new.as_ref(), changes);
         }
@@ -248,8 +248,13 @@ impl ZSetEdit<'_, '_> {
     }
 
     /// The metadata record, which is not written but all others are; `None` without members.
-    pub(super) fn into_meta(self, expires_ms: Option<u64>) -> Result<Option<Meta>> {
-        meta_of(self.edit, self.members, expires_ms)
+    pub(super) fn into_meta(mut self, expires_ms: Option<u64>) -> Result<Option<Meta>> {
+        let members = self.take_members();
+        meta_of(self.edit, members, expires_ms)
+    }
+
+    fn take_members(&mut self) -> Members {
+        std::mem::replace(&mut self.members, Members::Packed(Packed::new(HASH)))
     }
 
     /// Adds a member behind all others.
@@ -293,6 +298,17 @@ impl ZSetEdit<'_, '_> {
     }
 }
 
+impl Drop for ZSetEdit<'_, '_> {
+    /// What is known of the order is as good as before where it was not written.
+    fn drop(&mut self) {
+        if let Members::Ordered { generation, counts, known, .. } = &mut self.members
+            && let Some(known) = known.take()
+        {
+            self.edit.context.orders.take_back(*generation, counts.seq(), known);
+        }
+    }
+}
+
 /// A score as a packed list has it: as in Redis, zero has no sign there.
 fn packed_score(score: f64) -> [u8; 8] {
     (score + 0.0).to_le_bytes()
@@ -318,7 +334,11 @@ fn meta_of(edit: &mut Edit<'_>, members: Members, expires_ms: Option<u64>) -> Re
         Members::Ordered { generation, count, mut counts, changes, known } => {
             let place = order_place(edit.keyspace, generation);
             let mut known = known.unwrap_or_default();
-            changes.apply(&mut edit.txn, place, &mut counts, &mut known)?;
+            let seq = counts.seq();
+            if let Err(error) = changes.apply(&mut edit.txn, place, &mut counts, &mut known) {
+                edit.context.orders.take_back(generation, seq, known);
+                return Err(error);
+            }
             let order = Order { read: &edit.txn, place, counts: &counts, branches: None };
             known.follow_levels(order)?;
             if known.is_wanted() && count > 0 {

@@ -8,12 +8,13 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::edit::{CHILDREN_CUT, Change, Item, between};
 use super::separator::Separator;
-use super::tree::{Branch, Child, CountTree};
+use super::tree::{Branch, Child, CountTree, count_before};
 use super::{Bound, CHILDREN_MAX, CHILDREN_MIN, Counts, Edge, Node, Order, damaged, start_at};
 use crate::engine::{Direction, Result};
 
@@ -108,9 +109,7 @@ impl<'b> Bulk<'b> {
         let mut before = std::mem::take(children).into_iter().peekable();
         while let Some(mut child) = before.next() {
             let next = before.peek().map(|next| next.separator.clone()).or(behind.cloned());
-            let count = next
-                .as_ref()
-                .map_or(rest.len(), |next| count_before(rest, next));
+            let count = next.as_ref().map_or(rest.len(), |next| count_before(rest, next));
             let (within, others) = rest.split_at(count);
             rest = others;
             if within.is_empty() {
@@ -241,7 +240,7 @@ impl<'b> Bulk<'b> {
             let items = piece.iter().map(|child| child.node.items).sum();
             let node = Node { items, children: size };
             self.write(level, &separator, node);
-            let below = Some(Box::new(Branch(piece)));
+            let below = Some(Arc::new(Branch(piece)));
             settled.push(self.made(Child { separator, node, below }));
         }
         Ok(())
@@ -257,7 +256,7 @@ impl<'b> Bulk<'b> {
             if let Some(first) = below.first_mut() {
                 self.lower(level - 1, first, separator)?;
             }
-            child.below = Some(Box::new(Branch(below)));
+            child.below = Some(Arc::new(Branch(below)));
         }
         self.forget(level, &child.separator);
         self.write(level, separator, child.node);
@@ -275,7 +274,7 @@ impl<'b> Bulk<'b> {
         }
         let (separator, count) = (child.separator.clone(), child.node.children);
         let below = match child.below.take() {
-            Some(below) => *below,
+            Some(below) => Arc::unwrap_or_clone(below),
             None => {
                 let read = Branch::read(self.order, level - 1, separator, count)?;
                 self.tree_bytes += read.bytes();
@@ -328,11 +327,6 @@ impl<'b> Bulk<'b> {
     fn forget(&mut self, level: u8, separator: &Separator) {
         self.written.insert((level, separator.clone()), None);
     }
-}
-
-/// How many changes come before an order key.
-fn count_before(changes: &[Item], order_key: &[u8]) -> usize {
-    changes.partition_point(|(changed, _)| changed[..] < *order_key)
 }
 
 /// How many there are of so many after changes.

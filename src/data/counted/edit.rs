@@ -34,6 +34,17 @@ pub(super) enum Change {
     Delete,
 }
 
+impl Change {
+    /// How many items come and go.
+    pub(super) fn moves(&self) -> (u64, u64) {
+        match self {
+            Self::Insert(_) => (1, 0),
+            Self::Replace(_) => (0, 0),
+            Self::Delete => (0, 1),
+        }
+    }
+}
+
 /// Changes of items, gathered: they are written in their order, so that many cost little more than
 /// the items themselves.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +90,7 @@ impl OrderChanges {
     }
 
     /// Writes the items and their counts. `known` is what is known of the order, and what becomes of it.
+    /// Where it fails that is as good for the order as it was before, or says nothing.
     pub(in crate::data) fn apply(
         self,
         txn: &mut Txn<'_>,
@@ -88,9 +100,32 @@ impl OrderChanges {
     ) -> Result<()> {
         counts.seq = 0;
         let items = self.settled();
-        if items.len() >= MANY {
-            return apply_many(items.into_vec(), txn, place, counts, known);
+        let before = if items.len() <= FEW && known.takes(&items) {
+            // Nothing has to be read.
+            Known::default()
+        } else {
+            known.load(Order { read: txn, place, counts, branches: None }, &items)?;
+            known.without_items()
+        };
+        let applied = if items.len() >= MANY {
+            apply_many(items.into_vec(), txn, place, counts, known)
+        } else {
+            Self::apply_few(items, txn, place, counts, known)
+        };
+        if applied.is_err() {
+            *known = before;
         }
+        applied
+    }
+
+    /// Makes changes, which are in order, one by one.
+    fn apply_few(
+        items: Gathered,
+        txn: &mut Txn<'_>,
+        place: OrderPlace,
+        counts: &mut Counts,
+        known: &mut Known,
+    ) -> Result<()> {
         let (first, end) = (counts.first, counts.end);
         let was_empty = counts.len == 0;
         let mut at_ends = (false, false);
@@ -123,9 +158,9 @@ impl OrderChanges {
             }
             let (path, behind) = writer.path_to(order_key, is_single)?;
             let mut delta = (0, 0);
-            while let Some((order_key, change)) = changes
-                .next_if(|(order_key, _)| behind.as_ref().is_none_or(|behind| order_key[..] < **behind))
-            {
+            while let Some((order_key, change)) = changes.next_if(|(order_key, _)| {
+                behind.as_ref().is_none_or(|behind| order_key[..] < **behind)
+            }) {
                 writer.write_item(&order_key, change, &mut delta);
             }
             writer.write_path(path, delta)?;
@@ -145,7 +180,6 @@ fn apply_many(
     counts: &mut Counts,
     known: &mut Known,
 ) -> Result<()> {
-    known.forget_lost();
     let order = Order { read: txn, place, counts, branches: None };
     let outcome = bulk::outcome(order, known.tree.take(), &changes)?;
     *counts = outcome.counts;
@@ -204,11 +238,10 @@ impl OrderWriter<'_, '_> {
     /// Counts a change in the nodes that it lies in, where these are known and keep their sizes; `false`
     /// where that cannot be said, and nothing was counted.
     fn shift(&mut self, order_key: &[u8], change: &Change) -> Result<bool> {
-        let (came, gone) = match change {
-            Change::Insert(_) => (1, 0),
-            Change::Replace(_) => return Ok(true),
-            Change::Delete => (0, 1),
-        };
+        if matches!(change, Change::Replace(_)) {
+            return Ok(true);
+        }
+        let (came, gone) = change.moves();
         self.known.forget_lost();
         let Some(tree) = &mut self.known.tree else { return Ok(false) };
         let (txn, place) = (&mut *self.txn, self.place);

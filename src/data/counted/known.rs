@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::edit::Change;
+use super::edit::{Change, Item};
 use super::tree::CountTree;
 use super::{Bound, Order};
 use crate::engine::{Direction, Result};
@@ -64,6 +64,25 @@ impl Known {
     /// Lets go of a tree that does not say all any more: then the records are asked.
     pub(super) fn forget_lost(&mut self) {
         self.tree.take_if(|tree| tree.is_lost());
+    }
+
+    /// Whether the count records that these changes lie in are known, and each keeps a size that it may
+    /// have.
+    pub(super) fn takes(&self, changes: &[Item]) -> bool {
+        let tree = self.tree.as_ref().filter(|tree| !tree.is_lost());
+        tree.is_some_and(|tree| changes.iter().all(|change| tree.takes(change)))
+    }
+
+    /// Reads the count records that changes lie in, where some are known. Where it fails, what was
+    /// read is known.
+    pub(super) fn load(&mut self, order: Order<'_>, changes: &[Item]) -> Result<()> {
+        self.forget_lost();
+        self.tree.as_mut().map_or(Ok(()), |tree| tree.load(order, changes))
+    }
+
+    /// The same, but for the outermost items.
+    pub(super) fn without_items(&self) -> Self {
+        Self { is_wanted: self.is_wanted, tree: self.tree.clone(), ..Self::default() }
     }
 
     /// Lets go of a tree where there are no levels any more, makes one where there are some.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::branches::Branches;
 use super::known::Known;
@@ -163,11 +163,30 @@ impl KnownOrders {
 
     /// Keeps what is known of a generation, the metadata record of which the transaction `seq` has written;
     /// of an order for which that is too much, a part.
-    pub(in crate::data) fn give(&self, generation: u64, seq: SeqNo, mut known: Box<Known>) {
+    pub(in crate::data) fn give(&self, generation: u64, seq: SeqNo, known: Box<Known>) {
+        if let Some(mut kept) = self.keep(generation, seq, known) {
+            kept.given.push(generation);
+            self.unsettled.store(seq, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes back what [`Self::take`] has handed out for these, where nothing was changed.
+    pub(in crate::data) fn take_back(&self, generation: u64, seq: SeqNo, known: Box<Known>) {
+        if known.is_wanted() {
+            drop(self.keep(generation, seq, known));
+        }
+    }
+
+    fn keep(
+        &self,
+        generation: u64,
+        seq: SeqNo,
+        mut known: Box<Known>,
+    ) -> Option<MutexGuard<'_, Kept>> {
         let bytes_max = self.bytes_max.load(Ordering::Relaxed);
         let fits = known.bytes() + KNOWN_BYTES <= bytes_max;
         if !fits && !known.prune(bytes_max.saturating_sub(KNOWN_BYTES)) {
-            return;
+            return None;
         }
         let bytes = known.bytes() + KNOWN_BYTES;
         let mut kept = self.kept.lock();
@@ -177,8 +196,7 @@ impl KnownOrders {
         let used = kept.uses;
         kept.bytes += bytes;
         kept.orders.insert(generation, Stamped { seq, used, known });
-        kept.given.push(generation);
-        self.unsettled.store(seq, Ordering::Relaxed);
+        Some(kept)
     }
 }
 

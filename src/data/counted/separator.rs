@@ -8,13 +8,20 @@ use smallvec::SmallVec;
 const INLINE_BYTES: usize = 16;
 
 /// A separator, in place where it is short: most tell two scores apart.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Separator(SmallVec<[u8; INLINE_BYTES]>);
 
 impl Separator {
     /// Memory beside the separator itself, in bytes, about.
     pub(super) fn heap_bytes(&self) -> usize {
         if self.0.spilled() { self.0.capacity() } else { 0 }
+    }
+}
+
+impl Clone for Separator {
+    /// At once: what is derived goes byte by byte.
+    fn clone(&self) -> Self {
+        self[..].into()
     }
 }
 

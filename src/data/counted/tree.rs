@@ -4,6 +4,9 @@
 //! A [`CountTree`] says the same as the records do, or nothing: branches that nobody has asked for are
 //! not there, and are read when somebody does. Whoever writes a count record tells it.
 
+use std::sync::Arc;
+
+use super::edit::{Change, Item};
 use super::separator::Separator;
 use super::{CHILDREN_MAX, CHILDREN_MIN, Node, Order, damaged};
 use crate::engine::Result;
@@ -13,8 +16,9 @@ const CHILD_BYTES: usize = size_of::<Child>() + 8;
 /// One in so many branches goes where room is needed.
 const PRUNED: u8 = 4;
 
-/// The count records of an order, as far as they are known.
-#[derive(Debug)]
+/// The count records of an order, as far as they are known. A copy shares the branches that neither of
+/// the two changes.
+#[derive(Debug, Clone)]
 pub(super) struct CountTree {
     root: Branch,
     levels: u8,
@@ -24,16 +28,16 @@ pub(super) struct CountTree {
 }
 
 /// The children of a node that are count records, in their order; one at least.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Branch(pub(super) Vec<Child>);
 
 /// A count record.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Child {
     pub(super) separator: Separator,
     pub(super) node: Node,
     /// Its children, if they are count records and known.
-    pub(super) below: Option<Box<Branch>>,
+    pub(super) below: Option<Arc<Branch>>,
 }
 
 impl Child {
@@ -134,16 +138,34 @@ impl CountTree {
                 None => {
                     let read = Branch::read(order, level - 1, separator.clone(), node.children)?;
                     self.bytes += read.bytes();
-                    below.insert(Box::new(read))
+                    below.insert(Arc::new(read))
                 }
             };
             if below.0.len() as u64 != node.children {
                 return Err(damaged("more or fewer count records than counted"));
             }
-            branch = below;
+            branch = Arc::make_mut(below);
         }
         path.reverse();
         Ok(behind)
+    }
+
+    /// Reads those branches that changes lie in, and that are not known yet.
+    pub(super) fn load(&mut self, order: Order<'_>, changes: &[Item]) -> Result<()> {
+        let (mut rest, mut path) = (changes, Vec::new());
+        while let Some((order_key, _)) = rest.first() {
+            path.clear();
+            let behind = self.path(order, order_key, &mut path)?;
+            let within = behind.map_or(rest.len(), |behind| count_before(rest, &behind));
+            rest = rest.get(within.max(1)..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Whether [`Self::shift`] would count this change.
+    pub(super) fn takes(&self, (order_key, change): &Item) -> bool {
+        matches!(change, Change::Replace(_))
+            || self.root.takes(self.levels, order_key, change.moves())
     }
 
     /// Counts items that come or go in the nodes that an order key lies in, and tells `written` the
@@ -163,7 +185,7 @@ impl CountTree {
         while self.levels < level {
             // The first record of a new level is written, too.
             let below = std::mem::replace(&mut self.root, Branch(Vec::new()));
-            let below = (self.levels > 0).then(|| Box::new(below));
+            let below = (self.levels > 0).then(|| Arc::new(below));
             let separator = Separator::default();
             self.root.0.push(Child { separator, node: Node::NOTHING, below });
             self.levels += 1;
@@ -174,7 +196,10 @@ impl CountTree {
             Some(child) if child.separator == *separator => child.node = node,
             Some(before) => {
                 // A node that was cut: its children go with it.
-                let below = before.below.as_mut().map(|below| Box::new(below.split_off(separator)));
+                let below = before.below.as_mut().map(|below| {
+                    let behind = Arc::make_mut(below).split_off(separator);
+                    Arc::new(behind)
+                });
                 let child = Child { separator: separator.clone(), node, below };
                 let bytes = child.bytes();
                 branch.0.insert(at, child);
@@ -202,7 +227,7 @@ impl CountTree {
         if let Some(before) = at.checked_sub(1).and_then(|before| branch.0.get_mut(before)) {
             before.below = match (before.below.take(), gone.below) {
                 (Some(mut below), Some(more)) => {
-                    below.0.extend(more.0);
+                    Arc::make_mut(&mut below).0.extend(Arc::unwrap_or_clone(more).0);
                     Some(below)
                 }
                 (one, other) => {
@@ -220,7 +245,7 @@ impl CountTree {
         let only = self.root.0.pop().filter(|_| self.root.0.is_empty());
         self.bytes = self.bytes.saturating_sub(CHILD_BYTES);
         match only.and_then(|child| child.below) {
-            Some(below) => self.root = *below,
+            Some(below) => self.root = Arc::unwrap_or_clone(below),
             None => self.is_lost |= self.levels > 0,
         }
     }
@@ -231,7 +256,7 @@ impl CountTree {
         let mut branch = &mut self.root;
         for _ in level..self.levels {
             let at = branch.behind(separator).checked_sub(1)?;
-            branch = branch.0.get_mut(at)?.below.as_deref_mut()?;
+            branch = Arc::make_mut(branch.0.get_mut(at)?.below.as_mut()?);
         }
         let at = branch.behind(separator);
         Some((branch, at))
@@ -284,13 +309,27 @@ impl Branch {
         let is_shifted = level == 1
             || below.as_mut().is_some_and(|below| {
                 below.0.len() as u64 == children
-                    && below.shift(level - 1, order_key, (came, gone), written)
+                    && Arc::make_mut(below).shift(level - 1, order_key, (came, gone), written)
             });
         if is_shifted {
             *node = Node { items, children };
             written(level, separator, *node);
         }
         is_shifted
+    }
+
+    /// As [`CountTree::takes`], for children that are records of `level`.
+    fn takes(&self, level: u8, order_key: &[u8], (came, gone): (u64, u64)) -> bool {
+        let at = self.behind(order_key).checked_sub(1);
+        let Some(child) = at.and_then(|at| self.0.get(at)) else { return false };
+        let items = (child.node.items + came).checked_sub(gone);
+        let children = if level == 1 { items } else { Some(child.node.children) };
+        children.is_some_and(|children| (CHILDREN_MIN..=CHILDREN_MAX).contains(&children))
+            && (level == 1
+                || child.below.as_ref().is_some_and(|below| {
+                    Some(below.0.len() as u64) == children
+                        && below.takes(level - 1, order_key, (came, gone))
+                }))
     }
 
     fn split_off(&mut self, separator: &[u8]) -> Self {
@@ -304,7 +343,8 @@ impl Branch {
         let mut forgotten = 0;
         for child in &mut self.0 {
             if level > 2 {
-                forgotten += child.below.as_mut().map_or(0, |below| below.prune(level - 1));
+                forgotten +=
+                    child.below.as_mut().map_or(0, |below| Arc::make_mut(below).prune(level - 1));
             } else if fastrand::u8(..PRUNED) == 0 {
                 forgotten += child.below.take().map_or(0, |below| below.bytes());
             }
@@ -336,6 +376,11 @@ impl Branch {
         let below = self.0.iter().filter_map(|child| child.below.as_ref());
         self.bytes() + below.map(|below| below.total_bytes()).sum::<usize>()
     }
+}
+
+/// How many changes, which are in order, come before an order key.
+pub(super) fn count_before(changes: &[Item], order_key: &[u8]) -> usize {
+    changes.partition_point(|(changed, _)| changed[..] < *order_key)
 }
 
 #[cfg(test)]
