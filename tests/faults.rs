@@ -6,9 +6,11 @@
 #[path = "support/store.rs"]
 mod store;
 
-use siltdb::engine::{Error, Read, ReadMode};
-use siltdb::env::SimFs;
-use store::{Model, Store, Writes, apply, compare, contents, key, value};
+use std::sync::Arc;
+
+use siltdb::engine::{Error, KeepAll, Options, Read, ReadMode};
+use siltdb::env::{SimClock, SimFs};
+use store::{Model, Store, Writes, apply, compare, contents, key, tiny_options, value};
 
 const KEYS: u32 = 30;
 const ROUNDS: u64 = 60;
@@ -133,9 +135,11 @@ fn a_damaged_table_is_named_and_the_others_are_read() {
     assert!(damaged > 0 && damaged < KEYS as usize, "{damaged}");
 }
 
-/// A store with `count` tables in level 0, and the first of them.
+/// A store with `count` tables in level 0, and the first of them. What it has written it reads again.
 fn with_level0(fs: &SimFs, count: u32) -> (Store, std::path::PathBuf) {
-    let mut store = Store::open(fs).unwrap();
+    let options = Options { block_cache_bytes: 0, ..tiny_options() };
+    let clock = SimClock::at_ms(1);
+    let mut store = Store::open_with(fs, options, Arc::new(KeepAll), clock).unwrap();
     for number in 0..count {
         store.commit(&vec![(key(1), Some(value(number.into(), 3000)))], None).unwrap();
         store.make_durable().unwrap();

@@ -2,15 +2,17 @@
 //!
 //! Sharded, scan resistant (a block that is read once does not push out one that is read often);
 //! a hit takes a shared lock of one shard and clones a `Bytes`. Index and filter partitions live
-//! here beside the data blocks and stay because every lookup touches them.
+//! here beside the data blocks and stay because every lookup touches them, unless they are pinned to
+//! their table ([`Pins`]); what is pinned is part of the budget.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::OpenTables;
+use super::{OpenTables, Pins};
 
 /// What an entry costs beside the content of its block: key, slot, list links, the `Bytes` and
 /// the header of its allocation.
@@ -19,6 +21,12 @@ const ENTRY_OVERHEAD_BYTES: u64 = 128;
 /// Counters are spread over this many cache lines, by block, so that cores that read different
 /// blocks do not fight for one line.
 const STRIPES: usize = 16;
+
+/// One part of so many, of the capacity that a cache is made with, may be pinned.
+const PINNED_PART: u64 = 4;
+
+/// What nobody has asked for leaves one part free of so many.
+const OFFERED_PARTS: u64 = 16;
 
 /// Names a block: the table, and the offset of the block in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,6 +65,9 @@ pub struct BlockCache {
     blocks: Cache<BlockId, Bytes, ByBytes>,
     stripes: [Stripe; STRIPES],
     open_tables: OpenTables,
+    /// With what is pinned.
+    capacity: AtomicU64,
+    pins: Arc<Pins>,
 }
 
 impl BlockCache {
@@ -65,11 +76,26 @@ impl BlockCache {
     pub fn new(capacity_bytes: u64) -> Self {
         let blocks_expected = usize::try_from(capacity_bytes / 4096).unwrap_or(usize::MAX);
         let blocks_expected = blocks_expected.clamp(64, 1 << 16);
+        let pins = Pins::default();
+        pins.set_bytes_max(capacity_bytes / PINNED_PART);
         Self {
             blocks: Cache::with_weighter(blocks_expected, capacity_bytes, ByBytes),
             stripes: std::array::from_fn(|_| Stripe::default()),
             open_tables: OpenTables::default(),
+            capacity: AtomicU64::new(capacity_bytes),
+            pins: Arc::new(pins),
         }
+    }
+
+    /// What tables have pinned; its bytes are part of the capacity.
+    pub(super) fn pins(&self) -> &Arc<Pins> {
+        &self.pins
+    }
+
+    /// What was pinned takes the place of other blocks.
+    pub(super) fn make_room_for_pins(&self) {
+        let capacity = self.capacity.load(Ordering::Relaxed);
+        self.blocks.set_capacity(capacity.saturating_sub(self.pins.bytes()));
     }
 
     /// The tables whose blocks go through this cache, as far as they are open.
@@ -97,21 +123,41 @@ impl BlockCache {
         self.blocks.insert(BlockId { table, offset }, block);
     }
 
+    /// Puts a block here that somebody may ask for, if there is room without any other going.
+    pub(super) fn offer(&self, table: u64, offset: u64, block: &[u8]) {
+        let bytes = self.used_bytes() + block.len() as u64 + ENTRY_OVERHEAD_BYTES;
+        if bytes <= self.capacity() / OFFERED_PARTS * (OFFERED_PARTS - 1) {
+            self.insert(table, offset, Bytes::copy_from_slice(block));
+        }
+    }
+
+    /// Lets go of a block that nobody will ask for.
+    pub(super) fn remove(&self, table: u64, offset: u64) {
+        self.blocks.remove(&BlockId { table, offset });
+    }
+
+    /// Changes the capacity, as [`Self::set_capacity`], and what part of it tables may pin.
+    pub fn set_share(&self, capacity_bytes: u64) {
+        self.pins.set_bytes_max(capacity_bytes / PINNED_PART);
+        self.set_capacity(capacity_bytes);
+    }
+
     /// Changes the capacity; a smaller one drops blocks at once.
     pub fn set_capacity(&self, capacity_bytes: u64) {
-        self.blocks.set_capacity(capacity_bytes);
+        self.capacity.store(capacity_bytes, Ordering::Relaxed);
+        self.make_room_for_pins();
     }
 
     /// The capacity in bytes.
     #[must_use]
     pub fn capacity(&self) -> u64 {
-        self.blocks.capacity()
+        self.capacity.load(Ordering::Relaxed)
     }
 
-    /// Bytes in use, with the overhead of each entry.
+    /// Bytes in use, with the overhead of each entry, and what is pinned.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
-        self.blocks.weight()
+        self.blocks.weight() + self.pins.bytes()
     }
 
     /// Number of blocks.

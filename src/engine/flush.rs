@@ -13,7 +13,7 @@ use super::memtable::Memtable;
 use super::shared::{Shared, State};
 use super::tree::{Sealed, Tree};
 use super::version::Handle;
-use super::{Error, Filter, Result, TableBuilder, TableInfo, TableOptions};
+use super::{BlockCache, Error, Filter, Result, TableBuilder, TableInfo, TableOptions};
 use crate::env::Fs;
 
 /// The sealed memtable that can be flushed now.
@@ -45,7 +45,8 @@ pub(super) fn run(shared: &Shared, sealed: &Arc<Sealed>) -> Result<()> {
 fn make_table(shared: &Shared, sealed: &Sealed) -> Result<Arc<Handle>> {
     let id = shared.new_table_id();
     let path = shared.table_path(id);
-    let info = write_table(&*shared.fs, path, id, &sealed.memtable, &*shared.filter)?;
+    let (fs, filter, cache) = (&*shared.fs, &*shared.filter, Some(&*shared.cache));
+    let info = write_table(fs, path, id, &sealed.memtable, filter, cache)?;
     shared.fs.sync_dir(&shared.options.dir).map_err(Error::io("sync", &shared.options.dir))?;
     let handle = shared.handle(info);
     handle.table.load()?;
@@ -96,8 +97,8 @@ fn needed_after(shared: &Shared, sealed: &Arc<Sealed>) -> u64 {
         .unwrap_or_else(|| shared.log_segment.load(Ordering::Relaxed))
 }
 
-/// Writes the newest version of each key of `memtable` to a new table, synced. The caller syncs
-/// the directory. Leaves no file behind where it fails, so that it can be tried again under another
+/// Writes the newest version of each key of `memtable` to a new table, synced, and its blocks to
+/// `cache` as far as that has room. The caller syncs the directory. Leaves no file behind where it fails, so that it can be tried again under another
 /// id where that was for want of space ([`Error::NoSpace`]).
 pub(super) fn write_table(
     fs: &dyn Fs,
@@ -105,10 +106,14 @@ pub(super) fn write_table(
     id: u64,
     memtable: &Memtable,
     filter: &dyn Filter,
+    cache: Option<&BlockCache>,
 ) -> Result<TableInfo> {
     let created = fs.create(&path).map_err(Error::io("create", &path));
     let file = created.map_err(Error::without_effect)?;
     let mut builder = TableBuilder::new(file, path.clone(), id, TableOptions::default(), filter);
+    if let Some(cache) = cache {
+        builder = builder.filling(cache);
+    }
     let mut write =
         || memtable.for_each_newest(|entry| builder.add(entry.key(), entry.seq(), entry.value()));
     let result = write().and_then(|()| builder.finish());

@@ -18,9 +18,6 @@ use crate::env::{Clock, Fs};
 /// How often a waiting thread looks again although nobody woke it.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// What is lent of the block cache changes in steps of so many bytes.
-const LENT_STEP: u64 = 1 << 20;
-
 /// An open store. Cheap to clone; all clones are the same store. When the last is dropped the
 /// background threads are stopped.
 #[derive(Debug, Clone)]
@@ -121,25 +118,22 @@ impl Engine {
         let options = Options::for_budget(&shared.options.dir, maxmemory);
         shared.memtable_bytes.store(options.memtable_bytes, Ordering::Relaxed);
         shared.cache_share.store(options.block_cache_bytes, Ordering::Relaxed);
-        shared.cache_lent.store(0, Ordering::Relaxed);
-        shared.cache.set_capacity(options.block_cache_bytes);
+        shared.cache.set_share(options.block_cache_bytes);
         let tables_max = shared.options.open_tables_max;
         shared.cache.open_tables().set_bounds(tables_max, options.open_tables_bytes);
         shared.tree().rows.set_capacity(options.row_cache_bytes);
         shared.flushed.send_modify(|count| *count += 1);
     }
 
-    /// Lends so many bytes of the block cache, in place of what was lent before, at most three
-    /// quarters of it: what somebody else holds takes their place in the budget. Blocks leave at once.
+    /// Divides the budget anew: beside its share the block cache may have what memtables leave of
+    /// theirs, and somebody else holds so many `bytes` of both, at most all but a quarter of the share.
+    /// Blocks leave at once. To be called many times a second, since memtables grow.
     pub fn lend(&self, bytes: u64) {
         let shared = self.shared();
         let share = shared.cache_share.load(Ordering::Relaxed);
-        let bytes = bytes.min(share / 4 * 3);
-        let before = shared.cache_lent.load(Ordering::Relaxed);
-        if bytes.abs_diff(before) >= LENT_STEP || (bytes == 0 && before > 0) {
-            shared.cache_lent.store(bytes, Ordering::Relaxed);
-            shared.cache.set_capacity(share - bytes);
-        }
+        let all = share + shared.left_by_memtables();
+        let capacity = all.saturating_sub(bytes).max(share / 4);
+        shared.cache.set_capacity(capacity);
     }
 
     /// Bytes of flushed memtables that snapshots still hold.
@@ -310,5 +304,55 @@ impl Engine {
     /// As [`Self::check`], but hands each damage to `damage`.
     pub fn check_tables(&self, damage: &mut dyn FnMut(Error)) -> CheckedTables {
         check::check_all(&self.shared().tree(), damage)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+
+    use super::super::KeepAll;
+    use super::*;
+    use crate::env::{SimClock, SimFs};
+
+    #[test]
+    fn the_cache_has_what_memtables_leave_and_nobody_holds() {
+        let options =
+            Options { background_threads: 0, ..Options::for_budget(Path::new("/db"), 64 << 20) };
+        let (share, memtable) = (options.block_cache_bytes, options.memtable_bytes);
+        let clock = Arc::new(SimClock::at_ms(1));
+        let fs = SimFs::new(1);
+        let (engine, mut writer) =
+            Engine::open(fs.shared(), clock, options, Arc::new(KeepAll)).unwrap();
+        let capacity = |lent: u64| {
+            engine.lend(lent);
+            engine.shared().cache.capacity()
+        };
+        assert!(capacity(0) > share + 2 * memtable && capacity(0) < share + 3 * memtable);
+        assert_eq!(capacity(memtable), capacity(0) - memtable);
+        assert_eq!(capacity(u64::MAX), share / 4);
+
+        let before = capacity(0);
+        let half = Bytes::from(vec![0; usize::try_from(memtable / 2).unwrap()]);
+        for key in ["a", "b", "c", "d", "e"] {
+            let mut txn = writer.begin(ReadMode::Blocking).unwrap();
+            txn.put(Bytes::from(key), half.clone());
+            let changes = txn.into_changes();
+            writer.commit(changes);
+            let batch = writer.take_batch().unwrap();
+            let seq = batch.seq();
+            batch.write().unwrap();
+            writer.publish(seq);
+            if key == "a" {
+                assert!((before - capacity(0)).abs_diff(memtable / 2) < memtable / 8);
+            }
+        }
+        // Two sealed ones wait for their flush, and half of the active one is full.
+        assert!(capacity(0) < share + memtable / 2);
+        engine.flush_wait().unwrap();
+        assert!(capacity(0) > share + memtable);
+        engine.close();
     }
 }

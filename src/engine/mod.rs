@@ -49,9 +49,10 @@ pub use options::Options;
 pub use read::{Direction, KeyRange, Pair, Read, ReadMode, Scan};
 pub use record::{Found, Record, RecordIter};
 pub use snapshot::Snapshot;
+use sstable::filter_hash;
 pub use sstable::{
-    Compression, LevelIter, OpenTables, ScanOptions, Table, TableBuilder, TableIter, TableOptions,
-    table_file_name,
+    Compression, LevelIter, OpenTables, Pins, ScanOptions, Table, TableBuilder, TableIter,
+    TableOptions, table_file_name,
 };
 pub use stats::{LevelStats, Stats};
 pub use table_info::TableInfo;

@@ -34,6 +34,9 @@ use crate::env::{Clock, DirectoryLock, Fs};
 /// A memtable is also sealed when its batches take so many times its size in the log.
 const LOG_PER_MEMTABLE: u64 = 2;
 
+/// A memtable grows by less than this part of its size before somebody looks again.
+const GROWTH_PART: u64 = 4;
+
 /// One open store.
 pub(super) struct Shared {
     pub(super) fs: Arc<dyn Fs>,
@@ -43,9 +46,8 @@ pub(super) struct Shared {
     /// Size at which the active memtable is sealed; follows the memory budget.
     pub(super) memtable_bytes: AtomicU64,
     pub(super) cache: Arc<BlockCache>,
-    /// The share of the block cache, and how much of it is lent.
+    /// The share of the block cache in the budget.
     pub(super) cache_share: AtomicU64,
-    pub(super) cache_lent: AtomicU64,
     pub(super) published: ArcSwap<Published>,
     pub(super) views: Views,
     pub(super) state: Mutex<State>,
@@ -160,6 +162,16 @@ impl Shared {
         // The log is let go of by segments.
         let log_max = (LOG_PER_MEMTABLE * limit).max(self.options.segment_bytes).max(1);
         memtable.bytes().max(memtable.log_bytes().saturating_mul(limit) / log_max)
+    }
+
+    /// Bytes of the budget that memtables do not need soon. What readers hold of flushed ones is not
+    /// taken off.
+    pub(super) fn left_by_memtables(&self) -> u64 {
+        let one = self.memtable_bytes.load(Ordering::Relaxed);
+        let share = one * (1 + self.options.sealed_max as u64);
+        let tree = self.tree();
+        let sealed: u64 = tree.sealed.iter().map(|sealed| sealed.memtable.bytes()).sum();
+        share.saturating_sub(tree.active.bytes() + sealed + one / GROWTH_PART)
     }
 
     /// Makes `edit` durable and then installs the version with its tables; `more` changes the rest

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Found, KeyRange, ReadMode, Result, Table, TableInfo};
+use super::{Found, KeyRange, ReadMode, Result, Table, TableInfo, filter_hash};
 
 /// Levels of the tree. With fanout 10 and 64 MiB in the first level in use, six levels below level 0
 /// are enough for 6 TiB.
@@ -63,12 +63,6 @@ impl Handle {
     /// The newest version no longer names this table.
     pub(super) fn mark_dropped(&self) {
         self.dropped.store(true, Ordering::Release);
-    }
-
-    /// Whether the table may hold a key between `smallest` and `largest`, both inclusive.
-    pub(super) fn overlaps(&self, smallest: &[u8], largest: &[u8]) -> bool {
-        let info = self.info();
-        &info.smallest[..] <= largest && smallest <= &info.largest[..]
     }
 }
 
@@ -197,18 +191,16 @@ impl Version {
 
     /// The newest version of `key` in any table.
     pub(super) fn get(&self, key: &[u8], mode: ReadMode) -> Result<Option<Found>> {
+        let hash = filter_hash(key);
         for handle in &self.levels[0].tables {
-            if handle.overlaps(key, key)
-                && let Some(found) = handle.table.get(key, mode)?
-            {
+            if let Some(found) = handle.table.get_hashed(key, hash, mode)? {
                 return Ok(Some(found));
             }
         }
         for level in &self.levels[1..] {
             let at = level.tables.partition_point(|handle| &handle.info().largest[..] < key);
             if let Some(handle) = level.tables.get(at)
-                && &handle.info().smallest[..] <= key
-                && let Some(found) = handle.table.get(key, mode)?
+                && let Some(found) = handle.table.get_hashed(key, hash, mode)?
             {
                 return Ok(Some(found));
             }

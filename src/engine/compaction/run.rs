@@ -62,12 +62,23 @@ pub(in super::super) fn run(shared: &Shared, version: &Version, choice: &Choice)
         }
         return Err(error);
     }
+    forget_blocks(choice);
     shared.counters.compaction_bytes_written.fetch_add(written, Ordering::Relaxed);
     if choice.reason == Reason::Expired && choice.from == choice.to {
         let mut state = shared.state.lock();
         added.iter().for_each(|(_, handle)| state.compactions.settle(handle.id()));
     }
     Ok(())
+}
+
+/// The cache has room for what is read from now on. A view from before reads what it needs again.
+fn forget_blocks(choice: &Choice) {
+    for (_, handle) in &choice.inputs {
+        // Their indexes have just been read; where that fails now the blocks go when others need room.
+        if let Err(error) = handle.table.forget_blocks() {
+            tracing::debug!(%error, "blocks of a table stay in the cache");
+        }
+    }
 }
 
 /// The same file, one level deeper.
@@ -216,7 +227,8 @@ impl<'a> Output<'a> {
             let file = self.shared.fs.create(&path).map_err(Error::io("create", &path))?;
             self.created.push(path.clone());
             let filter = &*self.shared.filter;
-            self.builder = Some(TableBuilder::new(file, path, id, self.options, filter));
+            let builder = TableBuilder::new(file, path, id, self.options, filter);
+            self.builder = Some(builder.filling(&self.shared.cache));
         }
         self.builder.as_mut().map_or(Ok(()), |builder| builder.add(key, seq, value))
     }

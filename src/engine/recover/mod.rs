@@ -115,7 +115,6 @@ pub(super) fn open(
     let shared = Arc::new(Shared {
         memtable_bytes: AtomicU64::new(options.memtable_bytes),
         cache_share: AtomicU64::new(options.block_cache_bytes),
-        cache_lent: AtomicU64::new(0),
         next_table_id: AtomicU64::new(replay.next_table_id),
         log_segment: AtomicU64::new(wal.active_segment()),
         segments: wal.segments(),

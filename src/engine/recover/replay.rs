@@ -155,7 +155,8 @@ impl<'a> Replay<'a> {
         self.next_table_id += 1;
         let path = self.dir.join(table_file_name(id));
         self.memtable.seal();
-        let info = flush::write_table(self.fs, path.clone(), id, &self.memtable, self.filter)?;
+        let info =
+            flush::write_table(self.fs, path.clone(), id, &self.memtable, self.filter, None)?;
         self.fs.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;
         let edit = Edit {
             added: vec![(0, info.clone())],

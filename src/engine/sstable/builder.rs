@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::coding::put_u32;
-use super::super::{Error, Filter, Result, SeqNo, TableInfo};
+use super::super::{BlockCache, Error, Filter, Result, SeqNo, TableInfo};
 use super::block::{BlockBuilder, RESTART_INTERVAL, common_prefix, tag};
 use super::bloom;
 use super::compress::{Compressor, KIND_RAW};
@@ -29,6 +29,7 @@ const INDEX_BYTES_MAX: usize = 128 << 10;
 pub struct TableBuilder<'a> {
     options: TableOptions,
     filter: &'a dyn Filter,
+    cache: Option<&'a BlockCache>,
     output: Output,
     compressor: Compressor,
     data: BlockBuilder,
@@ -58,6 +59,7 @@ impl<'a> TableBuilder<'a> {
         Self {
             options,
             filter,
+            cache: None,
             output: Output { file, path, table_id: id, buffer: Vec::new(), written: 0 },
             compressor: Compressor::new(options.compression),
             data: BlockBuilder::new(RESTART_INTERVAL),
@@ -70,6 +72,12 @@ impl<'a> TableBuilder<'a> {
             info: TableInfo { id, seq_min: SeqNo::MAX, ..TableInfo::default() },
             expiries: ExpirySample::default(),
         }
+    }
+
+    /// Has the blocks of the table in `cache` as far as that has room.
+    #[must_use]
+    pub fn filling(self, cache: &'a BlockCache) -> Self {
+        Self { cache: Some(cache), ..self }
     }
 
     /// Appends a record; `None` is a tombstone. Fails when a write fails, and with
@@ -163,8 +171,10 @@ impl<'a> TableBuilder<'a> {
 
     /// Closes the data block, and the partition when that is full.
     fn cut_block(&mut self) -> Result<()> {
-        let (content, kind) = self.compressor.compress(self.data.finish());
+        let raw = self.data.finish();
+        let (content, kind) = self.compressor.compress(raw);
         let handle = self.output.put_block(content, kind)?;
+        offer(self.cache, self.info.id, handle, raw);
         self.data.clear();
         if self.index.is_empty() {
             self.index_low.clone_from(&self.data_low);
@@ -187,10 +197,13 @@ impl<'a> TableBuilder<'a> {
         if !self.hashes.is_empty() {
             let content = bloom::build(&self.hashes, probes, self.options.filter_bits_per_key);
             filter = self.output.put_block(&content, KIND_RAW)?;
+            offer(self.cache, self.info.id, filter, &content);
             self.hashes.clear();
         }
-        let (content, kind) = self.compressor.compress(self.index.finish());
+        let raw = self.index.finish();
+        let (content, kind) = self.compressor.compress(raw);
         let index = self.output.put_block(content, kind)?;
+        offer(self.cache, self.info.id, index, raw);
         self.index.clear();
         let mut value = Vec::with_capacity(32);
         index.put_varints(&mut value);
@@ -198,6 +211,12 @@ impl<'a> TableBuilder<'a> {
         value.push(probes);
         self.top.add(&self.index_low, 0, &value);
         Ok(())
+    }
+}
+
+fn offer(cache: Option<&BlockCache>, table: u64, handle: Handle, block: &[u8]) {
+    if let Some(cache) = cache {
+        cache.offer(table, handle.offset, block);
     }
 }
 

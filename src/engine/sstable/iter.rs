@@ -9,7 +9,7 @@ use super::super::{Direction, KeyRange, ReadMode, Record, Result};
 use super::block::{Block, RESTART_INTERVAL};
 use super::format::{Handle, Parsed};
 use super::options::ScanOptions;
-use super::table::{Loaded, Table, data_handle, partition};
+use super::table::{Loaded, Table, data_handle};
 
 /// Walks the records of one table; see [`Table::scan`].
 ///
@@ -203,11 +203,12 @@ impl TableIter {
         number: usize,
         entrance: Entrance<'_>,
     ) -> Result<Place> {
-        let entry = Block::new(&loaded.top).and_then(|top| partition(top.restart_entry(number)?));
-        let index_handle = self.table.parse(loaded.footer.top_index, entry)?.index;
+        let partition = loaded.partitions.all().get(number).ok_or("a partition is missing");
+        let place = &self.table.parse(loaded.footer.top_index, partition)?.index;
+        let index_handle = place.handle;
         // It stands behind its data blocks: what is beside it is of no use, and would take the
         // place of what is.
-        let index = self.block(loaded, index_handle, 0)?;
+        let index = self.table.index(loaded, place, self.options)?;
         let entered = Blocks::enter(index, index_handle, entrance);
         let blocks = self.table.parse(index_handle, entered)?;
         self.enter_block(loaded, number, blocks, entrance)
@@ -267,7 +268,7 @@ impl TableIter {
                 self.window.read(&self.table, loaded, handle, readahead_bytes, self.direction)?;
             self.table.unpack(handle, stored)?
         } else {
-            self.table.read(loaded, handle, mode)?
+            self.table.read(&*loaded.file, handle, mode)?
         };
         if fill_cache {
             self.table.fill(handle, &block);
@@ -364,7 +365,8 @@ impl Window {
             };
             self.start = start;
             self.bytes.resize(usize::try_from(end - start).unwrap_or(block_len), 0);
-            let read = table.read_bytes(loaded, self.start, &mut self.bytes, ReadMode::Blocking);
+            let read =
+                table.read_bytes(&*loaded.file, self.start, &mut self.bytes, ReadMode::Blocking);
             if let Err(error) = read {
                 self.bytes.clear();
                 return Err(error);

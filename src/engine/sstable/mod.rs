@@ -12,6 +12,7 @@ mod format;
 mod iter;
 mod open;
 mod options;
+mod partitions;
 mod table;
 mod verify;
 
@@ -19,6 +20,8 @@ pub use builder::TableBuilder;
 pub use iter::{LevelIter, TableIter};
 pub use open::OpenTables;
 pub use options::{Compression, ScanOptions, TableOptions};
+pub use partitions::Pins;
+pub(super) use table::filter_hash;
 pub use table::{Table, table_file_name};
 
 #[cfg(test)]

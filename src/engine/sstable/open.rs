@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::table::Loaded;
 
-/// What one open table costs beside its top index: the file, here and in the kernel.
+/// What one open table costs beside its top index and its partitions: the file, here and in the kernel.
 const OPEN_OVERHEAD_BYTES: u64 = 512;
 
 /// The place of one table: what it needs to find any block, while it is open.
@@ -43,7 +43,7 @@ impl Slot {
 }
 
 fn cost(loaded: &Loaded) -> u64 {
-    loaded.top.len() as u64 + OPEN_OVERHEAD_BYTES
+    (loaded.top.len() + loaded.partitions.bytes()) as u64 + OPEN_OVERHEAD_BYTES
 }
 
 /// The open tables of an engine. Clean when made: no table is open, and none is bound to be closed.

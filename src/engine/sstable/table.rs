@@ -1,5 +1,6 @@
 //! Reads a table.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,10 +16,17 @@ use super::format::{FOOTER_BYTES, Footer, Handle, Parsed, TRAILER_BYTES, check_b
 use super::iter::TableIter;
 use super::open::Slot;
 use super::options::ScanOptions;
+use super::partitions::{OpenPartition, Partitions, Pinnable};
 use crate::env::{File, Fs};
 
 /// Values up to this part of their block are copied out of it by a lookup.
 const COPY_PART: usize = 4;
+
+/// What filters know of a key.
+#[inline]
+pub(in super::super) fn filter_hash(key: &[u8]) -> u64 {
+    bloom::hash(key)
+}
 
 /// Name of the file of table `id`: ten digits and `.sst`.
 #[must_use]
@@ -40,10 +48,11 @@ pub struct Table {
 /// What a table needs to find any block.
 #[derive(Debug)]
 pub(super) struct Loaded {
-    file: Arc<dyn File>,
+    pub(super) file: Arc<dyn File>,
     pub(super) footer: Footer,
     /// Content of the top index.
     pub(super) top: Bytes,
+    pub(super) partitions: Partitions,
 }
 
 /// An entry of the top index.
@@ -109,6 +118,16 @@ impl Table {
     /// A small value is a copy: as a slice of its block it would keep 4 KiB alive, uncounted, for
     /// as long as a slow client takes to read its reply. A large one is a slice.
     pub fn get(&self, key: &[u8], mode: ReadMode) -> Result<Option<Found>> {
+        self.get_hashed(key, filter_hash(key), mode)
+    }
+
+    /// As [`Self::get`], where the [`filter_hash`] of the key is known.
+    pub(in super::super) fn get_hashed(
+        &self,
+        key: &[u8],
+        hash: u64,
+        mode: ReadMode,
+    ) -> Result<Option<Found>> {
         if key < &self.info.smallest[..] || key > &self.info.largest[..] {
             return Ok(None);
         }
@@ -121,25 +140,21 @@ impl Table {
                 &opened
             }
         };
-        let top = self.parse(loaded.footer.top_index, Block::new(&loaded.top))?;
-        let partition = top.restart_floor(key).and_then(|at| match at {
-            Some(at) => partition(top.restart_entry(at)?).map(Some),
-            None => Ok(None),
-        });
+        let partition = loaded.partitions.of_key(key, &loaded.top);
         let Some(partition) = self.parse(loaded.footer.top_index, partition)? else {
             return Ok(None);
         };
-        if partition.filter.len > 0 {
-            let filter = self.cached(loaded, partition.filter, mode)?;
-            let may = bloom::may_contain(&filter, partition.probes, bloom::hash(key));
-            if !self.parse(partition.filter, may)? {
+        if partition.filter.handle.len > 0 {
+            let filter = self.at_hand(loaded, &partition.filter, mode)?;
+            let may = bloom::may_contain(&filter, partition.probes, hash);
+            if !self.parse(partition.filter.handle, may)? {
                 return Ok(None);
             }
         }
-        let index = self.cached(loaded, partition.index, mode)?;
+        let index = self.at_hand(loaded, &partition.index, mode)?;
         let handle =
             Block::new(&index).and_then(|index| index.floor(key)?.map(data_handle).transpose());
-        let Some(handle) = self.parse(partition.index, handle)? else { return Ok(None) };
+        let Some(handle) = self.parse(partition.index.handle, handle)? else { return Ok(None) };
         let data = self.cached(loaded, handle, mode)?;
         let entry = Block::new(&data).and_then(|block| block.find(key));
         Ok(self.parse(handle, entry)?.map(|entry| found(&data, &entry)))
@@ -190,9 +205,10 @@ impl Table {
             let what = format!("it is table {} under another name", footer.table_id);
             return Err(self.corruption(at, &what));
         }
-        let mut loaded = Loaded { file, footer, top: Bytes::new() };
-        loaded.top = self.read(&loaded, footer.top_index, ReadMode::Blocking)?;
-        Ok(loaded)
+        let top = self.read(&*file, footer.top_index, ReadMode::Blocking)?;
+        let partitions = Partitions::of(&top, &self.info, self.cache.pins().clone());
+        let partitions = self.parse(footer.top_index, partitions)?;
+        Ok(Loaded { file, footer, top, partitions })
     }
 
     /// The block at `handle` from the cache, or from the file and then into the cache.
@@ -200,9 +216,49 @@ impl Table {
         if let Some(block) = self.cache.get(self.info.id, handle.offset) {
             return Ok(block);
         }
-        let block = self.read(loaded, handle, mode)?;
+        let block = self.read(&*loaded.file, handle, mode)?;
         self.fill(handle, &block);
         Ok(block)
+    }
+
+    /// An index or a filter, which stays at hand if there is room.
+    #[inline]
+    fn at_hand<'l>(
+        &self,
+        loaded: &'l Loaded,
+        place: &'l Pinnable,
+        mode: ReadMode,
+    ) -> Result<Cow<'l, Bytes>> {
+        match place.pinned() {
+            Some(block) => Ok(Cow::Borrowed(block)),
+            None => self.bring_to_hand(loaded, place, mode).map(Cow::Owned),
+        }
+    }
+
+    #[cold]
+    fn bring_to_hand(&self, loaded: &Loaded, place: &Pinnable, mode: ReadMode) -> Result<Bytes> {
+        let block = self.cached(loaded, place.handle, mode)?;
+        if loaded.partitions.pin(place, &block) {
+            self.cache.remove(self.info.id, place.handle.offset);
+            self.cache.make_room_for_pins();
+        }
+        Ok(block)
+    }
+
+    /// An index, for a walk.
+    pub(super) fn index(
+        &self,
+        loaded: &Loaded,
+        place: &Pinnable,
+        options: ScanOptions,
+    ) -> Result<Bytes> {
+        if options.fill_cache {
+            return self.at_hand(loaded, place, options.mode).map(Cow::into_owned);
+        }
+        match place.pinned().cloned().or_else(|| self.peek(place.handle)) {
+            Some(block) => Ok(block),
+            None => self.read(&*loaded.file, place.handle, options.mode),
+        }
     }
 
     /// The block at `handle` if it is in the cache; does not count as a use of it.
@@ -215,10 +271,26 @@ impl Table {
         self.cache.insert(self.info.id, handle.offset, block.clone());
     }
 
+    /// Lets go of the blocks that the cache has of this table, which nobody will look into any more. May
+    /// wait on the disk; fails where the index cannot be read.
+    pub fn forget_blocks(&self) -> Result<()> {
+        let loaded = &*self.loaded(ReadMode::Blocking)?;
+        for OpenPartition { index, filter, .. } in loaded.partitions.all() {
+            let content = self.index(loaded, index, ScanOptions::streaming())?;
+            for entry in self.parse(index.handle, Block::new(&content))?.entries() {
+                let data = self.parse(index.handle, entry.and_then(data_handle))?;
+                self.cache.remove(self.info.id, data.offset);
+            }
+            self.cache.remove(self.info.id, index.handle.offset);
+            self.cache.remove(self.info.id, filter.handle.offset);
+        }
+        Ok(())
+    }
+
     /// The block at `handle` from the file.
-    pub(super) fn read(&self, loaded: &Loaded, handle: Handle, mode: ReadMode) -> Result<Bytes> {
+    pub(super) fn read(&self, file: &dyn File, handle: Handle, mode: ReadMode) -> Result<Bytes> {
         let mut stored = vec![0; self.bounded(handle)?];
-        self.read_bytes(loaded, handle.offset, &mut stored, mode)?;
+        self.read_bytes(file, handle.offset, &mut stored, mode)?;
         let (content, kind) =
             self.parse(handle, check_block(&stored, self.info.id, handle.offset))?;
         if kind == KIND_RAW {
@@ -240,14 +312,14 @@ impl Table {
 
     pub(super) fn read_bytes(
         &self,
-        loaded: &Loaded,
+        file: &dyn File,
         offset: u64,
         buffer: &mut [u8],
         mode: ReadMode,
     ) -> Result<()> {
         let result = match mode {
-            ReadMode::Resident => loaded.file.read_at_nowait(offset, buffer),
-            ReadMode::Blocking => loaded.file.read_at(offset, buffer),
+            ReadMode::Resident => file.read_at_nowait(offset, buffer),
+            ReadMode::Blocking => file.read_at(offset, buffer),
         };
         result.map_err(|error| match (error.kind(), mode) {
             (io::ErrorKind::WouldBlock, ReadMode::Resident) => Error::WouldBlock,

@@ -482,3 +482,63 @@ fn compression_makes_tables_smaller_and_large_values_stay_slices() {
         (size(Compression::None), size(Compression::Lz4), size(Compression::Zstd));
     assert!(none > 200 * 20_000 && lz4 < none / 10 && zstd < none / 10, "{none} {lz4} {zstd}");
 }
+
+#[test]
+fn partitions_are_found_where_their_low_keys_begin_alike() {
+    let key = |n: u32| format!("{}:{}:{n:04}", if n < 400 { "a" } else { "b" }, "same".repeat(5));
+    let entry = |n: u32| (Bytes::from(key(n)), (1, Some(Bytes::from(n.to_string()))));
+    let (_fs, table) = table_of(TINY, &(0..800).map(entry).collect());
+    let between: Vec<Bytes> = (0..800).map(|n| Bytes::from(key(n) + "x")).collect();
+    check_gets(&table, &(0..800).map(entry).collect(), &between);
+}
+
+fn get_all(table: &Table, model: &Model) {
+    for key in model.keys() {
+        assert!(table.get(key, ReadMode::Blocking).unwrap().is_some());
+    }
+}
+
+#[test]
+fn filters_and_indexes_are_pinned_within_a_bound_and_go_with_their_table() {
+    let (fs, model) = (SimFs::new(1), numbered(2000));
+    let info = build(&fs, 7, TINY, &model);
+    let cache = Arc::new(BlockCache::new(1 << 20));
+    let table = Table::open(fs.shared(), path_of(7), info.clone(), cache.clone());
+    get_all(&table, &model);
+    assert!(cache.pins().bytes() > 2000 * 10 / 8);
+    assert!(cache.used_bytes() <= cache.capacity());
+    // Only the data blocks are looked for.
+    let before = cache.stats();
+    get_all(&table, &model);
+    assert_eq!(cache.stats().hits - before.hits, 2000);
+    table.forget_blocks().unwrap();
+    assert_eq!((cache.blocks(), cache.used_bytes()), (0, cache.pins().bytes()));
+    drop(table);
+    assert_eq!(cache.pins().bytes(), 0);
+
+    let small = Arc::new(BlockCache::new(8000));
+    let table = Table::open(fs.shared(), path_of(7), info, small.clone());
+    get_all(&table, &model);
+    assert!((1000..=2000).contains(&small.pins().bytes()), "{}", small.pins().bytes());
+}
+
+#[test]
+fn what_is_written_is_in_the_cache_as_far_as_that_has_room() {
+    let model = numbered(2000);
+    for (capacity, has_room) in [(1 << 20, true), (64 << 10, false)] {
+        let (fs, cache) = (SimFs::new(1), Arc::new(BlockCache::new(capacity)));
+        cache.insert(1, 0, Bytes::from_static(b"somebody wants this"));
+        let file = fs.create(&path_of(7)).unwrap();
+        let builder = TableBuilder::new(file, path_of(7), 7, TINY, &KeepAll);
+        let mut builder = builder.filling(&cache);
+        for (key, (seq, value)) in &model {
+            builder.add(key, *seq, value.as_deref()).unwrap();
+        }
+        let info = builder.finish().unwrap();
+        assert!(cache.used_bytes() > capacity / 8);
+        assert!(cache.get(1, 0).is_some());
+        let table = Table::open(fs.shared(), path_of(7), info, cache.clone());
+        get_all(&table, &model);
+        assert_eq!(cache.stats().misses == 0, has_room);
+    }
+}

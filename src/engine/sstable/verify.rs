@@ -72,7 +72,7 @@ impl Table {
         if seen.offset + FOOTER_BYTES as u64 != self.info().size {
             return Err(self.corruption(seen.offset, "there are bytes that belong to no block"));
         }
-        let properties = self.read(loaded, footer.properties, ReadMode::Blocking)?;
+        let properties = self.read(&*loaded.file, footer.properties, ReadMode::Blocking)?;
         let properties = self.parse(footer.properties, decode_properties(&properties))?;
         if properties != *self.info() {
             let what = "the properties are not those that the manifest has";
@@ -98,7 +98,7 @@ impl Table {
         partition: Partition<'_>,
         seen: &mut Seen<'_>,
     ) -> Result<()> {
-        let content = self.read(loaded, partition.index, ReadMode::Blocking)?;
+        let content = self.read(&*loaded.file, partition.index, ReadMode::Blocking)?;
         let index = self.parse(partition.index, Block::new(&content))?;
         let mut low = Vec::new();
         for (at, entry) in index.entries().enumerate() {
@@ -116,7 +116,7 @@ impl Table {
         }
         if partition.filter.len > 0 {
             self.verify_place(partition.filter, seen)?;
-            let filter = self.read(loaded, partition.filter, ReadMode::Blocking)?;
+            let filter = self.read(&*loaded.file, partition.filter, ReadMode::Blocking)?;
             for hash in seen.hashes.drain(..) {
                 let may = bloom::may_contain(&filter, partition.probes, hash);
                 if !self.parse(partition.filter, may)? {
@@ -137,7 +137,7 @@ impl Table {
         seen: &mut Seen<'_>,
     ) -> Result<()> {
         self.verify_place(handle, seen)?;
-        let content = self.read(loaded, handle, ReadMode::Blocking)?;
+        let content = self.read(&*loaded.file, handle, ReadMode::Blocking)?;
         let block = self.parse(handle, Block::new(&content))?;
         for interval in 0..block.restart_count() {
             let mut records = std::mem::take(&mut seen.records);
