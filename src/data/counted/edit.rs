@@ -501,6 +501,6 @@ impl OrderWriter<'_, '_> {
 
 /// The shortest order key behind `before` and not behind `order_key`.
 pub(super) fn between(before: &[u8], order_key: &[u8]) -> Separator {
-    let common = before.iter().zip(&order_key[..]).take_while(|(a, b)| a == b).count();
+    let common = before.iter().zip(order_key).take_while(|(a, b)| a == b).count();
     order_key.get(..=common).unwrap_or(order_key).into()
 }
