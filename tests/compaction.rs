@@ -225,3 +225,51 @@ fn transactions_of_the_root_alone_do_not_fill_the_log() {
     let store = Store::open(&fs).unwrap();
     assert_eq!(store.engine.snapshot(ReadMode::Resident).root(), [199; 2000]);
 }
+
+#[test]
+fn what_walks_pass_over_in_vain_is_compacted_away() {
+    let clock = SimClock::at_ms(1);
+    // The memtable has room for all of it.
+    let options = Options {
+        memtable_bytes: 16 << 20,
+        level1_bytes: 16 << 20,
+        table_bytes: 1 << 20,
+        l0_trigger: 4,
+        ..options()
+    };
+    let mut store =
+        Store::open_with(&SimFs::new(2), options, Arc::new(KeepAll), clock.clone()).unwrap();
+    let put = |store: &mut Store, from: u32, to: u32, value: Option<Bytes>| {
+        let writes: Vec<_> = (from..to).map(|number| (key(number), value.clone())).collect();
+        store.commit(&writes, None).unwrap();
+        store.make_durable().unwrap();
+    };
+    put(&mut store, 0, 30_000, Some(value(7, 20)));
+    settle(&mut store);
+    store.engine.compact_all().unwrap();
+    put(&mut store, 0, 6000, None);
+    let walk = |store: &Store| contents(&store.engine.snapshot(ReadMode::Blocking)).unwrap().len();
+    let tombstones_go = |store: &Store| {
+        let flushes = store.engine.stats().flushes;
+        while store.engine.step().unwrap() {}
+        store.engine.stats().flushes > flushes
+    };
+    assert_eq!(walk(&store), 24_000);
+    assert!(!tombstones_go(&store), "one walk costs less than a flush");
+    let (mut walks, before) = (1, store.engine.stats().compactions);
+    while !tombstones_go(&store) {
+        assert_eq!(walk(&store), 24_000);
+        walks += 1;
+        assert!(walks < 20, "walks pay for it never");
+    }
+    // Fewer than a quarter of what level 0 is compacted with.
+    assert_eq!(store.engine.stats().compactions, before);
+    while store.engine.stats().compactions == before {
+        assert_eq!(walk(&store), 24_000);
+        while store.engine.step().unwrap() {}
+        walks += 1;
+        assert!(walks < 60, "walks pay for it never");
+    }
+    assert_eq!(walk(&store), 24_000);
+    store.engine.check().unwrap();
+}

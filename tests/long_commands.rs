@@ -134,3 +134,37 @@ fn a_long_command_serves_those_who_wait() {
     assert_eq!(client.call(&words), ":20000");
     assert_eq!(client.call(&["EXISTS", "set"]), ":0");
 }
+
+/// A call that may wait for keys, and walks further than the writer allows in one go.
+#[test]
+fn a_long_delivery_of_a_group_is_warmed_once() {
+    const ENTRIES: usize = 40_000;
+
+    let server = Server::start(&["--appendfsync", "no"]);
+    let mut client = server.connect();
+    for part in 0..ENTRIES / 1000 {
+        let mut pipeline = Vec::new();
+        for number in part * 1000..(part + 1) * 1000 {
+            let id = format!("{}-1", number + 1);
+            pipeline.extend(support::encode(&[b"XADD", b"s", id.as_bytes(), b"f", b"v"]));
+        }
+        client.send(&pipeline);
+        (0..1000).for_each(|_| drop(client.reply()));
+    }
+    client.call(&["XGROUP", "CREATE", "s", "g", "0"]);
+    // What has gathered is put in order by the first walk: that may be one more.
+    client.call(&["XLEN", "s"]);
+    client.call(&["XRANGE", "s", "-", "+", "COUNT", "40000"]);
+    let warmed = |client: &mut Client| {
+        let info = client.call(&["INFO", "everything"]);
+        let (_, rest) = info.split_once("writes_warmed:").unwrap();
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u64>().unwrap()
+    };
+    let before = warmed(&mut client);
+    let count = ENTRIES.to_string();
+    let call = ["XREADGROUP", "GROUP", "g", "c", "COUNT", &count, "STREAMS", "s", ">"];
+    let delivered = client.call(&call);
+    assert_eq!(delivered.matches("-1").count(), ENTRIES);
+    assert!(warmed(&mut client) <= before + 2, "{} times", warmed(&mut client) - before);
+}

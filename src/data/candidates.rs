@@ -2,14 +2,14 @@
 //!
 //! To find a random member is a walk from a random position, and that passes over whatever was deleted
 //! there. So a set that is popped again and again gets a *pool*: a window of positions is taken at
-//! random, wide enough for [`WINDOW`] members on the average, or for all of a set of at most [`WHOLE`];
-//! what is there is listed in random order, and the next ones come from the list.
+//! random, wide enough for [`Extent::members`] on the average, or for all of a set of at most
+//! [`Extent::whole`]; what is there is listed in random order, and the next ones come from the list.
 //!
 //! Why each member stays as likely as any other:
 //!
 //! - Each is equally likely to be in the window. A window is kept with a chance that grows with how many
 //!   it holds, so that a crowded one does not make its members rarer (as in `pick.rs`). It is left for
-//!   another once [`WINDOW_TAKEN`] were taken, and hardly ever one holds too few.
+//!   another once half of them were taken, and hardly ever one holds too few.
 //! - What is added within the window is listed as likely as what was there before and is still there.
 //! - The list says nothing of what is in the set. A candidate stays at its end until the transaction that
 //!   took it is known to be committed, or another one sees that it is no member (any more); so a transaction
@@ -20,7 +20,9 @@
 //! set is gone; a generation that is given out again, since the transaction that made it was dropped,
 //! begins without one. The writer fills a pool from what it sees. Where that would wait for the disk or takes
 //! too many steps, the run that warms fills it: the pool gathers what is added from the moment on at
-//! which the writer has found it empty, and a view that is not older knows the rest.
+//! which the writer has found it empty, and a view that is not older knows the rest. From then on the pools
+//! of that set are *long*: they list more, since much is passed over for each member, and the writer does
+//! not try to fill them.
 //!
 //! Reads pick from the list at random (of a window one after the other), and leave the window for another after as many picks; what their
 //! view does not have they pass over. A pool that a read has made waits for a view that has all that was
@@ -37,18 +39,27 @@ use parking_lot::{Mutex, MutexGuard};
 use super::exploded::{TIMES, hash_of};
 use crate::engine::{BuildKeyHasher, SeqNo};
 
-/// Members of a window, on the average.
-const WINDOW: u64 = 512;
-/// Members of a window that are told apart: six standard deviations above.
-const WINDOW_MAX: u64 = 648;
-/// Of these so many are taken.
-const WINDOW_TAKEN: usize = 256;
-/// Of a set of so few members all are listed.
-const WHOLE: u64 = 2048;
+/// How much a pool lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Extent {
+    /// Members of a window, on the average. Half of them are taken.
+    members: u64,
+    /// Members of a window that are told apart: six standard deviations above.
+    members_max: u64,
+    /// Of a set of so few members all are listed.
+    whole: u64,
+}
+
+/// As a rule.
+const SHORT: Extent = Extent { members: 512, members_max: 648, whole: 2048 };
+/// Where a short window takes too many steps.
+const LONG: Extent = Extent { members: 4096, members_max: 4480, whole: 8192 };
+/// Picks of reads from one window.
+const PICKED_MAX: usize = 256;
 /// Names that a pool lists at most.
-const LISTED_MAX: usize = 4096;
+const LISTED_MAX: usize = 12 << 10;
 /// Bytes of these names.
-const NAME_BYTES_MAX: usize = 256 << 10;
+const NAME_BYTES_MAX: usize = 512 << 10;
 /// Pools at a time.
 const POOLS: usize = 8;
 /// Sets of which it is known how often they were popped lately.
@@ -67,19 +78,25 @@ const NAME_OVERHEAD: usize = 72;
 pub(super) struct Window {
     from: u64,
     width: u64,
+    extent: Extent,
 }
 
 impl Window {
     /// A window at a random place for a set of so many members.
-    fn random(count: u64) -> Self {
-        if count <= WHOLE {
-            return Self { from: 0, width: TIMES };
+    fn random(count: u64, extent: Extent) -> Self {
+        if count <= extent.whole {
+            return Self { from: 0, width: TIMES, extent };
         }
-        Self { from: fastrand::u64(..TIMES), width: TIMES / count * WINDOW }
+        Self { from: fastrand::u64(..TIMES), width: TIMES / count * extent.members, extent }
     }
 
     fn is_whole(self) -> bool {
         self.width == TIMES
+    }
+
+    /// Whether another one is due once so many were taken.
+    fn is_through(self, taken: usize) -> bool {
+        !self.is_whole() && taken as u64 >= self.extent.members / 2
     }
 
     fn contains(self, position: u64) -> bool {
@@ -119,6 +136,8 @@ pub(super) enum Next {
     Candidate(Bytes),
     /// The pool wants to be filled with what is in this window.
     Fill(Window),
+    /// The pool waits for a run that warms.
+    Later,
     /// The set has no pool.
     NoPool,
 }
@@ -166,8 +185,7 @@ impl Pool {
 
     /// Whether another window is due.
     fn is_through(&self) -> bool {
-        let is_whole = self.window.is_some_and(Window::is_whole);
-        self.listed.is_empty() || (!is_whole && self.gone >= WINDOW_TAKEN)
+        self.listed.is_empty() || self.window.is_some_and(|window| window.is_through(self.gone))
     }
 
     /// Whether something that is added in the window is listed.
@@ -211,11 +229,23 @@ impl Pool {
 #[derive(Debug, Default)]
 struct Pools {
     by_generation: BTreeMap<u64, Pool>,
-    /// Generation and pops of it, each in a place of its own.
-    watched: Vec<(u64, i32)>,
+    /// By generation, each in a place of its own.
+    watched: Vec<Watched>,
     pops: u64,
     /// What a transaction was handed out to take first, unless the next one has begun.
     taken: Option<Taken>,
+}
+
+/// What is known of a set that was popped.
+#[derive(Debug, Clone, Copy)]
+struct Watched {
+    generation: u64,
+    /// Pops since it is watched.
+    pops: i32,
+    /// Of its windows.
+    extent: Extent,
+    /// Whether only runs that warm fill its pools.
+    is_left: bool,
 }
 
 /// A candidate that a transaction takes.
@@ -229,20 +259,34 @@ struct Taken {
 impl Pools {
     /// Whether the set is popped often enough for a pool, and there is a place for one.
     fn wants(&mut self, generation: u64) -> bool {
-        let pops = self.pops_of(generation);
-        *pops = pops.saturating_add(1);
-        *pops >= POPS_MIN && self.has_place()
+        let watched = self.watched(generation);
+        watched.pops = watched.pops.saturating_add(1);
+        watched.pops >= POPS_MIN && self.has_place()
     }
 
-    /// The pops of a set since it is watched.
-    fn pops_of(&mut self, generation: u64) -> &mut i32 {
-        self.watched.resize(WATCHED, (0, 0));
+    /// What is known of a set.
+    fn watched(&mut self, generation: u64) -> &mut Watched {
+        let unknown = Watched { generation, pops: 0, extent: SHORT, is_left: false };
+        self.watched.resize(WATCHED, Watched { generation: 0, ..unknown });
         let place = usize::try_from(generation).unwrap_or(0) % WATCHED;
         let watched = &mut self.watched[place];
-        if watched.0 != generation {
-            *watched = (generation, 0);
+        if watched.generation != generation {
+            *watched = unknown;
         }
-        &mut watched.1
+        watched
+    }
+
+    /// What the empty pool of a set is to be filled with.
+    fn window(&mut self, asker: Asker) -> Window {
+        Window::random(asker.count, self.watched(asker.generation).extent)
+    }
+
+    /// The same for a pop.
+    fn fill(&mut self, asker: Asker) -> Next {
+        if self.watched(asker.generation).is_left && !asker.warms {
+            return Next::Later;
+        }
+        Next::Fill(self.window(asker))
     }
 
     fn has_place(&mut self) -> bool {
@@ -302,14 +346,14 @@ impl Candidates {
                 return Next::NoPool;
             }
             self.insert(pools, asker.generation, Pool::empty(asker.seq, now));
-            return Next::Fill(Window::random(asker.count));
+            return pools.fill(asker);
         };
         pool.asked_at = now;
         if pool.window.is_none() && asker.seq < pool.since {
             return Next::NoPool;
         }
         if pool.window.is_none() {
-            return Next::Fill(Window::random(asker.count));
+            return pools.fill(asker);
         }
         let at = pool.listed.len().checked_sub(passed + 1);
         match at.and_then(|at| pool.listed.get(at)) {
@@ -324,7 +368,7 @@ impl Candidates {
             _ if asker.warms || passed > 0 => Next::NoPool,
             _ => {
                 *pool = Pool::empty(asker.seq, now);
-                Next::Fill(Window::random(asker.count))
+                pools.fill(asker)
             }
         }
     }
@@ -338,7 +382,7 @@ impl Candidates {
             pool.asked_at = now;
             pool.picks += 1;
             let is_whole = pool.window.is_some_and(Window::is_whole);
-            let is_through = pool.is_through() || (!is_whole && pool.picks > WINDOW_TAKEN);
+            let is_through = pool.is_through() || (!is_whole && pool.picks > PICKED_MAX);
             if pool.window.is_some() && !is_through {
                 // Of a window none comes twice: they are few, and the collection has many more.
                 let picked = if is_whole {
@@ -361,7 +405,7 @@ impl Candidates {
         }
         let since = pools.by_generation.get(&asker.generation).map(|pool| pool.since);
         if since.is_some_and(|since| asker.seq >= since) {
-            Next::Fill(Window::random(asker.count))
+            Next::Fill(pools.window(asker))
         } else {
             Next::NoPool
         }
@@ -390,7 +434,8 @@ impl Candidates {
         if pool.window.is_some() || asker.seq < pool.since {
             return;
         }
-        let is_kept = window.is_whole() || fastrand::u64(..WINDOW_MAX) < found.len() as u64;
+        let members_max = window.extent.members_max;
+        let is_kept = window.is_whole() || fastrand::u64(..members_max) < found.len() as u64;
         if !is_kept {
             return;
         }
@@ -407,10 +452,23 @@ impl Candidates {
         }
     }
 
-    /// The set is none for a pool.
-    pub(super) fn refuse(&self, generation: u64) {
+    /// To fill the pool of a set takes longer than others can wait for.
+    pub(super) fn takes_long(&self, generation: u64) {
         let pools = &mut *self.pools.lock();
-        *pools.pops_of(generation) = i32::MIN;
+        let watched = pools.watched(generation);
+        if !watched.is_left {
+            (watched.is_left, watched.extent) = (true, LONG);
+        }
+    }
+
+    /// What is in a window is too much for a pool: less is listed, or the set is none for a pool.
+    pub(super) fn refuse(&self, generation: u64, window: Window) {
+        let pools = &mut *self.pools.lock();
+        let watched = pools.watched(generation);
+        match window.extent {
+            LONG => watched.extent = SHORT,
+            _ => watched.pops = i32::MIN,
+        }
         self.remove(pools, generation);
     }
 

@@ -48,7 +48,7 @@ pub(super) fn fill(
             name_bytes += name.len();
             found.push(Candidate { position: hash, name: Bytes::copy_from_slice(&name) });
             if Candidates::is_too_large(found.len(), name_bytes) {
-                candidates.refuse(asker.generation);
+                candidates.refuse(asker.generation, window);
                 return Ok(false);
             }
         }
@@ -193,7 +193,7 @@ impl Elements<'_> {
                         break;
                     }
                 }
-                Next::NoPool => break,
+                Next::Later | Next::NoPool => break,
             }
         }
         Ok(None)

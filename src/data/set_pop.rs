@@ -2,17 +2,19 @@
 
 use bytes::Bytes;
 
-use super::candidates::{Asker, Next};
+use super::candidates::{Asker, Next, Window};
 use super::elements::Elements;
 use super::pick::fill;
 use super::set::{Members, SET, SetEdit};
 use super::{Collection, Layout, packed};
-use crate::engine::Result;
+use crate::engine::{Error, Result};
 
 /// Candidates that are looked at before a pick is made without them: all that a pool may list.
 const TRIES: u32 = 1 << 13;
 /// Windows that are tried for a pool, of which one in five is not kept.
 const WINDOWS: u32 = 8;
+/// Steps of the writer that it takes to fill a pool.
+const FILL_STEPS: u32 = 4096;
 /// Candidates that a run that warms looks up: as many as a pipeline is likely to take.
 const WARMED: usize = 32;
 
@@ -90,17 +92,27 @@ impl SetEdit<'_, '_> {
                     let is_filled =
                         warms && matches!(candidates.next(asker, 0), Next::Candidate(_));
                     windows += 1;
-                    if windows > WINDOWS
-                        || !is_filled
-                            && !fill(candidates, self.edit.records(generation), asker, window)?
-                    {
+                    if windows > WINDOWS || !is_filled && !self.fill(asker, window)? {
                         break;
                     }
                 }
+                Next::Later => return Err(Error::WouldBlock),
                 Next::NoPool => break,
             }
         }
         Ok(None)
+    }
+
+    /// Fills the pool; false where that is too much.
+    fn fill(&self, asker: Asker, window: Window) -> Result<bool> {
+        let candidates = self.edit.context().candidates;
+        let records = self.edit.records(asker.generation);
+        let filled =
+            self.edit.txn.within_steps(FILL_STEPS, || fill(candidates, records, asker, window));
+        if matches!(filled, Err(Error::WouldBlock)) {
+            candidates.takes_long(asker.generation);
+        }
+        filled
     }
 
     /// Looks up what comes next, in a run that warms.
@@ -122,7 +134,7 @@ mod tests {
     use crate::data::model::{Store, check};
     use crate::data::{Access, Context, Cursors, Edit, EventClasses, Meta, Packing, View};
     use crate::data::{Candidates, KnownOrders};
-    use crate::engine::{Direction, Error, Found, KeyRange, Read, Scan, Txn};
+    use crate::engine::{Direction, Found, KeyRange, Read, Scan, Txn};
     use crate::env::UNBOUNDED_MEMORY;
 
     /// A store, and the shared memory of a server.
@@ -370,6 +382,23 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_that_takes_long_to_fill_is_left_to_runs_that_warm() {
+        fastrand::seed(10);
+        let mut server = Server::new();
+        server.run(true, |edit| add(edit, b"s", 0..7000));
+        // The first pops are made without a pool.
+        let mut rest: BTreeSet<u32> = (0..3).filter_map(|_| server.pop(b"s")).collect();
+        assert!(matches!(server.pop_without_walks(b"s"), Err(Error::WouldBlock)));
+        // Even where walks would be short by now: others wait for the writer.
+        let popped = server.run(false, |edit| pop(edit, b"s"));
+        assert!(matches!(popped, Err(Error::WouldBlock)));
+        server.warm(&server.store, b"s");
+        // All are listed at once, though they are many.
+        rest.extend(std::iter::from_fn(|| server.pop_without_walks(b"s").unwrap()));
+        assert_eq!(rest.len(), 7000);
+    }
+
+    #[test]
     fn a_run_that_warms_takes_nothing() {
         let mut server = Server::new();
         server.run(true, |edit| add(edit, b"s", 0..500));
@@ -474,9 +503,9 @@ mod tests {
             assert!(server.candidates.size_bytes() < 8 * 1500 * 100);
         }
         // One that grows beyond the bound is given up, and made anew.
-        server.run(true, |edit| add(edit, b"s1", 2000..7000));
+        server.run(true, |edit| add(edit, b"s1", 2000..16_000));
         let found = server.run(true, |edit| edit.find(b"s1").unwrap());
-        assert_eq!(found.as_ref().and_then(Meta::collection).unwrap().count, 1490 + 5000);
+        assert_eq!(found.as_ref().and_then(Meta::collection).unwrap().count, 1490 + 14_000);
         assert!(server.pop(b"s1").is_some());
     }
 }

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use super::{Element, Elements, Scored};
-use crate::engine::Result;
+use crate::engine::{BuildKeyHasher, Result};
 use crate::env::Room;
 
 /// What becomes of the scores that a member has in several sets.
@@ -106,7 +106,7 @@ pub fn scored_union(
     aggregate: Aggregate,
     room: &Room<'_>,
 ) -> Result<Vec<Scored>> {
-    let mut scores: HashMap<Bytes, f64> = HashMap::new();
+    let mut scores: HashMap<Bytes, f64, _> = HashMap::with_hasher(BuildKeyHasher::random());
     for source in by_size(sources).into_iter().filter_map(|at| sources.get(at)) {
         for element in source.elements.walk() {
             let element = element?;

@@ -72,6 +72,7 @@ pub(super) fn choose(shared: &Shared, state: &mut State, role: Role) -> Option<W
         return Some(sweep);
     }
     if role != Role::Compact {
+        seal_for_waste(shared, state);
         if let Some(sealed) = flush::choose(shared, state) {
             state.flush_running = true;
             return Some(Work::Flush(sealed));
@@ -99,8 +100,26 @@ pub(super) fn choose(shared: &Shared, state: &mut State, role: Role) -> Option<W
     }
     let version = shared.tree().version.clone();
     let now_ms = shared.clock.unix_ms();
-    let choice = compaction::choose(&version, &shared.options, &state.compactions, now_ms)?;
+    let choice = compaction::choose(&version, &shared.options, &state.compactions, now_ms)
+        .or_else(|| {
+            let pays = |records, tombstones| shared.tree().waste.pays_for(records, tombstones);
+            compaction::level0_for_waste(&version, &shared.options, &state.compactions, pays)
+                .inspect(|_| shared.tree().waste.clear())
+        })?;
     Some(begin_compaction(state, version, choice))
+}
+
+/// Seals the active memtable where its tombstones have cost walks more than a flush costs.
+fn seal_for_waste(shared: &Shared, state: &mut State) {
+    let tree = shared.tree();
+    let active = &tree.active;
+    if tree.sealed.is_empty()
+        && tree.waste.pays_for(active.versions_max(), active.tombstones())
+        && shared.space.check().is_ok()
+    {
+        tree.waste.clear();
+        shared.request_seal(state);
+    }
 }
 
 pub(super) fn begin_compaction(state: &mut State, version: Arc<Version>, choice: Choice) -> Work {

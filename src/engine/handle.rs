@@ -161,7 +161,7 @@ impl Engine {
             let mut state = shared.state.lock();
             // Whether there is space is for the next flush to say.
             state.flush_failure = None;
-            self.request_seal(&mut state);
+            shared.request_seal(&mut state);
             state.committed
         };
         self.wait_until(Role::Flush, |shared| {
@@ -169,17 +169,9 @@ impl Engine {
             if state.flushed >= target {
                 return true;
             }
-            self.request_seal(&mut state);
+            shared.request_seal(&mut state);
             false
         })
-    }
-
-    fn request_seal(&self, state: &mut super::shared::State) {
-        if state.batch_open {
-            state.seal_requested = true;
-        } else if self.shared().tree().sealed.len() < self.shared().options.sealed_max {
-            self.shared().seal(state);
-        }
     }
 
     /// Flushes, then compacts what is in tables by then into the deepest level in use. Blocks

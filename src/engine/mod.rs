@@ -36,6 +36,7 @@ mod txn;
 mod version;
 mod views;
 pub mod wal;
+mod waste;
 mod writer;
 
 pub use cache::{BlockCache, CacheStats};

@@ -141,6 +141,15 @@ impl Shared {
         self.work.notify_all();
     }
 
+    /// Seals the active memtable as soon as no batch is open.
+    pub(super) fn request_seal(&self, state: &mut State) {
+        if state.batch_open {
+            state.seal_requested = true;
+        } else if self.tree().sealed.len() < self.options.sealed_max {
+            self.seal(state);
+        }
+    }
+
     /// Whether writes have to wait for a flush. Not where no flush will come: then they are refused.
     pub(super) fn is_full(&self) -> bool {
         if self.check_writable().is_err() || self.is_stopping() {

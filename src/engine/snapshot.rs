@@ -156,6 +156,16 @@ impl<'a> Head<'a> {
         self.steps = Steps::new(self.steps_max);
     }
 
+    /// Puts all steps but so many aside; how many these are.
+    pub(super) fn spare_steps(&self, keep: u32) -> u32 {
+        self.steps.spare(keep)
+    }
+
+    /// Gives back what was put aside.
+    pub(super) fn return_steps(&self, spared: u32) {
+        self.steps.give(spared);
+    }
+
     /// Whether its walks have taken all the steps that they may.
     pub(super) fn is_exhausted(&self) -> bool {
         self.steps.are_spent()

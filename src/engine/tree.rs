@@ -11,6 +11,7 @@ use super::memtable::{Entry, Memtable, MemtableIter};
 use super::read::visit_each;
 use super::rows::{Lookup, Rows};
 use super::version::{Version, meets};
+use super::waste::Waste;
 use super::{
     Direction, Error, Found, KeyRange, LevelIter, MergeIter, Pair, ReadMode, Record, RecordIter,
     Result, Scan, ScanOptions, SeqNo, VisibleIter,
@@ -30,6 +31,8 @@ pub(super) struct Tree {
     /// Newest first.
     pub(super) sealed: Vec<Arc<Sealed>>,
     pub(super) version: Arc<Version>,
+    /// What walks pass over in vain.
+    pub(super) waste: Arc<Waste>,
 }
 
 /// A memtable that gets no more records and waits for its flush.
@@ -73,6 +76,18 @@ impl Steps {
     /// Whether none is left.
     pub(super) fn are_spent(&self) -> bool {
         self.left.load(Ordering::Relaxed) == 0
+    }
+
+    /// Takes all but so many; how many these are.
+    pub(super) fn spare(&self, keep: u32) -> u32 {
+        let left = self.left.load(Ordering::Relaxed);
+        self.left.store(left.min(keep), Ordering::Relaxed);
+        left.saturating_sub(keep)
+    }
+
+    /// Gives some back.
+    pub(super) fn give(&self, steps: u32) {
+        self.left.fetch_add(steps, Ordering::Relaxed);
     }
 
     /// Takes one; `false` where none is left. A race between two scans of one view costs a step.
@@ -199,19 +214,17 @@ impl Tree {
         {
             walk.hide_tombstones();
             let steps = (view.mode == ReadMode::Resident).then_some(view.steps);
-            return Walk::Alone(Alone { walk, steps, ended: false });
+            let waste = Told { waste: &self.waste, passed: 0 };
+            return Walk::Alone(Alone { walk, steps, waste, ended: false });
         }
         let mut sources: Vec<Box<dyn RecordIter + 'a>> =
             walks.into_iter().map(|walk| Box::new(walk) as Box<dyn RecordIter + 'a>).collect();
         sources.extend(tables);
         let merged = MergeIter::new(sources, direction);
-        Walk::Merged(match view.mode {
-            ReadMode::Blocking => Box::new(VisibleIter::new(merged, view.seq, direction)),
-            ReadMode::Resident => {
-                let counted = Counted { records: merged, steps: view.steps };
-                Box::new(VisibleIter::new(counted, view.seq, direction))
-            }
-        })
+        let steps = (view.mode == ReadMode::Resident).then_some(view.steps);
+        let counted = Counted { records: merged, steps };
+        let visible = VisibleIter::new(counted, view.seq, direction);
+        Walk::Merged(Box::new(Merged { visible, waste: &self.waste }))
     }
 
     /// Walks over the tables that may hold keys of `range`, newest first.
@@ -248,6 +261,7 @@ struct Alone<'a> {
     walk: MemtableIter<'a>,
     /// Of a resident view.
     steps: Option<&'a Steps>,
+    waste: Told<'a>,
     ended: bool,
 }
 
@@ -271,7 +285,12 @@ impl Alone<'_> {
             Some(left) if !left.take_many(steps) => Err(Error::WouldBlock),
             _ => Ok(()),
         };
-        let passed = |keys: usize| pay(u32::try_from(keys / PASSED_PER_STEP).unwrap_or(u32::MAX));
+        let waste = &mut self.waste;
+        let passed = |keys: usize| {
+            let steps = u32::try_from(keys / PASSED_PER_STEP).unwrap_or(u32::MAX);
+            waste.passed += u64::from(steps);
+            pay(steps)
+        };
         let next = match pay(1) {
             Ok(()) => self.walk.next_seen(passed),
             Err(error) => Some(Err(error)),
@@ -281,17 +300,52 @@ impl Alone<'_> {
     }
 }
 
-/// Ends a walk with `WouldBlock` when the steps of its view are used up. Counts records, not
+/// What one walk has passed over in vain, in steps; told at its end.
+struct Told<'a> {
+    waste: &'a Waste,
+    passed: u64,
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.waste.add(self.passed);
+    }
+}
+
+/// A walk over what a view sees of several sources.
+struct Merged<'a, I> {
+    visible: VisibleIter<I>,
+    waste: &'a Waste,
+}
+
+impl<I: RecordIter> Iterator for Merged<'_, I> {
+    type Item = Result<Pair>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.visible.next()
+    }
+}
+
+impl<I> Drop for Merged<'_, I> {
+    fn drop(&mut self) {
+        self.waste.add(self.visible.passed());
+    }
+}
+
+/// Ends the walk of a resident view with `WouldBlock` when its steps are used up. Counts records, not
 /// pairs: a walk over many tombstones is heavy too.
 struct Counted<'a, I> {
     records: I,
-    steps: &'a Steps,
+    steps: Option<&'a Steps>,
 }
 
 impl<I: RecordIter> Iterator for Counted<'_, I> {
     type Item = Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.steps.take() { self.records.next() } else { Some(Err(Error::WouldBlock)) }
+        match self.steps {
+            Some(steps) if !steps.take() => Some(Err(Error::WouldBlock)),
+            _ => self.records.next(),
+        }
     }
 }

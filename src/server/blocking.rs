@@ -148,10 +148,13 @@ impl Dispatcher {
                 }
             };
             match done {
-                Some(Done { result: Err(Error::Engine(engine::Error::WouldBlock)), .. }) => {}
+                Some(Done { result: Err(Error::Engine(engine::Error::WouldBlock)), .. }) => {
+                    warmings += 1;
+                }
+                // To warm it makes no walk shorter.
+                Some(Done { result: Err(Error::TooLong(_)), .. }) => warmings = WARMINGS_MAX + 1,
                 done => break done,
             }
-            warmings += 1;
             asked = warm(&self.state, asked).await;
             self.await_pause(may_write(asked.call.command)).await;
         };

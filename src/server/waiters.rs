@@ -131,8 +131,8 @@ enum Tried {
     Done(CommandResult, Vec<Ready>),
     /// There is nothing yet; these places were found to have expired.
     Nothing(Wait, Vec<Ready>),
-    /// It would have had to wait on the disk.
-    WouldBlock,
+    /// It would have had to wait on the disk, or it walks further than a resident transaction may.
+    WouldBlock { is_exhausted: bool },
     /// Nobody asks any more.
     Withdrawn,
 }
@@ -168,8 +168,9 @@ impl WriterTask {
                 }
                 self.serve(ready);
             }
-            Tried::WouldBlock => {
-                let result = Err(Error::Engine(engine::Error::WouldBlock));
+            Tried::WouldBlock { is_exhausted } => {
+                let blocked = Error::Engine(engine::Error::WouldBlock);
+                let result = Err(if is_exhausted { Error::TooLong(0) } else { blocked });
                 drop(done.send(Done { result, elapsed_ns: 0 }));
             }
             Tried::Withdrawn => {}
@@ -292,7 +293,7 @@ impl WriterTask {
                         return Served::All;
                     }
                 }
-                Tried::WouldBlock => {}
+                Tried::WouldBlock { .. } => {}
                 Tried::Withdrawn => drop(self.waiters.remove(number)),
                 Tried::Done(result, made) => {
                     ready.extend(made);
@@ -325,7 +326,9 @@ impl WriterTask {
     fn attempt(&mut self, asked: &Asked, words: Option<&[Bytes]>, mode: ReadMode) -> Tried {
         match self.try_once(asked, words, mode) {
             Ok(tried) => tried,
-            Err(Error::Engine(engine::Error::WouldBlock)) => Tried::WouldBlock,
+            Err(Error::Engine(engine::Error::WouldBlock)) => {
+                Tried::WouldBlock { is_exhausted: false }
+            }
             Err(error) if asked.ticket.serve() => Tried::Done(Err(error), Vec::new()),
             Err(_) => Tried::Withdrawn,
         }
@@ -350,7 +353,12 @@ impl WriterTask {
         let words = words.unwrap_or(&call.request.args);
         let answering = Answer::gathered(&self.state.memory);
         let mut args = Args::new(words, call.command.name_words).answering(answering);
-        let answer = handler(&mut edit, &mut args)?;
+        let answer = match handler(&mut edit, &mut args) {
+            Err(Error::Engine(engine::Error::WouldBlock)) => {
+                return Ok(Tried::WouldBlock { is_exhausted: edit.is_exhausted() });
+            }
+            answer => answer?,
+        };
         let (ready, events) = (edit.take_ready(), edit.take_events());
         let modified = edit.take_modified();
         let (changes, outcome) = edit.finish()?;

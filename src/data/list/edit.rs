@@ -13,11 +13,11 @@ use super::body::Dense;
 use super::indexed::Indexed;
 use super::listpack::{Limit, element_bytes};
 use super::{ELEMENTS, ListBody, missing};
-use crate::data::counted::{Known, OrderChanges};
+use crate::data::counted::{Known, Order, OrderChanges};
 use crate::data::packed;
-use crate::data::{Body, Edit, KeyType, Meta, StringForm, key};
+use crate::data::{Body, Edit, KeyType, KnownOrders, Meta, StringForm, key};
 use crate::engine::coding::put_slice;
-use crate::engine::{Direction, Result};
+use crate::engine::{Direction, Read, Result};
 
 /// Where the first element of a new list is.
 const MIDDLE: u64 = 1 << 63;
@@ -175,22 +175,26 @@ impl ListEdit<'_, '_> {
         self.make_room(std::iter::once(element))?;
         self.changes += 1;
         self.has_shrunk = true;
-        let before = self.read(index..index + 1, Direction::Forward)?;
         match &mut self.kept {
             Kept::Packed { list, .. } => {
                 let range = places(list, index..index + 1)?;
                 put_packed(list, range, element);
             }
             Kept::Dense(dense) => {
-                dense.bytes = dense.bytes.saturating_sub(total_bytes(&before));
+                let before = dense.get(&self.edit.txn, self.edit.keyspace, index)?;
+                dense.bytes = dense.bytes.saturating_sub(element_bytes(&before));
                 dense.bytes += element_bytes(element);
                 self.put(index, element.clone());
             }
             Kept::Indexed(indexed) => {
-                indexed.bytes = indexed.bytes.saturating_sub(total_bytes(&before));
+                // No count record changes: what is known of them stays right.
+                let orders = self.edit.txn.is_committed().then_some(self.edit.context().orders);
+                let branches = orders.and_then(KnownOrders::branches);
+                let order = indexed.order(&self.edit.txn, self.edit.keyspace);
+                let found = Order { branches, ..order }.at(index)?;
+                let (order_key, before) = found.ok_or_else(missing)?;
+                indexed.bytes = indexed.bytes.saturating_sub(element_bytes(&before));
                 indexed.bytes += element_bytes(element);
-                let found = indexed.order(&self.edit.txn, self.edit.keyspace).at(index)?;
-                let (order_key, _) = found.ok_or_else(missing)?;
                 let record = indexed.place(self.edit.keyspace).key(0, &order_key);
                 self.edit.txn.put(record, element.clone());
             }

@@ -201,12 +201,24 @@ fn choose_garbage(version: &Version, running: &Running, now_ms: u64) -> Option<C
 
 /// Level 0, where its tombstones are many beside all that they are compacted with.
 fn level0_garbage(version: &Version, options: &Options, running: &Running) -> Option<Choice> {
+    level0_for_waste(version, options, running, |entries, tombstones| {
+        tombstones >= GARBAGE_MIN && tombstones.saturating_mul(4) >= entries
+    })
+}
+
+/// Level 0, where that is worth it for so many records that are rewritten and so many tombstones among
+/// those of level 0.
+pub(in super::super) fn level0_for_waste(
+    version: &Version,
+    options: &Options,
+    running: &Running,
+    is_worth_it: impl Fn(u64, u64) -> bool,
+) -> Option<Choice> {
     let choice = level0(version, options, running, Reason::Tombstones)?;
     let above = choice.inputs.iter().filter(|(level, _)| *level == 0);
     let tombstones: u64 = above.map(|(_, handle)| handle.info().tombstones).sum();
     let entries: u64 = choice.inputs.iter().map(|(_, handle)| handle.info().entries).sum();
-    let is_worth_it = tombstones >= GARBAGE_MIN && tombstones.saturating_mul(4) >= entries;
-    is_worth_it.then_some(choice)
+    is_worth_it(entries, tombstones).then_some(choice)
 }
 
 /// A table that somebody marked; the deepest first, so that those above it find nothing below.

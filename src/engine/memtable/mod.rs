@@ -87,6 +87,8 @@ pub(super) struct Memtable {
     half_at: usize,
     is_flushed: AtomicBool,
     bytes: AtomicU64,
+    /// That were put down, whatever became of them.
+    tombstones: AtomicU64,
     log_segment: OnceLock<u64>,
     log_bytes: AtomicU64,
 }
@@ -100,6 +102,7 @@ impl Memtable {
             half_at: usize::MAX,
             is_flushed: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
+            tombstones: AtomicU64::new(0),
             log_segment: OnceLock::new(),
             log_bytes: AtomicU64::new(0),
         }
@@ -141,6 +144,10 @@ impl Memtable {
     /// of a key never decreasing.
     pub(super) fn insert(&self, entry: Entry, needed: Needed) -> Spot {
         let added = entry.len() as u64 + ENTRY_OVERHEAD_BYTES;
+        if entry.is_tombstone() {
+            // The writer alone changes it.
+            self.tombstones.store(self.tombstones() + 1, Atomic::Relaxed);
+        }
         let (spot, gone) = self.part(entry.key()).insert(entry, needed);
         // The writer alone changes it.
         let bytes = (self.bytes() + added).saturating_sub(gone.total_bytes());
@@ -225,6 +232,16 @@ impl Memtable {
     /// Bytes in use, overhead included.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Atomic::Relaxed)
+    }
+
+    /// Versions in it, at most.
+    pub(super) fn versions_max(&self) -> u64 {
+        self.bytes() / ENTRY_OVERHEAD_BYTES
+    }
+
+    /// Tombstones that were put down, whatever became of them.
+    pub(super) fn tombstones(&self) -> u64 {
+        self.tombstones.load(Atomic::Relaxed)
     }
 
     /// Whether nothing was inserted.

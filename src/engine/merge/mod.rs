@@ -120,13 +120,29 @@ pub struct VisibleIter<I> {
     /// Reverse: the newest visible version so far of the key that is being walked.
     candidate: Option<Record>,
     direction: Direction,
+    passed: u64,
     ended: bool,
+}
+
+impl<I> VisibleIter<I> {
+    /// How many records it has passed over: older versions, tombstones, and what is too new.
+    pub(super) fn passed(&self) -> u64 {
+        self.passed
+    }
 }
 
 impl<I: RecordIter> VisibleIter<I> {
     /// What a snapshot at `seq_max` sees of `records`, which walk in `direction`.
     pub fn new(records: I, seq_max: SeqNo, direction: Direction) -> Self {
-        Self { records, seq_max, decided: None, candidate: None, direction, ended: false }
+        Self {
+            records,
+            seq_max,
+            decided: None,
+            candidate: None,
+            direction,
+            passed: 0,
+            ended: false,
+        }
     }
 
     fn next_forward(&mut self) -> Option<Result<Pair>> {
@@ -136,12 +152,14 @@ impl<I: RecordIter> VisibleIter<I> {
                 Err(error) => return Some(Err(error)),
             };
             if record.seq > self.seq_max || self.decided.as_ref() == Some(&record.key) {
+                self.passed += 1;
                 continue;
             }
             self.decided = Some(record.key.clone());
             if let Some(value) = record.value {
                 return Some(Ok((record.key, value)));
             }
+            self.passed += 1;
         }
     }
 
@@ -162,6 +180,7 @@ impl<I: RecordIter> VisibleIter<I> {
             if let Some(Record { key, value: Some(value), .. }) = decided {
                 return Some(Ok((key, value)));
             }
+            self.passed += 1;
         }
     }
 }

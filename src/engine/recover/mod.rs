@@ -100,6 +100,7 @@ pub(super) fn open(
     let (seq, root) = (replay.seq, replay.root.clone());
     let state = first_state(&replay);
     let tree = Tree {
+        waste: Arc::default(),
         rows: replay.rows.clone(),
         flushes: replay.rows.flushes(),
         active: Arc::new(Memtable::of(&options)),

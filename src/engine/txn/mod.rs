@@ -121,6 +121,16 @@ impl<'a> Txn<'a> {
         self
     }
 
+    /// Runs something the walks of which may take so many steps of the writer at most; where that fails
+    /// with [`Error::WouldBlock`] for them, the transaction is not exhausted.
+    pub fn within_steps<T>(&self, steps: u32, run: impl FnOnce() -> T) -> T {
+        let Base::Head(head) = &self.base else { return run() };
+        let spared = head.spare_steps(steps);
+        let answer = run();
+        head.return_steps(spared);
+        answer
+    }
+
     /// Whether look-ups fail, or may have failed, because it does more than it may: it has made too many
     /// writes, or its walks have taken all the steps of the writer.
     #[must_use]
