@@ -134,3 +134,31 @@ fn a_long_command_serves_those_who_wait() {
     assert_eq!(client.call(&words), ":20000");
     assert_eq!(client.call(&["EXISTS", "set"]), ":0");
 }
+
+#[test]
+fn others_read_while_long_strings_are_combined() {
+    let server = Server::start(&["--io-threads", "1", "--appendfsync", "no"]);
+    let mut client = server.connect();
+    assert_eq!(client.call(&["SETBIT", "big", "134217727", "1"]), ":0");
+    client.call(&["SET", "key", "value"]);
+    let is_done = AtomicBool::new(false);
+    let answered = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reader = server.connect();
+            let mut answered = 0;
+            while !is_done.load(Ordering::Relaxed) {
+                assert_eq!(reader.call(&["GET", "key"]), "value");
+                answered += 1;
+            }
+            answered
+        });
+        for round in 0..5 {
+            let name = format!("not:{round}");
+            assert_eq!(client.call(&["BITOP", "NOT", &name, "big"]), ":16777216");
+        }
+        is_done.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(answered > 100, "only {answered} reads were answered beside five long commands");
+    assert_eq!(client.call(&["BITCOUNT", "not:4"]), ":134217727");
+}
