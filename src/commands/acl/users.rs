@@ -70,7 +70,7 @@ impl Users {
             }
             let user = User::new(name, all_channels)
                 .with_rules(rules.iter().map(|rule| &rule[..]), all_channels)
-                .map_err(|why| format!("user '{shown}': {why}"))?;
+                .map_err(|why| format!("user '{shown}': {}", String::from_utf8_lossy(&why)))?;
             if !user.is_on {
                 tracing::info!(user = %shown, "the user is off: there is no 'on' among its rules");
             }
@@ -139,9 +139,9 @@ impl Users {
         name: &[u8],
         rules: &[Bytes],
         all_channels: bool,
-    ) -> Result<(Option<Arc<User>>, Arc<User>), String> {
+    ) -> Result<(Option<Arc<User>>, Arc<User>), Vec<u8>> {
         if has_blanks(name) {
-            return Err("Usernames can't contain spaces or null characters".to_owned());
+            return Err(b"Usernames can't contain spaces or null characters".to_vec());
         }
         self.change(|all| {
             let before = all.get(name).map(Arc::clone);
