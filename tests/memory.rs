@@ -472,3 +472,26 @@ fn who_waits_to_send_a_long_argument_gets_its_messages_meanwhile() {
     drop(sending.join());
     ahead.into_iter().for_each(|sending| drop(sending.join()));
 }
+
+#[test]
+fn a_small_budget_is_kept_within_twice_itself_while_large_values_are_written() {
+    let server = Server::start(&["--maxmemory", "64mb", "--appendfsync", "no", "--save", ""]);
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let mut client = server.connect();
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(number);
+                // They do not compress, so that there is much to compact.
+                let value: Vec<u8> =
+                    std::iter::repeat_with(|| random.u8(..)).take(1 << 20).collect();
+                for _ in 0..100 {
+                    let key = format!("key:{}", random.u8(..40));
+                    client.send(&encode(&[b"SET", key.as_bytes(), &value]));
+                    assert_eq!(client.reply(), "+OK");
+                }
+            });
+        }
+    });
+    let peak = peak_bytes(&server);
+    assert!(peak <= 2 * (64 << 20), "{} MB", peak >> 20);
+}
