@@ -29,6 +29,9 @@ pub struct Users {
     saving: Mutex<()>,
 }
 
+/// A user as it was, where it was there, and as it is.
+type Changed = (Option<Arc<User>>, Arc<User>);
+
 impl Users {
     /// The default user alone, with this password or without one where it is empty.
     #[must_use]
@@ -139,7 +142,7 @@ impl Users {
         name: &[u8],
         rules: &[Bytes],
         all_channels: bool,
-    ) -> Result<(Option<Arc<User>>, Arc<User>), Vec<u8>> {
+    ) -> Result<Changed, Vec<u8>> {
         if has_blanks(name) {
             return Err(b"Usernames can't contain spaces or null characters".to_vec());
         }
