@@ -372,3 +372,28 @@ fn users_stand_in_the_configuration() {
     server = Server::start(&["--", file]);
     assert_eq!(server.connect().call(&["ACL", "LIST"]), before);
 }
+
+/// What stands before it in the pipeline is refused for itself.
+#[test]
+fn what_is_refused_before_a_transaction_does_not_end_it() {
+    let server = Server::start(&["--appendfsync", "no"]);
+    let (mut admin, mut busy) = (server.connect(), server.connect());
+    set_user(&mut admin, "u", &["on", "nopass", "~*", "+@all"]);
+    let mut user = login(&server, "u");
+    assert_eq!(user.call(&["CLIENT", "SETNAME", "waits"]), "+OK");
+    // While it runs nobody else writes.
+    busy.send(&encode(&[b"EVAL", b"while true do redis.call('GET', 'k') end", b"0"]));
+    eventually("it runs", || !admin.call(&["FUNCTION", "STATS"]).contains("running_script, (nil)"));
+    let calls: [&[&[u8]]; 4] =
+        [&[b"SET", b"other", b"1"], &[b"MULTI"], &[b"SET", b"own", b"1"], &[b"EXEC"]];
+    user.send(&calls.map(encode).concat());
+    eventually("they have come", || {
+        let list = admin.call(&["CLIENT", "LIST"]);
+        list.lines().any(|line| line.contains("name=waits") && line.contains(" cmd=exec"))
+    });
+    set_user(&mut admin, "u", &["resetkeys", "~own"]);
+    assert_eq!(admin.call(&["SCRIPT", "KILL"]), "+OK");
+    assert!(busy.reply().contains("killed"));
+    assert!(user.reply().starts_with("-NOPERM"));
+    assert_eq!([user.reply(), user.reply(), user.reply()], ["+OK", "+QUEUED", "[+OK]"]);
+}

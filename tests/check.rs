@@ -370,3 +370,15 @@ fn a_manifest_that_was_cut_is_told_and_nothing_is_removed() {
     client.call(&["SELECT", "3"]);
     assert_eq!(client.call(&["GET", "c"]), "in the log only");
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "as a user makes it")]
+fn a_directory_whose_loss_is_accepted_is_not_looked_at() {
+    let server = data();
+    let accepted = server.dir.join("ACCEPT-LOG-LOSS");
+    std::fs::write(&accepted, b"").expect("writable");
+    let (status, said) = check(&server.dir);
+    assert_eq!(status, 2, "{said}");
+    assert!(said.contains("a file ACCEPT-LOG-LOSS"), "{said}");
+    assert!(accepted.exists());
+}

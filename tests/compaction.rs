@@ -6,10 +6,11 @@
 mod store;
 
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
 use bytes::Bytes;
-use siltdb::engine::{Filter, Judge, KeepAll, Options, Read, ReadMode, Result};
+use siltdb::engine::{Filter, Judge, KeepAll, Options, Read, ReadMode, Result, Writer};
 use siltdb::env::{SimClock, SimFs};
 use store::{Store, contents, key, tiny_options, value};
 
@@ -272,4 +273,81 @@ fn what_walks_pass_over_in_vain_is_compacted_away() {
     }
     assert_eq!(walk(&store), 24_000);
     store.engine.check().unwrap();
+}
+
+/// Holds a compaction at its first record, and at one far behind it.
+#[derive(Debug, Clone)]
+struct Held {
+    seen: Arc<AtomicUsize>,
+    gate: Arc<Barrier>,
+}
+
+/// With the view that it judges by.
+struct HeldJudge(Held, Box<dyn Read + Send>);
+
+impl Filter for Held {
+    fn expires_at_ms(&self, _: &[u8], _: &[u8]) -> Option<u64> {
+        None
+    }
+
+    fn judge(&self, view: Box<dyn Read + Send>) -> Box<dyn Judge> {
+        Box::new(HeldJudge(self.clone(), view))
+    }
+}
+
+impl Judge for HeldJudge {
+    fn is_dead(&mut self, key: &Bytes, _: &[u8]) -> Result<bool> {
+        let Held { seen, gate } = &self.0;
+        if [0, 500].contains(&seen.fetch_add(1, Ordering::Relaxed)) {
+            gate.wait();
+            gate.wait();
+        }
+        Ok(self.1.get(key)?.is_none())
+    }
+}
+
+fn write(writer: &mut Writer, number: u32) {
+    let mut txn = writer.begin(ReadMode::Blocking).unwrap();
+    txn.put(key(number), value(number.into(), 1000));
+    let changes = txn.into_changes();
+    writer.commit(changes);
+    let batch = writer.take_batch().unwrap();
+    let seq = batch.seq();
+    batch.write().unwrap();
+    writer.publish(seq);
+}
+
+#[test]
+fn a_compaction_keeps_no_memtable_that_is_flushed_meanwhile() {
+    let fs = SimFs::new(1);
+    let large = 1 << 20;
+    let options = Options {
+        memtable_bytes: large,
+        segment_bytes: large,
+        table_bytes: large,
+        level1_bytes: 4 * large,
+        ..tiny_options()
+    };
+    let held = Held { seen: Arc::default(), gate: Arc::new(Barrier::new(2)) };
+    let store = Store::open_with(&fs, options, Arc::new(held.clone()), SimClock::at_ms(1)).unwrap();
+    let Store { engine, mut writer, .. } = store;
+    for _ in 0..2 {
+        (0..600).for_each(|number| write(&mut writer, number));
+        engine.flush_wait().unwrap();
+    }
+    held.seen.store(0, Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        scope.spawn(|| while engine.step().unwrap() {});
+        held.gate.wait();
+        write(&mut writer, 1000);
+        engine.flush_wait().unwrap();
+        write(&mut writer, 1001);
+        held.gate.wait();
+        held.gate.wait();
+        while engine.step().unwrap() {}
+        let pinned = engine.pinned_bytes();
+        held.gate.wait();
+        assert_eq!(pinned, 0);
+    });
+    engine.check().unwrap();
 }

@@ -20,6 +20,7 @@ Everywhere:
 
 - Data lives on disk: values are not held in memory, so what Redis says about memory of a key is here its size on disk.
 - Writes are durable when they are acknowledged (`appendfsync always` is the default).
+- A key, and the name of an element of a large collection, has at most 1 MiB, where Redis allows 512 MB; a longer one is refused.
 - There are no modules, no replication and no cluster in this version.
 
 ";

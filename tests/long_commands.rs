@@ -168,3 +168,31 @@ fn a_long_delivery_of_a_group_is_warmed_once() {
     assert_eq!(delivered.matches("-1").count(), ENTRIES);
     assert!(warmed(&mut client) <= before + 2, "{} times", warmed(&mut client) - before);
 }
+
+#[test]
+fn others_read_while_long_strings_are_combined() {
+    let server = Server::start(&["--io-threads", "1", "--appendfsync", "no"]);
+    let mut client = server.connect();
+    assert_eq!(client.call(&["SETBIT", "big", "134217727", "1"]), ":0");
+    client.call(&["SET", "key", "value"]);
+    let is_done = AtomicBool::new(false);
+    let answered = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reader = server.connect();
+            let mut answered = 0;
+            while !is_done.load(Ordering::Relaxed) {
+                assert_eq!(reader.call(&["GET", "key"]), "value");
+                answered += 1;
+            }
+            answered
+        });
+        for round in 0..5 {
+            let name = format!("not:{round}");
+            assert_eq!(client.call(&["BITOP", "NOT", &name, "big"]), ":16777216");
+        }
+        is_done.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(answered > 100, "only {answered} reads were answered beside five long commands");
+    assert_eq!(client.call(&["BITCOUNT", "not:4"]), ":134217727");
+}

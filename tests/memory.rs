@@ -415,3 +415,83 @@ fn a_request_that_takes_more_than_clients_may_hold_is_refused() {
     let peak = peak_bytes(&server);
     assert!(peak <= (64 << 20) / 10 * 13, "{} MB", peak >> 20);
 }
+
+/// A call with so many pairs of a key and a value of so many bytes.
+fn mset(pairs: usize, bytes: usize) -> Vec<u8> {
+    let value = vec![b'v'; bytes];
+    let keys: Vec<String> = (0..pairs).map(|number| format!("key:{number}")).collect();
+    let pairs = keys.iter().flat_map(|key| [key.as_bytes(), &value]);
+    encode(&std::iter::once(&b"MSET"[..]).chain(pairs).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_request_of_many_arguments_that_is_too_large_is_refused_and_costs_nobody_anything() {
+    let server = Server::start(&["--maxmemory", "64mb", "--appendfsync", "no", "--save", ""]);
+    let mut client = server.connect();
+    for (pairs, bytes, is_taken) in
+        [(13, 1 << 20, true), (40, 1 << 20, false), (200_000, 80, false), (7, 1 << 20, true)]
+    {
+        client.send(&mset(pairs, bytes));
+        let reply = client.reply();
+        assert_eq!(reply == "+OK", is_taken, "{pairs} of {bytes} bytes: {reply}");
+        assert!(is_taken || reply.starts_with("-OOM "), "{reply}");
+    }
+    assert_eq!(client.call(&["DBSIZE"]), ":13");
+    assert_eq!(info(&mut client, "evicted_clients"), 0);
+}
+
+#[test]
+fn who_waits_to_send_a_long_argument_gets_its_messages_meanwhile() {
+    let server = Server::start(&["--maxmemory", "64mb", "--appendfsync", "no", "--save", ""]);
+    let (mut control, mut subscriber) = (server.connect(), server.connect());
+    let start = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", 14 << 20);
+    let start = [start.into_bytes(), vec![b'v'; 400 << 10]].concat();
+    // Each is let in for a second, one behind the other.
+    let ahead: Vec<_> = (0..6)
+        .map(|_| {
+            let (mut stream, start) = (server.connect().sender(), start.clone());
+            std::thread::spawn(move || stream.write_all(&start).map(|()| stream))
+        })
+        .collect();
+    assert_eq!(subscriber.call(&["CLIENT", "SETNAME", "listens"]), "+OK");
+    assert_eq!(subscriber.call(&["SUBSCRIBE", "channel"]), "[subscribe, channel, :1]");
+    let mut stream = subscriber.sender();
+    let sending = std::thread::spawn(move || stream.write_all(&start));
+    let mut arrived = || {
+        let list = control.call(&["CLIENT", "LIST"]);
+        let line = list.lines().find(|line| line.contains("name=listens")).expect("it is there");
+        let bytes = line.split(' ').find_map(|word| word.strip_prefix("qbuf="));
+        bytes.and_then(|bytes| bytes.parse::<usize>().ok()).expect("a number")
+    };
+    eventually("it waits in line", || arrived() > 64 << 10);
+    let mut publisher = server.connect();
+    assert_eq!(publisher.call(&["PUBLISH", "channel", "hello"]), ":1");
+    assert_eq!(subscriber.reply(), "[message, channel, hello]");
+    assert!(arrived() < 200 << 10, "it is no more in line");
+    drop(subscriber);
+    drop(sending.join());
+    ahead.into_iter().for_each(|sending| drop(sending.join()));
+}
+
+#[test]
+fn a_small_budget_is_kept_within_twice_itself_while_large_values_are_written() {
+    let server = Server::start(&["--maxmemory", "64mb", "--appendfsync", "no", "--save", ""]);
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let mut client = server.connect();
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(number);
+                // They do not compress, so that there is much to compact.
+                let value: Vec<u8> =
+                    std::iter::repeat_with(|| random.u8(..)).take(1 << 20).collect();
+                for _ in 0..100 {
+                    let key = format!("key:{}", random.u8(..40));
+                    client.send(&encode(&[b"SET", key.as_bytes(), &value]));
+                    assert_eq!(client.reply(), "+OK");
+                }
+            });
+        }
+    });
+    let peak = peak_bytes(&server);
+    assert!(peak <= 2 * (64 << 20), "{} MB", peak >> 20);
+}

@@ -116,7 +116,7 @@ fn a_busy_server_answers_what_ends_it() {
 #[test]
 fn the_end_of_the_server_is_what_its_scripts_are_told() {
     for script in ["redis.call('SET', 'k', 'v') while true do end", "while true do end"] {
-        let mut server = Server::start(&[]);
+        let mut server = Server::start(&["--shutdown-timeout", "1"]);
         let (mut client, _other) = endless(&server, &["EVAL", script, "0"]);
         server.signal("TERM");
         let told =
@@ -126,6 +126,33 @@ fn the_end_of_the_server_is_what_its_scripts_are_told() {
         server.restart();
         assert_eq!(server.connect().call(&["EXISTS", "k"]), ":0");
     }
+}
+
+/// As any other command that takes long.
+#[test]
+fn a_script_that_runs_at_the_end_of_the_server_has_time_to_finish() {
+    let mut server = Server::start(&["--shutdown-timeout", "600"]);
+    let mut client = server.connect();
+    let script = "redis.log(redis.LOG_WARNING, 'it runs') for i = 1, 20000000 do end
+        return redis.call('INCR', 'k')";
+    client.send(&encode(&[b"EVAL", script.as_bytes(), b"0"]));
+    eventually("it runs", || server.log().contains("it runs"));
+    server.signal("TERM");
+    assert_eq!(client.reply(), ":1");
+    assert!(server.wait().success());
+    server.restart();
+    assert_eq!(server.connect().call(&["GET", "k"]), "1");
+}
+
+/// Else it could not be ended before `shutdown-timeout` by anything but a kill.
+#[test]
+fn a_busy_script_ends_at_once_with_shutdown_nosave() {
+    let mut server = Server::start(&["--shutdown-timeout", "600"]);
+    let script = "redis.call('SET', 'k', 'v') while true do end";
+    let (mut client, mut other) = endless(&server, &["EVAL", script, "0"]);
+    other.send(&encode(&[b"SHUTDOWN", b"NOSAVE"]));
+    assert!(client.reply().starts_with("-ERR The server is shutting down"));
+    assert!(server.wait().success());
 }
 
 #[test]

@@ -515,3 +515,60 @@ fn a_rank_counts_matches_wherever_the_read_goes_on() {
     assert_eq!(client.call(&["LPOS", "l", "b", "RANK", "2"]), ":4999");
     assert_eq!(client.call(&["LPOS", "l", "a", "RANK", "-3"]), ":4995");
 }
+
+#[test]
+fn errors_repeat_the_bytes_of_the_client() {
+    let server = Server::start(&[]);
+    let pending = b"return redis.call('XPENDING', KEYS[1], 'g')";
+    let calls: [(&[&[u8]], &[u8]); 7] = [
+        (
+            &[b"XREADGROUP", b"GROUP", b"g\xff", b"c", b"STREAMS", b"k\xfe\r\n", b">"],
+            b"-NOGROUP No such key 'k\xfe  ' or consumer group 'g\xff' in XREADGROUP with GROUP option",
+        ),
+        (&[b"EXPIRE", b"k", b"1", b"\xff"], b"-ERR Unsupported option \xff"),
+        (&[b"CLIENT", b"KILL", b"TYPE", b"\xff"], b"-ERR Unknown client type '\xff'"),
+        (
+            &[b"ACL", b"SETUSER", b"u", b"\xff"],
+            b"-ERR Error in ACL SETUSER modifier '\xff': Syntax error",
+        ),
+        (
+            &[b"CONFIG", b"SET", b"\xff", b"1"],
+            b"-ERR Unknown option or number of arguments for CONFIG SET - '\xff'",
+        ),
+        (&[b"EVAL", b"return redis.error_reply('BAD \xff')", b"0"], b"-BAD \xff"),
+        (&[b"EVAL", pending, b"1", b"k\xff"], b"-NOGROUP No such key 'k\xff' or consumer group 'g'"),
+    ];
+    for (words, expected) in calls {
+        let mut client = server.connect();
+        client.send(&[encode(words), encode(&[b"QUIT"])].concat());
+        let rest = client.rest();
+        let shown = String::from_utf8_lossy(&rest).into_owned();
+        assert!(rest.starts_with(expected) && rest.ends_with(b"\r\n+OK\r\n"), "{shown}");
+    }
+}
+
+#[test]
+fn a_key_has_a_mebibyte_at_most() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let (longest, too_long) = ("k".repeat(1 << 20), "k".repeat((1 << 20) + 1));
+    let refusal = "-ERR a key, or the name of an element, is longer than 1 MiB";
+    assert_eq!(client.call(&["SET", &longest, "v"]), "+OK");
+    assert_eq!(client.call(&["GETEX", &longest, "EX", "1000"]), "v");
+    for call in [
+        &["SET", &too_long, "v"][..],
+        &["SET", &too_long, "v", "EX", "1000"],
+        &["INCR", &too_long],
+        &["RPUSH", &too_long, "a"],
+        &["HSET", &too_long, "f", "v"],
+        &["RENAME", &longest, &too_long],
+        &["COPY", &longest, &too_long],
+        &["MSET", "other", "v", &too_long, "v"],
+        &["EVAL", "return redis.pcall('SET', KEYS[1], 'v')", "1", &too_long],
+    ] {
+        assert_eq!(client.call(call), refusal, "{}", call[0]);
+    }
+    assert_eq!(client.call(&["DEL", &too_long, "other"]), ":0");
+    assert_eq!(client.call(&["GET", &too_long]), "(nil)");
+    assert_eq!(client.call(&["DEL", &longest]), ":1");
+}

@@ -10,6 +10,7 @@ use super::{
     Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, Run, ServerState, Session,
     help,
 };
+use crate::config::ConfigError;
 use crate::protocol::Reply;
 
 const ADMIN: Flags = CALLABLE_ANYTIME.or(Flags::ADMIN);
@@ -90,7 +91,13 @@ fn set<'a>(
         on_blocking_pool(state, move |state| {
             let pairs: Vec<(&[u8], &[u8])> =
                 pairs.iter().map(|[name, value]| (&name[..], &value[..])).collect();
-            state.config.set(&pairs).map_err(|error| Error::Text(error.to_string()))
+            state.config.set(&pairs).map_err(|error| match error {
+                ConfigError::Unknown(name) => {
+                    let text = "ERR Unknown option or number of arguments for CONFIG SET - '{}'";
+                    Error::quoting(text, &[&name])
+                }
+                error => Error::Text(error.to_string()),
+            })
         })
         .await
     })

@@ -60,7 +60,7 @@ pub enum Error {
     /// The expiry is not positive where it has to be, or too far away; the command's name.
     InvalidExpire(&'static str),
     /// An option that `EXPIRE` does not know.
-    UnsupportedOption(String),
+    UnsupportedOption(Vec<u8>),
     /// Options of `EXPIRE` that exclude each other.
     ExpireNxWithOthers,
     /// Options of `EXPIRE` that exclude each other.
@@ -115,12 +115,29 @@ pub enum Error {
     Engine(engine::Error),
     /// A text that belongs to one place only, code included.
     Text(String),
+    /// As [`Self::Text`], of a text that repeats words of the client: see [`Self::quoting`].
+    Quoting(Vec<u8>),
 }
 
 impl Error {
     /// Whether a look-up could not be made where others wait.
     pub(crate) fn is_blocked(&self) -> bool {
         matches!(self, Self::Engine(crate::engine::Error::WouldBlock))
+    }
+
+    /// The error of this text, in which each `{}` stands for the next of `words`, which may be any bytes.
+    #[must_use]
+    pub fn quoting(text: &str, words: &[&[u8]]) -> Self {
+        let mut words = words.iter();
+        let mut quoting = Vec::new();
+        for (number, part) in text.split("{}").enumerate() {
+            if number > 0 {
+                quoting.extend_from_slice(words.next().copied().unwrap_or_default());
+            }
+            quoting.extend_from_slice(part.as_bytes());
+        }
+        debug_assert!(words.next().is_none(), "each word has its place");
+        Self::Quoting(quoting)
     }
 
     /// The text on the wire of an error that repeats words of the client, which may be any bytes.
@@ -133,6 +150,8 @@ impl Error {
             Self::UnknownSubcommand { container, name } => {
                 [b"ERR unknown subcommand '", name, b"'. Try ", container, b" HELP."]
             }
+            Self::UnsupportedOption(word) => [b"ERR Unsupported option ", word, b"", b"", b""],
+            Self::Quoting(text) => return Some(text.clone()),
             _ => return None,
         };
         Some(parts.concat())
@@ -141,13 +160,21 @@ impl Error {
     /// A call of a container whose subcommand takes no such arguments; `words` are all of the call.
     #[must_use]
     pub fn subcommand_syntax(words: &[Bytes]) -> Self {
-        let text =
-            |at: usize| String::from_utf8_lossy(words.get(at).map_or(b"", |w| w)).into_owned();
-        Self::Text(format!(
+        let word = |at: usize| words.get(at).map_or(&b""[..], |word| word);
+        Self::quoting(
             "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
-            text(1),
-            text(0).to_uppercase()
-        ))
+            &[word(1), &word(0).to_ascii_uppercase()],
+        )
+    }
+}
+
+/// The text of the error that a call answers, for those who count it.
+pub(super) fn text_of(result: &CommandResult) -> Option<Box<str>> {
+    match result {
+        Err(error) => Some(error.to_string().into()),
+        Ok(Reply::Error(text)) => Some(Box::from(&**text)),
+        Ok(Reply::RawError(text)) => Some(String::from_utf8_lossy(text).into()),
+        Ok(_) => None,
     }
 }
 
@@ -178,7 +205,10 @@ impl std::fmt::Display for Error {
             Self::WrongArity(name) => {
                 return write!(f, "ERR wrong number of arguments for '{name}' command");
             }
-            Self::UnknownCommand { .. } | Self::UnknownSubcommand { .. } => {
+            Self::UnknownCommand { .. }
+            | Self::UnknownSubcommand { .. }
+            | Self::UnsupportedOption(_)
+            | Self::Quoting(_) => {
                 return f.write_str(&String::from_utf8_lossy(&self.raw_text().unwrap_or_default()));
             }
             Self::NotAuthenticated => "NOAUTH Authentication required.",
@@ -195,7 +225,6 @@ impl std::fmt::Display for Error {
             Self::InvalidExpire(name) => {
                 return write!(f, "ERR invalid expire time in '{name}' command");
             }
-            Self::UnsupportedOption(word) => return write!(f, "ERR Unsupported option {word}"),
             Self::ExpireNxWithOthers => {
                 "ERR NX and XX, GT or LT options at the same time are not compatible"
             }
@@ -279,7 +308,8 @@ mod tests {
             (Error::DbOutOfRange, "ERR DB index is out of range"),
             (Error::InvalidDbIndex("first"), "ERR invalid first DB index"),
             (Error::InvalidExpire("set"), "ERR invalid expire time in 'set' command"),
-            (Error::UnsupportedOption("ab".to_owned()), "ERR Unsupported option ab"),
+            (Error::UnsupportedOption(b"ab".to_vec()), "ERR Unsupported option ab"),
+            (Error::quoting("ERR '{}' and {}", &[b"a", b"{}"]), "ERR 'a' and {}"),
             (Error::InvalidCursor, "ERR invalid cursor"),
             (Error::Text("ERR x".to_owned()), "ERR x"),
             (Error::Engine(engine::Error::Limit("too long")), "ERR too long"),

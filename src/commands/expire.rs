@@ -161,7 +161,7 @@ impl Guard {
             } else if args.eat("LT") {
                 &mut guard.if_earlier
             } else {
-                return Err(Error::UnsupportedOption(String::from_utf8_lossy(word).into_owned()));
+                return Err(Error::UnsupportedOption(word.to_vec()));
             };
             *option = true;
         }

@@ -63,7 +63,7 @@ pub(crate) fn pass_behind(
 fn allowed(session: &Session, command: &'static Command, words: &[Bytes]) -> Result<(), Refusal> {
     let user = session.user();
     user.check(command, words).map_err(|denied| Refusal {
-        error: Error::Text(format!("NOPERM {}", denied.text(user, command))),
+        error: Error::quoting("NOPERM {}", &[&denied.text(user, command)]),
         command: Some(command),
         denied: Some(denied),
     })
@@ -106,7 +106,7 @@ pub(crate) fn pass_in_script(
     }
     user.check(command, words).map_err(|denied| {
         let why = denied.text(user, command);
-        let error = Error::Text(format!("NOPERM ACL failure in script: {why}"));
+        let error = Error::quoting("NOPERM ACL failure in script: {}", &[&why]);
         Refusal { error, command: Some(command), denied: Some(denied) }
     })?;
     let writes = command.flags.has(Flags::WRITE) || command.flags.has(Flags::MAY_REPLICATE);

@@ -130,8 +130,7 @@ fn distribution(stats: &CommandStats) -> Option<Reply> {
 fn graph(_: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResult {
     let name = args.next_bytes()?;
     let Some((name, event)) = state.latency.event(name) else {
-        let name = String::from_utf8_lossy(name);
-        return Err(Error::Text(format!("ERR No samples available for event '{name}'")));
+        return Err(Error::quoting("ERR No samples available for event '{}'", &[name]));
     };
     let text = draw(name, &event, state.clock.unix_ms() / 1000);
     Ok(Reply::Verbatim("txt", text.into()))

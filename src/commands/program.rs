@@ -667,11 +667,7 @@ impl<'a> Calls<'a> {
         elapsed_ns: u64,
         result: &CommandResult,
     ) {
-        let error = match result {
-            Err(error) => Some(error.to_string().into()),
-            Ok(Reply::Error(text)) => Some(Box::from(&**text)),
-            Ok(_) => None,
-        };
+        let error = super::error::text_of(result);
         if self.gathered.ran.len() >= RAN_MAX {
             if let Some(text) = &error {
                 self.gathered.count_error(text);

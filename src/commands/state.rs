@@ -271,7 +271,7 @@ impl ServerState {
     /// Closes clients where all together hold too much.
     pub fn bound_clients(&self) {
         if self.memory.clients() > self.memory.clients_max() {
-            self.clients.evict(&self.metrics);
+            self.clients.evict(&self.metrics, self.clock.unix_ms());
         }
     }
 
@@ -279,7 +279,7 @@ impl ServerState {
     /// together hold too much, this one perhaps.
     pub fn client_holds(&self, client: &Client) {
         if client.tell_held(&self.memory) {
-            self.clients.evict(&self.metrics);
+            self.clients.evict(&self.metrics, self.clock.unix_ms());
         }
     }
 

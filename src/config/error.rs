@@ -7,8 +7,8 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// No setting has this name.
-    Unknown(String),
+    /// No setting has this name, which may be any bytes.
+    Unknown(Vec<u8>),
     /// A value was refused, by the table or by the server.
     Refused {
         /// The setting by the name that the client used.
@@ -26,6 +26,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown(name) => {
+                let name = String::from_utf8_lossy(name);
                 write!(f, "ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
             }
             Self::Refused { name, why } => {

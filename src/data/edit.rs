@@ -11,8 +11,13 @@ use super::{
     View, key,
 };
 use super::{hash_expiry, root::Root};
-use crate::engine::{Changes, Direction, KeyRange, Pair, Read, Result, SeqNo, Txn, Writer};
+use crate::engine::{
+    Changes, Direction, Error, KeyRange, NAME_TOO_LONG, Pair, Read, Result, SeqNo, Txn, Writer,
+};
 use crate::env::Purpose;
+
+/// Longest name of a key in bytes.
+const NAME_BYTES_MAX: usize = 1 << 20;
 
 /// What a transaction has done besides its changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,6 +65,8 @@ pub struct Edit<'a> {
     pub(super) modified: Vec<Modified>,
     /// Whether what was changed last, since a key was looked up, is that a key was deleted.
     pub(super) gone: bool,
+    /// Whether a key was written whose name is longer than it may be: then it cannot be finished.
+    is_named_too_long: bool,
 }
 
 impl<'a> Edit<'a> {
@@ -83,6 +90,7 @@ impl<'a> Edit<'a> {
             events: Vec::new(),
             modified: Vec::new(),
             gone: false,
+            is_named_too_long: false,
         })
     }
 
@@ -101,6 +109,7 @@ impl<'a> Edit<'a> {
     /// Commits what this transaction of a run has changed. Where it fails nothing is committed, and
     /// [`Self::undo`] goes on.
     pub fn commit(&mut self) -> Result<()> {
+        self.check_names()?;
         self.store_root()?;
         self.txn.commit()?;
         self.committed.add(&std::mem::take(&mut self.outcome));
@@ -111,6 +120,7 @@ impl<'a> Edit<'a> {
     /// the root record is damaged.
     pub fn undo(&mut self) -> Result<()> {
         self.txn.undo();
+        self.is_named_too_long = false;
         self.outcome = EditOutcome::default();
         self.ready.iter_mut().for_each(Vec::clear);
         self.events.clear();
@@ -147,11 +157,17 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Ends the transaction and hands out its changes.
+    /// Ends the transaction and hands out its changes. Fails with [`Error::Limit`] where it has written a
+    /// key whose name is too long.
     pub fn finish(mut self) -> Result<(Changes, EditOutcome)> {
+        self.check_names()?;
         self.store_root()?;
         self.txn.check_room()?;
         Ok((self.txn.into_changes(), self.outcome))
+    }
+
+    fn check_names(&self) -> Result<()> {
+        if self.is_named_too_long { Err(Error::Limit(NAME_TOO_LONG)) } else { Ok(()) }
     }
 
     /// Whether the transaction does more than others can wait for.
@@ -318,6 +334,7 @@ impl<'a> Edit<'a> {
 
     /// As [`Self::replace`], for a plain string ([`Meta::is_plain`]) where there was such a one or nothing.
     pub(super) fn replace_plain(&mut self, key: &[u8], is_new: bool, record: Bytes) {
+        self.is_named_too_long |= key.len() > NAME_BYTES_MAX;
         self.txn.put(key::meta_bytes(self.keyspace, key), record);
         self.note_modified(key, false);
         self.outcome.dirty += 1;
@@ -473,7 +490,10 @@ impl<'a> Edit<'a> {
         );
         let engine_key = key::meta_bytes(self.keyspace, key);
         match new {
-            Some(meta) => self.txn.put(engine_key, meta.encode()),
+            Some(meta) => {
+                self.is_named_too_long |= key.len() > NAME_BYTES_MAX;
+                self.txn.put(engine_key, meta.encode());
+            }
             None => self.txn.delete(engine_key),
         }
     }

@@ -9,8 +9,8 @@ pub trait Filter: Send + Sync + std::fmt::Debug {
     /// When the record expires, in Unix milliseconds; feeds the properties of tables.
     fn expires_at_ms(&self, key: &[u8], value: &[u8]) -> Option<u64>;
 
-    /// A judge of dead records for one compaction. `view` is a blocking snapshot taken after the
-    /// inputs of the compaction were chosen.
+    /// A judge of dead records for one compaction, or for the rest of it. `view` is a blocking snapshot
+    /// taken after the inputs of the compaction were chosen.
     fn judge(&self, view: Box<dyn Read + Send>) -> Box<dyn Judge>;
 }
 

@@ -59,7 +59,8 @@ pub use stats::{LevelStats, Stats};
 pub use table_info::TableInfo;
 pub use txn::{Changes, Txn, Writes};
 pub use writer::{
-    Batch, KEY_BYTES_MAX, ROOT_BYTES_MAX, Syncer, TXN_BYTES_MAX, VALUE_BYTES_MAX, Writer,
+    Batch, KEY_BYTES_MAX, NAME_TOO_LONG, ROOT_BYTES_MAX, Syncer, TXN_BYTES_MAX, VALUE_BYTES_MAX,
+    Writer,
 };
 
 /// Position in the one order of all transactions; each committed transaction takes the next.

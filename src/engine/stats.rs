@@ -86,7 +86,7 @@ pub struct Stats {
     pub poisoned: Option<String>,
     /// Why writes are refused until there is space on the disk, if they are.
     pub no_space: Option<String>,
-    /// Files of tables that were found damaged, and are left out of compaction.
+    /// Files of tables in which a read or a compaction has met damage since the store was opened.
     pub damaged_tables: Vec<PathBuf>,
     /// The newest failure of a background job, until a job of the same kind succeeds.
     pub background_error: Option<String>,
@@ -123,7 +123,13 @@ pub(super) fn collect(shared: &Shared) -> Stats {
         bytes: level.bytes(),
     };
     let state = shared.state.lock();
-    let damaged = state.compactions.avoided(&tree.version);
+    let avoided: Vec<u64> =
+        state.compactions.avoided(&tree.version).map(|(handle, _)| handle.id()).collect();
+    let damaged = tree
+        .version
+        .tables()
+        .map(|(_, handle)| handle)
+        .filter(|handle| handle.table.is_damaged() || avoided.contains(&handle.id()));
     Stats {
         levels: tree.version.levels.iter().map(level).collect(),
         memtable_bytes: tree.active.bytes(),
@@ -159,7 +165,7 @@ pub(super) fn collect(shared: &Shared) -> Stats {
         recovered_torn_bytes: get(&counters.recovered_torn_bytes),
         poisoned: shared.poisoned.get().map(|why| why.to_string()),
         no_space: shared.space.check().err().map(|error| error.to_string()),
-        damaged_tables: damaged.map(|(handle, _)| handle.table.path().to_owned()).collect(),
+        damaged_tables: damaged.map(|handle| handle.table.path().to_owned()).collect(),
         background_error: state.background_error.as_ref().map(|(_, error)| error.clone()),
     }
 }

@@ -26,6 +26,8 @@ use super::{Changes, Error, ReadMode, Result, SeqNo, Txn, admission};
 
 /// Longest key in bytes: a name of 1 MiB, and what stands in front of it.
 pub const KEY_BYTES_MAX: usize = (1 << 20) + 64;
+/// What is told of a longer one.
+pub const NAME_TOO_LONG: &str = "a key, or the name of an element, is longer than 1 MiB";
 /// Longest value in bytes.
 pub const VALUE_BYTES_MAX: usize = 512 << 20;
 /// Most bytes of keys and values in one transaction: a batch of the log, which holds at least one,
@@ -178,7 +180,7 @@ impl Writer {
         for (key, value) in &changes.writes {
             let value_len = value.as_ref().map_or(0, Bytes::len);
             if key.len() > KEY_BYTES_MAX {
-                return Err(Error::Limit("a key, or the name of an element, is longer than 1 MiB"));
+                return Err(Error::Limit(NAME_TOO_LONG));
             }
             if value_len > VALUE_BYTES_MAX {
                 return Err(Error::Limit("a value is longer than 512 MiB"));

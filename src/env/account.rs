@@ -17,7 +17,8 @@ const ONE_COMMAND_MIN: usize = 16 << 20;
 const COMMANDS_MIN: usize = 2 * ONE_COMMAND_MIN;
 /// What one command may hold at most: a transaction of the store has no more.
 const ONE_COMMAND_MAX: usize = 1 << 30;
-/// When commands have taken this part of the budget since, memory is given back.
+/// When commands have taken this part of the budget since, or clients have let go of it, memory is given
+/// back.
 const CHURN_PART: u64 = 16;
 /// Bytes that are held before they are told, and by which a room grows.
 const STEP_BYTES: usize = 64 << 10;
@@ -50,7 +51,7 @@ pub struct MemoryAccount {
     commands: AtomicUsize,
     one_command_max: AtomicUsize,
     commands_max: AtomicUsize,
-    /// Bytes that commands have taken since memory was given back.
+    /// Bytes that commands have taken, and clients have let go of, since memory was given back.
     churned: AtomicUsize,
     budget: AtomicU64,
 }
@@ -86,6 +87,12 @@ impl MemoryAccount {
         let one = (budget / ONE_COMMAND_SHARE).clamp(ONE_COMMAND_MIN, ONE_COMMAND_MAX);
         self.one_command_max.store(one, Ordering::Relaxed);
         self.commands_max.store((budget / COMMANDS_SHARE).max(COMMANDS_MIN), Ordering::Relaxed);
+    }
+
+    /// Bytes of the budget.
+    #[must_use]
+    pub fn budget(&self) -> u64 {
+        self.budget.load(Ordering::Relaxed)
     }
 
     /// Bytes that one command may hold for one purpose.
@@ -130,6 +137,15 @@ impl MemoryAccount {
             self.clients.fetch_add(now - before, Ordering::Relaxed);
         } else {
             self.clients.fetch_sub(before - now, Ordering::Relaxed);
+            self.churn(before - now);
+        }
+    }
+
+    /// Notes that so many bytes were taken for a short time, or are free again.
+    fn churn(&self, bytes: usize) {
+        let churned = self.churned.fetch_add(bytes, Ordering::Relaxed) as u64;
+        if churned > self.budget() / CHURN_PART {
+            self.relieve();
         }
     }
 
@@ -146,17 +162,14 @@ impl MemoryAccount {
             return Err(NoRoom);
         }
         self.purposes[purpose as usize].fetch_add(bytes, Ordering::Relaxed);
-        let churned = self.churned.fetch_add(bytes, Ordering::Relaxed) as u64;
-        if churned > self.budget.load(Ordering::Relaxed) / CHURN_PART {
-            self.relieve();
-        }
+        self.churn(bytes);
         Ok(())
     }
 
     /// Has what commands have held given back to the system, where the process comes near its budget.
     pub fn relieve(&self) {
         self.churned.store(0, Ordering::Relaxed);
-        process::relieve(self.budget.load(Ordering::Relaxed) / 4 * 3);
+        process::relieve(self.budget() / 4 * 3);
     }
 
     fn release(&self, purpose: Purpose, bytes: usize) {

@@ -68,6 +68,15 @@ impl Reply {
     /// The empty array, `*0`.
     pub const EMPTY: Self = Self::Array(Vec::new());
 
+    /// An error of this text, code first, which may be any bytes.
+    #[must_use]
+    pub fn error_of(text: Vec<u8>) -> Self {
+        match String::from_utf8(text) {
+            Ok(text) => Self::Error(text.into()),
+            Err(raw) => Self::RawError(raw.into_bytes().into()),
+        }
+    }
+
     /// A bulk string from anything that becomes bytes without a copy.
     pub fn bulk(bytes: impl Into<Bytes>) -> Self {
         Self::Bulk(bytes.into())

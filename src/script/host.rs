@@ -20,8 +20,8 @@ pub enum Stop {
 /// An error of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
-    /// The text, code first.
-    pub text: String,
+    /// The text, code first; it may repeat any bytes of a client.
+    pub text: Vec<u8>,
     /// Whether the error was counted when it happened.
     pub counted: bool,
 }

@@ -39,7 +39,7 @@ pub(super) fn natives(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
 }
 
 fn failed(text: &str) -> Failed {
-    Failed { text: format!("ERR {text}"), counted: false }
+    Failed { text: format!("ERR {text}").into(), counted: false }
 }
 
 /// An error that scripts catch as a table.
@@ -50,7 +50,7 @@ pub(super) fn raise<T>(text: &str) -> mlua::Result<T> {
 /// The table that an error of a call is.
 pub(super) fn error_table(lua: &Lua, failed: &Failed) -> mlua::Result<Value> {
     let table = lua.create_table()?;
-    table.raw_set("err", failed.text.as_str())?;
+    table.raw_set("err", lua.create_string(&failed.text)?)?;
     if failed.counted {
         table.raw_set("ignore_error_stats_update", true)?;
     }

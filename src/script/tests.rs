@@ -19,7 +19,7 @@ impl Host for Echo {
         _version: Version,
     ) -> Result<Result<Reply, Failed>, Stop> {
         match &*words[0] {
-            b"fail" => Ok(Err(Failed { text: "BAD call".to_owned(), counted: true })),
+            b"fail" => Ok(Err(Failed { text: b"BAD call".to_vec(), counted: true })),
             b"again" => Err(Stop::Again),
             _ => Ok(Ok(Reply::array(words))),
         }
@@ -72,7 +72,11 @@ fn with_stack(test: fn()) {
 }
 
 fn error_of(text: &str) -> String {
-    run(text).expect_err("it fails").text
+    shown(run(text).expect_err("it fails"))
+}
+
+fn shown(failed: Failed) -> String {
+    String::from_utf8(failed.text).expect("a text")
 }
 
 #[test]
@@ -313,12 +317,13 @@ fn memory_is_bounded() {
         "return cjson.encode(('x'):rep(3e6))",
         "local s = 'x' while true do s = s .. s end",
     ] {
-        let error = run_on(&mut vm, script, 0).expect("not stopped").expect_err("it fails").text;
+        let failed = run_on(&mut vm, script, 0).expect("not stopped").expect_err("it fails");
+        let error = shown(failed);
         assert!(error.contains("not enough memory"), "{script}: {error}");
         assert_eq!(run_on(&mut vm, "return 1", 0), Ok(Ok(Reply::Integer(1))));
     }
     let deep = "local s = ('a'):rep(1e5) return s:find(('.?'):rep(1e5))";
-    assert!(run(deep).expect_err("it fails").text.contains("pattern too complex"));
+    assert!(error_of(deep).contains("pattern too complex"));
 }
 
 #[test]

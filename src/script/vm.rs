@@ -297,10 +297,10 @@ impl Vm {
         }
         let outcome = match ran {
             Ok((true, value)) => {
+                let failed = |text| Err(Failed { text, counted: is_counted(&value) });
                 to_reply(&value, self.shared.version(), self.memory_max).map(|reply| match reply {
-                    Reply::Error(text) => {
-                        Err(Failed { text: text.into_owned(), counted: is_counted(&value) })
-                    }
+                    Reply::Error(text) => failed(text.into_owned().into()),
+                    Reply::RawError(text) => failed(text.into()),
                     reply => Ok(reply),
                 })
             }
@@ -330,7 +330,7 @@ pub(super) struct Raised(pub(super) Failed);
 
 impl std::fmt::Display for Raised {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.text)
+        f.write_str(&lossy(&self.0.text))
     }
 }
 
@@ -346,8 +346,8 @@ pub(super) fn halt(lua: &Lua) -> mlua::Result<()> {
     })
 }
 
-fn failed(text: String) -> Failed {
-    Failed { text, counted: false }
+fn failed(text: impl Into<Vec<u8>>) -> Failed {
+    Failed { text: text.into(), counted: false }
 }
 
 /// Whether an error table is of a call, which was counted when it failed.
@@ -376,20 +376,20 @@ pub(super) fn error_text(error: &Value) -> String {
 fn error_of(error: &Value, name: &str) -> mlua::Result<Failed> {
     let Value::Table(table) = error else {
         let text = match error {
-            Value::String(text) => lossy(&bytes_of(text)),
-            Value::Error(error) => message(error),
-            _ => "execution failure".to_owned(),
+            Value::String(text) => text.as_bytes().to_vec(),
+            Value::Error(error) => message(error).into(),
+            _ => b"execution failure".to_vec(),
         };
-        return Ok(failed(format!("ERR Error running script {name}, {text}")));
+        let running = format!("ERR Error running script {name}, ");
+        return Ok(failed([running.as_bytes(), &text].concat()));
     };
-    let text = text_field(table, "err")?.map_or_else(|| "ERR unknown error".into(), |t| lossy(&t));
-    let text = match (text_field(table, "source")?, number_of(&table.raw_get("line")?)) {
-        (Some(source), Some(line)) => {
-            let (source, line) = (lossy(&source), truncate(line));
-            format!("{text} script: {name}, on {source}:{line}.")
-        }
-        _ => text,
-    };
+    let text = text_field(table, "err")?;
+    let mut text = text.map_or_else(|| b"ERR unknown error".to_vec(), Into::into);
+    let place = (text_field(table, "source")?, number_of(&table.raw_get("line")?));
+    if let (Some(source), Some(line)) = place {
+        let (source, line) = (lossy(&source), truncate(line));
+        text.extend_from_slice(format!(" script: {name}, on {source}:{line}.").as_bytes());
+    }
     Ok(Failed { text, counted: is_counted(error) })
 }
 

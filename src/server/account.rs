@@ -98,7 +98,7 @@ pub(crate) fn gathered(state: &ServerState, session: &Session, gathered: &Gather
 
 /// Whether a call has failed.
 pub(crate) fn has_failed(result: &CommandResult) -> bool {
-    matches!(result, Err(_) | Ok(Reply::Error(_)))
+    matches!(result, Err(_) | Ok(Reply::Error(_) | Reply::RawError(_)))
 }
 
 /// Counts a call that the user may not make, and logs it.
@@ -131,7 +131,7 @@ pub(crate) fn allowed_later(
     user.check(command, words).map_err(|denied| {
         let denial = Denial::of(denied, Context::Toplevel, &user, command, words);
         state.note_denial(client, &denial, 1);
-        Error::Text(format!("NOPERM {}", denied.text(&user, command)))
+        Error::quoting("NOPERM {}", &[&denied.text(&user, command)])
     })
 }
 
@@ -173,8 +173,5 @@ pub(crate) fn error_reply(state: &ServerState, error: &Error) -> Reply {
     }
     let text = error.to_string();
     state.metrics.error(&text);
-    match error.raw_text().map(String::from_utf8) {
-        Some(Err(raw)) => Reply::RawError(raw.into_bytes().into()),
-        _ => Reply::Error(text.into()),
-    }
+    error.raw_text().map_or_else(|| Reply::Error(text.into()), Reply::error_of)
 }

@@ -8,7 +8,7 @@ use super::long::{Long, Work};
 use super::made::{Failed, Made, attempt, begin_run, check_begin};
 use super::message::Waiting;
 use super::prefetch::prefetch;
-use super::writer::{OPEN_BATCH_MAX, WriterTask};
+use super::writer::{WriterTask, open_batch_max};
 use crate::commands::tracking::Cause;
 use crate::commands::{Answer, Error, Run};
 use crate::data::Ready;
@@ -38,6 +38,7 @@ impl WriterTask {
         let mut started_ns = state.clock.monotonic_ns();
         let (begun_ms, begun_ns) = (state.clock.unix_ms(), started_ns);
         let settings = state.config.load();
+        let batch_max = open_batch_max(state);
         let context = state.context_by(&settings, group.db, !group.no_touch, begun_ms);
         let mut edit = match begin_run(writer, context, !waiters.is_empty()) {
             Ok(edit) => edit,
@@ -54,7 +55,7 @@ impl WriterTask {
                 });
             }
             let laden = *reply_bytes >= REPLY_BYTES_MAX
-                || edit.open_bytes() >= OPEN_BATCH_MAX
+                || edit.open_bytes() >= batch_max
                 || !deferred.is_empty();
             if laden && !group.done.is_empty() {
                 break;

@@ -12,6 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio_util::codec::Decoder;
 
@@ -33,6 +34,8 @@ const ROOM_MAX: usize = 64;
 const ROOM_LARGE: usize = 64 << 10;
 /// The least that `client-query-buffer-limit` can be, in bytes.
 const QUERY_LIMIT_MIN: usize = 1 << 20;
+/// This part of what clients may hold is left to all others by the longest request.
+const LEFT_SHARE: usize = 16;
 
 /// Keeps a client in the registry while it lives, however its task ends.
 pub(crate) struct Registered {
@@ -211,10 +214,13 @@ async fn turn(
             Unfinished { decoder: RequestDecoder::default(), input: buffers::take(), arrival: None }
         }
     };
+    let request_max = request_max(dispatcher);
     let is_let_in = arrival.as_ref().is_some_and(|(which, _)| *which == decoder.args_left());
     if !is_let_in && decoder.room_wanted(input.len()) > ROOM_LARGE {
         drop(arrival.take());
-        arrival = let_in(dispatcher, &mut decoder, &mut input).await;
+        let missing = decoder.missing(input.len());
+        let let_in = Box::pin(let_in(dispatcher, write, missing)).await?;
+        arrival = let_in.map(|arrival| (decoder.args_left(), arrival));
     }
     let room = decoder.room_wanted(input.len());
     if room > ROOM_LARGE {
@@ -224,7 +230,7 @@ async fn turn(
         }
     }
     if input.capacity() - input.len() < room.min(buffers::ROOM_MIN) {
-        make_room(&mut input, room);
+        make_room(&mut input, room, request_max);
     }
     let received = match read.read_now(&mut input).await? {
         Some(0) => return Ok(Flow::End),
@@ -278,28 +284,68 @@ async fn turn(
     if input.is_empty() && !decoder.gives_up() {
         return Ok(Flow::Idle);
     }
+    // Before anybody is told of what it holds.
+    give_up_too_large(&mut decoder, &mut input, request_max);
     let held = decoder.held_bytes(input.len());
     account_held(dispatcher, held, held.max(input.capacity()));
     Ok(Flow::Unfinished(Box::new(Unfinished { decoder, input, arrival })))
 }
 
-/// Lets a long argument in, once there is room for it beside those of others. A request that takes more
-/// than all clients may hold is given up: it will be refused, its client need not be closed for it.
+/// How long a request may be, in bytes: it leaves a little to all others of what clients may hold.
+fn request_max(dispatcher: &Dispatcher) -> usize {
+    let Dispatcher { state, session, .. } = dispatcher;
+    let is_bounded = !session.client.has(ClientFlag::NO_EVICT);
+    let clients_max = state.memory.clients_max();
+    if is_bounded { clients_max - clients_max / LEFT_SHARE } else { usize::MAX }
+}
+
+/// Gives a request up that can never be held: it will be refused, its client need not be closed for it.
+fn give_up_too_large(decoder: &mut RequestDecoder, input: &mut BytesMut, request_max: usize) {
+    let missing = decoder.missing(input.len());
+    let needed = decoder.held_bytes(input.len()).saturating_add(missing);
+    let most = request_max.max(ROOM_LARGE);
+    if decoder.args_left() > 0 && !decoder.gives_up() && needed > most {
+        tracing::debug!(needed, "a request is refused: too large");
+        decoder.give_up(input);
+        // What it has taken is given back.
+        *input = BytesMut::from(&input[..]);
+    }
+}
+
+/// Lets a long argument in, of which so many bytes are missing, once there is room for it beside those of
+/// others. What is pushed to its client meanwhile is sent.
 async fn let_in(
     dispatcher: &Dispatcher,
-    decoder: &mut RequestDecoder,
-    input: &mut BytesMut,
-) -> Option<(usize, Arrival)> {
+    write: &WriteHalf,
+    missing: usize,
+) -> io::Result<Option<Arrival>> {
     let Dispatcher { state, session, .. } = dispatcher;
-    let missing = decoder.missing(input.len());
-    let is_bounded = !session.client.has(ClientFlag::NO_EVICT);
-    if is_bounded && input.len().saturating_add(missing) > state.memory.clients_max() {
-        tracing::debug!(client = session.client.id, missing, "a request is refused: too large");
-        decoder.give_up(input);
-        return None;
-    }
-    let arrival = state.arrivals.enter(&state.memory, missing).await?;
-    Some((decoder.args_left(), arrival))
+    let client = &session.client;
+    let is_in = Notify::new();
+    let enters = async {
+        let arrival = state.arrivals.enter(&state.memory, missing).await;
+        is_in.notify_one();
+        arrival
+    };
+    let pushes = async {
+        let Some(outbox) = session.outbox() else { return Ok(()) };
+        loop {
+            tokio::select! {
+                biased;
+                () = is_in.notified() => return Ok(()),
+                () = pushes::ready(state, &outbox, session.replies) => {}
+            }
+            let most = (session.replies, usize::MAX);
+            pushes::deliver(state, write, &outbox, most).await?;
+        }
+    };
+    // It is the server that does not read.
+    client.is_served.store(true, Ordering::Relaxed);
+    let (arrival, pushed) = tokio::join!(enters, pushes);
+    client.last_interaction_ms.store(state.clock.unix_ms(), Ordering::Relaxed);
+    client.is_served.store(false, Ordering::Relaxed);
+    pushed.map_err(|full| dispatcher.dropped(full))?;
+    Ok(arrival)
 }
 
 /// Whether the first bytes of a connection are those of TLS, where it is not spoken.
@@ -394,12 +440,13 @@ fn wrong(dispatcher: &Dispatcher, error: &protocol::Error, output: &mut Output) 
 }
 
 /// Makes room in a buffer: where that is much, exactly as much as is asked for, and where the buffer holds
-/// much, a quarter of that. A vector that grows by itself takes twice what it holds, and the end of a long
-/// argument is known.
-fn make_room(input: &mut BytesMut, room: usize) {
+/// much, a quarter of that, within what a request may take. A vector that grows by itself takes twice what
+/// it holds, and the end of a long argument is known.
+fn make_room(input: &mut BytesMut, room: usize, request_max: usize) {
     let held = input.len();
     if held.max(room) > ROOM_LARGE {
-        let room = if room > ROOM_LARGE { room } else { room.max(held / 4) };
+        let step = (held / 4).min(request_max.saturating_sub(held));
+        let room = if room > ROOM_LARGE { room } else { room.max(step) };
         let mut larger = BytesMut::with_capacity(held + room);
         larger.extend_from_slice(input);
         *input = larger;

@@ -393,7 +393,10 @@ impl Dispatcher {
             self.await_pause(group.may_write()).await;
             group.blocked = false;
             if is_refused || group.users_version != self.state.users.version() {
+                // They stand before the `MULTI` that the connection has come to meanwhile.
+                let queue = self.session.queue.take();
                 later = self.allow_again(&mut group.calls, later, output);
+                self.session.queue = queue;
                 group.users_version = self.session.users_version();
                 if self.session.close_after_reply {
                     return Ok(false);

@@ -13,6 +13,8 @@ use crate::commands::{Control, ServerState, ShutdownPhase, ShutdownRequest};
 
 /// How often the number of connections is looked at while they end.
 const POLL: Duration = Duration::from_millis(5);
+/// How long scripts that were ended may take to tell their clients.
+const SCRIPTS_ANSWER_MAX: Duration = Duration::from_millis(100);
 /// How long the flush of what was written during a shutdown may take.
 const SAVE_REST_MAX: Duration = Duration::from_secs(10);
 /// How long the writer may take for the last batch and the last sync at least.
@@ -32,7 +34,6 @@ pub(crate) async fn requested(state: &Arc<ServerState>) -> io::Result<ShutdownRe
         request = asked(state) => request,
     };
     state.shutdown.begin_closing();
-    state.scripts.runs.end();
     Ok(request)
 }
 
@@ -129,23 +130,38 @@ pub(crate) async fn save_rest(state: &ServerState, request: ShutdownRequest) {
     }
 }
 
-/// Lets running commands and their replies finish, for at most `shutdown-timeout` seconds, then ends
-/// them. What waits for a time or an event is not waited for longer than that either.
+/// Lets running commands and scripts and their replies finish, for at most `shutdown-timeout` seconds,
+/// then ends them. What waits for a time or an event is not waited for longer than that either. A script
+/// that keeps the server busy has its end with `SHUTDOWN NOSAVE`, which is the way to that.
 pub(crate) async fn drain_connections(state: &ServerState, request: ShutdownRequest) {
+    let settings = state.config.load();
+    let threshold_ms = || settings.busy_reply_threshold;
+    let is_busy = state.scripts.runs.busy(&*state.clock, threshold_ms).is_some();
+    if request.now || request.save == Some(false) && is_busy {
+        state.scripts.runs.end();
+    }
     let how = if request.now { Shutdown::Both } else { Shutdown::Read };
     for client in state.clients.all() {
         client.end(how);
     }
-    let patience = if request.now { 0 } else { state.config.load().shutdown_timeout };
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(patience);
-    while !state.clients.is_empty() && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(POLL).await;
+    if !request.now {
+        await_clients(state, Duration::from_secs(settings.shutdown_timeout)).await;
+        state.scripts.runs.end();
+        await_clients(state, SCRIPTS_ANSWER_MAX).await;
     }
     for client in state.clients.all() {
         tracing::info!(client = client.id, "ended, a command was still running");
         client.end(Shutdown::Both);
     }
     state.shutdown.end_time();
+}
+
+/// Waits until all connections have ended, for at most `patience`.
+async fn await_clients(state: &ServerState, patience: Duration) {
+    let deadline = tokio::time::Instant::now() + patience;
+    while !state.clients.is_empty() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 /// How long the writer may take for the last batch and the last sync: `shutdown-timeout`, but no less

@@ -40,7 +40,9 @@ const DRAIN_MAX: usize = 256;
 /// A batch up to this size is written to the page cache on the spot where no sync is awaited.
 const INLINE_WRITE_MAX: usize = 64 << 10;
 /// An open batch beyond this size takes no further message until it is under way.
-pub(super) const OPEN_BATCH_MAX: usize = 8 << 20;
+const OPEN_BATCH_MAX: usize = 8 << 20;
+/// Nor does one beyond this part of the budget: by so much a memtable can exceed its share.
+const OPEN_BATCH_SHARE: u64 = 64;
 /// Looks at the channel before a sync, at most.
 const GATHER_ROUNDS_MAX: usize = 8;
 /// Time between syncs with `appendfsync everysec`.
@@ -111,6 +113,12 @@ pub(crate) struct WriterTask {
     pub(super) long: Option<Long>,
     /// Places that are ready, whose calls come behind the open batch because it is large.
     pub(super) deferred: VecDeque<Ready>,
+}
+
+/// Bytes of an open batch, beyond which it takes no further message.
+pub(super) fn open_batch_max(state: &ServerState) -> usize {
+    let share = usize::try_from(state.memory.budget() / OPEN_BATCH_SHARE).unwrap_or(usize::MAX);
+    OPEN_BATCH_MAX.min(share)
 }
 
 impl WriterTask {
@@ -245,7 +253,7 @@ impl WriterTask {
 
     /// Whether the open batch is large.
     pub(super) fn is_batch_laden(&self) -> bool {
-        self.writer.open_bytes() >= OPEN_BATCH_MAX
+        self.writer.open_bytes() >= open_batch_max(&self.state)
     }
 
     /// Runs one message; its answer waits for the open batch.

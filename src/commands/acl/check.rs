@@ -29,13 +29,14 @@ impl Denied {
     }
 
     /// The text for the client, without its code.
-    pub(crate) fn text(self, user: &User, command: &Command) -> String {
+    pub(crate) fn text(self, user: &User, command: &Command) -> Vec<u8> {
         match self.reason {
-            Reason::Key => "No permissions to access a key".to_owned(),
-            Reason::Channel => "No permissions to access a channel".to_owned(),
+            Reason::Key => b"No permissions to access a key".to_vec(),
+            Reason::Channel => b"No permissions to access a channel".to_vec(),
             Reason::Command | Reason::Auth => {
-                let user = String::from_utf8_lossy(&user.name);
-                format!("User {user} has no permissions to run the '{}' command", command.full_name)
+                let name = command.full_name.as_bytes();
+                let what = [b" has no permissions to run the '", name, b"' command"].concat();
+                [b"User ", &user.name[..], &what].concat()
             }
         }
     }
@@ -45,7 +46,7 @@ impl Denied {
         let what = match self.reason {
             Reason::Key => "key",
             Reason::Channel => "channel",
-            Reason::Command | Reason::Auth => return self.text(user, command).into_bytes(),
+            Reason::Command | Reason::Auth => return self.text(user, command),
         };
         let mut text = [b"User ", &user.name[..]].concat();
         text.extend_from_slice(b" has no permissions to access the '");

@@ -129,8 +129,8 @@ fn cat(_: &mut Session, _: &ServerState, args: &mut Args<'_>) -> CommandResult {
         [] => Ok(Reply::array(Category::ALL.iter().map(|(_, name)| *name))),
         [name] => {
             let category = Category::by_name(name).ok_or_else(|| {
-                let name = String::from_utf8_lossy(name.get(..128).unwrap_or(name));
-                Error::Text(format!("ERR Unknown category '{name}'"))
+                let name = name.get(..128).unwrap_or(name);
+                Error::quoting("ERR Unknown category '{}'", &[name])
             })?;
             let commands = table::all().iter();
             let found = commands.filter(|command| command.categories.has(category));
@@ -146,7 +146,7 @@ fn setuser(session: &mut Session, state: &ServerState, args: &mut Args<'_>) -> C
     let (before, user) = state
         .users
         .set(name, args.rest(), all_channels)
-        .map_err(|why| Error::Text(format!("ERR {why}")))?;
+        .map_err(|why| Error::quoting("ERR {}", &[&why]))?;
     if let Some(before) = before {
         revoke::channels(state, session, &before, &user);
     }
@@ -227,16 +227,13 @@ fn genpass(_: &mut Session, _: &ServerState, args: &mut Args<'_>) -> CommandResu
 }
 
 fn dryrun(_: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResult {
-    let text = |word: &Bytes| String::from_utf8_lossy(word).into_owned();
     let name = args.next_bytes()?;
-    let user: Arc<User> = state
-        .users
-        .get(name)
-        .ok_or_else(|| Error::Text(format!("ERR User '{}' not found", text(name))))?;
+    let user: Arc<User> =
+        state.users.get(name).ok_or_else(|| Error::quoting("ERR User '{}' not found", &[name]))?;
     let words = args.rest();
     let Some(name) = words.first() else { return Err(Error::Syntax) };
     let Lookup::Found(command) = table::lookup(name, words.get(1).map(|word| &word[..])) else {
-        return Err(Error::Text(format!("ERR Command '{}' not found", text(name))));
+        return Err(Error::quoting("ERR Command '{}' not found", &[name]));
     };
     if !command.accepts(words.len()) {
         return Err(Error::WrongArity(command.full_name));

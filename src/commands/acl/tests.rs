@@ -14,7 +14,8 @@ use crate::env::SimFs;
 use crate::protocol::Reply;
 
 fn changed(user: &User, rules: &[&str]) -> Result<User, String> {
-    user.with_rules(rules.iter().map(|rule| rule.as_bytes()), false)
+    let changed = user.with_rules(rules.iter().map(|rule| rule.as_bytes()), false);
+    changed.map_err(|why| String::from_utf8(why).expect("a text"))
 }
 
 fn user(rules: &[&str]) -> User {

@@ -109,16 +109,17 @@ impl User {
         &self,
         words: impl IntoIterator<Item = &'a [u8]>,
         all_channels: bool,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Vec<u8>> {
         let rules = joined(words).map_err(|word| {
-            let word = String::from_utf8_lossy(&word);
-            format!("Unmatched parenthesis in acl selector starting at '{word}'.")
+            let parts: [&[u8]; 3] =
+                [b"Unmatched parenthesis in acl selector starting at '", &word, b"'."];
+            parts.concat()
         })?;
         let mut user = self.clone();
         for rule in &rules {
             user.apply(rule, all_channels).map_err(|error| {
-                let rule = String::from_utf8_lossy(rule);
-                format!("Error in ACL SETUSER modifier '{rule}': {error}")
+                let error = format!("': {error}");
+                [b"Error in ACL SETUSER modifier '", &rule[..], error.as_bytes()].concat()
             })?;
         }
         user.settle();

@@ -29,6 +29,9 @@ pub struct Users {
     saving: Mutex<()>,
 }
 
+/// A user as it was, where it was there, and as it is.
+type Changed = (Option<Arc<User>>, Arc<User>);
+
 impl Users {
     /// The default user alone, with this password or without one where it is empty.
     #[must_use]
@@ -70,7 +73,7 @@ impl Users {
             }
             let user = User::new(name, all_channels)
                 .with_rules(rules.iter().map(|rule| &rule[..]), all_channels)
-                .map_err(|why| format!("user '{shown}': {why}"))?;
+                .map_err(|why| format!("user '{shown}': {}", String::from_utf8_lossy(&why)))?;
             if !user.is_on {
                 tracing::info!(user = %shown, "the user is off: there is no 'on' among its rules");
             }
@@ -139,9 +142,9 @@ impl Users {
         name: &[u8],
         rules: &[Bytes],
         all_channels: bool,
-    ) -> Result<(Option<Arc<User>>, Arc<User>), String> {
+    ) -> Result<Changed, Vec<u8>> {
         if has_blanks(name) {
-            return Err("Usernames can't contain spaces or null characters".to_owned());
+            return Err(b"Usernames can't contain spaces or null characters".to_vec());
         }
         self.change(|all| {
             let before = all.get(name).map(Arc::clone);

@@ -86,6 +86,11 @@ impl<'a> Answer<'a> {
         Self { way: Way::Sent(outlet, count), memory, version }
     }
 
+    /// Whether others wait while it is made.
+    pub(super) fn is_in_place(self) -> bool {
+        matches!(self.way, Way::InPlace)
+    }
+
     /// A reply of items, of which nobody knows yet how many there are.
     pub(super) fn list(self, kind: ListKind) -> ReplyList<'a> {
         ReplyList {

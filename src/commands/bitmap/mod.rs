@@ -2,7 +2,7 @@
 //!
 //! Single bits and fields cost a chunk or two of a long string. `BITCOUNT` and `BITPOS` look at a long
 //! string chunk by chunk. `BITOP` makes its result chunk by chunk; until it is written all of it is in
-//! memory, and the writer is busy with it.
+//! memory. Where it is long it is made on a thread of its own.
 
 mod field;
 
@@ -13,8 +13,11 @@ use bytes::Bytes;
 use self::field::{bitfield, bitfield_key_flags, bitfield_ro};
 use super::string::string;
 use super::{Arg, Args, Arity, CommandResult, CommandSpec, Error, Flags, Group, KeySpec, Run};
-use crate::data::{BitEdit, BitOperation, Edit, EventClasses, View, parse_int};
+use crate::data::{BitEdit, BitOperation, Edit, EventClasses, Meta, View, parse_int};
 use crate::protocol::Reply;
+
+/// Bytes of strings that `BITOP` combines while others wait; it takes about a millisecond.
+const COMBINED_IN_PLACE: u64 = 1 << 20;
 
 const UNIT: Arg = Arg::one_of("unit", &[Arg::token("byte", "BYTE"), Arg::token("bit", "BIT")])
     .optional()
@@ -296,6 +299,10 @@ fn bitop(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let mut sources = Vec::with_capacity(args.len());
     for key in args.rest() {
         sources.push(string(edit.find_for_answer(key)?)?);
+    }
+    let bytes: u64 = sources.iter().flatten().map(Meta::string_len).sum();
+    if bytes > COMBINED_IN_PLACE && args.answer().is_in_place() {
+        return Err(Error::TooLong(sources.len()));
     }
     let len = edit.combine_bits(operation, &sources, destination)?;
     edit.notify_stored(EventClasses::STRING, "set", destination, len == 0);

@@ -77,10 +77,7 @@ impl Kind {
             b"normal" => Ok(Self::Normal),
             b"pubsub" => Ok(Self::PubSub),
             b"master" | b"slave" | b"replica" => Ok(Self::Replication),
-            _ => {
-                let word = String::from_utf8_lossy(word);
-                Err(Error::Text(format!("ERR Unknown client type '{word}'")))
-            }
+            _ => Err(Error::quoting("ERR Unknown client type '{}'", &[word])),
         }
     }
 
@@ -139,8 +136,7 @@ impl<'a> Filter<'a> {
             } else if args.eat("USER") {
                 let user = args.next_bytes()?;
                 if state.users.get(user).is_none() {
-                    let user = String::from_utf8_lossy(user);
-                    return Err(text(&format!("No such user '{user}'")));
+                    return Err(Error::quoting("ERR No such user '{}'", &[user]));
                 }
                 filter.user = Some(user);
             } else if args.eat("SKIPME") {

@@ -201,8 +201,7 @@ fn setinfo(session: &mut Session, _: &ServerState, args: &mut Args<'_>) -> Comma
     let value = args.next_bytes()?;
     let is_name = attribute.eq_ignore_ascii_case(b"lib-name");
     if !is_name && !attribute.eq_ignore_ascii_case(b"lib-ver") {
-        let attribute = String::from_utf8_lossy(attribute);
-        return Err(Error::Text(format!("ERR Unrecognized option '{attribute}'")));
+        return Err(Error::quoting("ERR Unrecognized option '{}'", &[attribute]));
     }
     check_word(value, if is_name { "lib-name" } else { "lib-ver" })?;
     session.client.edit_names(|names| {

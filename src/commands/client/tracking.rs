@@ -134,12 +134,9 @@ fn checked(session: &Session, (mut given, prefixes): Given) -> Result<TrackingOp
 fn no_overlap(prefixes: &[Bytes], existing: &BTreeSet<Bytes>) -> Result<(), Error> {
     let overlaps = |a: &Bytes, b: &Bytes| a.starts_with(b) || b.starts_with(a);
     let refuse = |prefix: &Bytes, what: &str, other: &Bytes| {
-        error(format_args!(
-            "Prefix '{}' overlaps with {what} prefix '{}'. Prefixes for a single client must not \
-             overlap.",
-            String::from_utf8_lossy(prefix),
-            String::from_utf8_lossy(other)
-        ))
+        let text = "ERR Prefix '{}' overlaps with {} prefix '{}'. Prefixes for a single client must \
+                    not overlap.";
+        Err(Error::quoting(text, &[prefix, what.as_bytes(), other]))
     };
     for (at, prefix) in prefixes.iter().enumerate() {
         // These do not overlap each other, so only its neighbours in their order can overlap it.

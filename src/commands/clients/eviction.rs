@@ -6,7 +6,18 @@ use std::sync::atomic::Ordering;
 use super::{Client, ClientFlag, Clients, GONE};
 use crate::observe::Metrics;
 
+/// A request of which nothing has come for so long, in milliseconds, has stalled.
+const STALLED_MS: u64 = 1000;
+/// Who holds no more than this part of what all may is not closed for having stalled.
+const SMALL: usize = 32;
+
 impl Client {
+    /// Whether it has sent a part of a request, and nothing further for a while, nor taken a reply.
+    fn is_stalled(&self, now_ms: u64) -> bool {
+        let is_within = self.query_bytes.load(Ordering::Relaxed) > 0 && !self.is_waiting();
+        is_within && self.idle_ms(now_ms) >= STALLED_MS
+    }
+
     /// What it has told that it holds.
     fn told(&self) -> usize {
         match self.told_bytes.load(Ordering::Relaxed) {
@@ -17,9 +28,10 @@ impl Client {
 }
 
 impl Clients {
-    /// Closes the largest clients until the others hold no more than they may. Those that exempted
-    /// themselves (`CLIENT NO-EVICT`) stay. Looks at all clients.
-    pub fn evict(&self, metrics: &Metrics) {
+    /// Closes clients until the others hold no more than they may: first those that have stalled within
+    /// a request and hold much, then the largest. Those that exempted themselves (`CLIENT NO-EVICT`)
+    /// stay. Looks at all clients.
+    pub fn evict(&self, metrics: &Metrics, now_ms: u64) {
         let max = self.memory.clients_max();
         // Summed up anew: what of the account belongs to clients that are going does not count, and
         // a client that is telling it something new is in neither state there for a moment.
@@ -30,12 +42,14 @@ impl Clients {
             if !client.is_killed() {
                 held = held.saturating_add(client.told());
                 if !client.has(ClientFlag::NO_EVICT) {
-                    victims.push((Reverse(client.told()), client.id));
+                    let told = client.told();
+                    let has_stalled = told > max / SMALL && client.is_stalled(now_ms);
+                    victims.push((Reverse(has_stalled), Reverse(told), client.id));
                 }
             }
         }
         victims.sort_unstable();
-        for (Reverse(bytes), id) in victims {
+        for (_, Reverse(bytes), id) in victims {
             if held <= max || bytes == 0 {
                 return;
             }

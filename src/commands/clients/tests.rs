@@ -55,3 +55,31 @@ impl Link for Counter {
         false
     }
 }
+
+#[test]
+fn who_has_stalled_is_closed_before_who_holds_more() {
+    let memory = Arc::new(MemoryAccount::unbounded());
+    memory.set_clients_max(8 << 20);
+    let clients = Clients::new(Arc::clone(&memory));
+    let sends = |bytes: usize, last_ms: u64, is_served: bool| {
+        let client = client(clients.next_id());
+        client.query_bytes.store(bytes, Ordering::Relaxed);
+        client.query_capacity.store(bytes, Ordering::Relaxed);
+        client.last_interaction_ms.store(last_ms, Ordering::Relaxed);
+        client.is_served.store(is_served, Ordering::Relaxed);
+        client.tell_held(&memory);
+        clients.insert(Arc::clone(&client));
+        client
+    };
+    let small = sends(64 << 10, 0, false);
+    let stalled = [sends(1 << 20, 0, false), sends(1 << 20, 500, false)];
+    let waits_in_line = sends(2 << 20, 0, true);
+    let active = sends(5 << 20, 4_900, false);
+    let metrics = Metrics::default();
+    clients.evict(&metrics, 5_000);
+    assert!(stalled.iter().filter(|client| client.is_killed()).count() == 2);
+    assert!(![&small, &waits_in_line, &active].iter().any(|client| client.is_killed()));
+    memory.set_clients_max(4 << 20);
+    clients.evict(&metrics, 5_000);
+    assert!(active.is_killed() && !small.is_killed() && !waits_in_line.is_killed());
+}

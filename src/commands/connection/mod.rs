@@ -228,8 +228,7 @@ impl<'a> HelloOptions<'a> {
                 check_name(name)?;
                 options.name = Some(name);
             } else {
-                let option = String::from_utf8_lossy(option);
-                return Err(Error::Text(format!("ERR Syntax error in HELLO option '{option}'")));
+                return Err(Error::quoting("ERR Syntax error in HELLO option '{}'", &[option]));
             }
         }
         Ok(options)

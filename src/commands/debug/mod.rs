@@ -162,9 +162,7 @@ fn debug<'a>(
                            table";
                 no_such_form(state, session.db, key, why).await
             }
-            (b"ERROR", [message]) => {
-                Err(Error::Text(String::from_utf8_lossy(message).replace(['\r', '\n'], " ")))
-            }
+            (b"ERROR", [message]) => Err(Error::quoting("{}", &[message])),
             (b"LOG", [message]) => {
                 tracing::warn!(message = %String::from_utf8_lossy(message), "DEBUG LOG");
                 Ok(Reply::OK)

@@ -47,7 +47,7 @@ fn made(change: Change) -> Made {
 pub(super) fn load(_: &mut Session, _: &Arc<ServerState>, words: &[Bytes]) -> Made {
     let [_, _, options @ .., code] = words else { return Err(Error::Syntax) };
     if let Some(other) = options.iter().find(|word| !word.eq_ignore_ascii_case(b"replace")) {
-        return Err(text(format!("ERR Unknown option given: {}", shown(other))));
+        return Err(Error::quoting("ERR Unknown option given: {}", &[other]));
     }
     let code = Bytes::copy_from_slice(code);
     made(Change::Load { code, replace: !options.is_empty() })

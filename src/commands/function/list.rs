@@ -57,8 +57,7 @@ pub(super) fn list(_: &mut Session, _: &Arc<ServerState>, words: &[Bytes]) -> Ma
             let missing = || text("ERR library name argument was not given".to_owned());
             pattern = Some(Bytes::copy_from_slice(words.next().ok_or_else(missing)?));
         } else {
-            let word = String::from_utf8_lossy(word);
-            return Err(text(format!("ERR Unknown argument {word}")));
+            return Err(Error::quoting("ERR Unknown argument {}", &[word]));
         }
     }
     Ok(Box::new(Question::List { pattern, with_code }))

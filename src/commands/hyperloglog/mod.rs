@@ -150,10 +150,7 @@ fn pfdebug(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
             }
             Ok(Reply::Integer(was_sparse.into()))
         }
-        _ => {
-            let name = String::from_utf8_lossy(name);
-            Err(Error::Text(format!("ERR Unknown PFDEBUG subcommand '{name}'")))
-        }
+        _ => Err(Error::quoting("ERR Unknown PFDEBUG subcommand '{}'", &[name])),
     }
 }
 

@@ -143,8 +143,8 @@ pub(in crate::commands) fn finish(
     calls.set_in_script(false);
     match ended {
         Ok(Ok(reply)) => Ok(reply),
-        Ok(Err(Failed { text, counted: true })) => Ok(Reply::Error(text.into())),
-        Ok(Err(Failed { text, .. })) => Err(Error::Text(text)),
+        Ok(Err(Failed { text, counted: true })) => Ok(Reply::error_of(text)),
+        Ok(Err(Failed { text, .. })) => Err(Error::Quoting(text)),
         Err(why @ (Stop::Killed | Stop::Ending)) => {
             if calls.has_written() {
                 // By the end of the server, or between the look of `SCRIPT KILL` and its own.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::runs::OneRun;
-use crate::commands::{Calls, gates};
+use crate::commands::{Calls, Error, gates};
 use crate::protocol::{Reply, Version};
 use crate::script::{Failed, Host, Stop};
 
@@ -18,10 +18,10 @@ pub(in crate::commands) struct Server<'c, 'a> {
 
 impl Host for Server<'_, '_> {
     fn call(&mut self, words: Vec<Bytes>, version: Version) -> Result<Result<Reply, Failed>, Stop> {
-        let counted = |text: String| Ok(Err(Failed { text, counted: true }));
+        let counted = |text: Vec<u8>| Ok(Err(Failed { text, counted: true }));
         let command = match self.calls.find_for_script(&words, self.may_write) {
             Ok(command) => command,
-            Err(error) => return counted(error.to_string()),
+            Err(error) => return counted(text_of(&error)),
         };
         self.calls.session().version = version;
         let result = self.calls.call(command, &words);
@@ -32,9 +32,10 @@ impl Host for Server<'_, '_> {
             self.run.note_wrote();
         }
         match result {
-            Ok(Reply::Error(text)) => counted(text.into_owned()),
+            Ok(Reply::Error(text)) => counted(text.into_owned().into()),
+            Ok(Reply::RawError(text)) => counted(text.into()),
             Ok(reply) => Ok(Ok(reply)),
-            Err(error) => counted(error.to_string()),
+            Err(error) => counted(text_of(&error)),
         }
     }
 
@@ -42,4 +43,9 @@ impl Host for Server<'_, '_> {
         let command = gates::known(words).ok()?;
         Some(self.calls.may_call(command, words))
     }
+}
+
+/// The text of an error as it is sent.
+fn text_of(error: &Error) -> Vec<u8> {
+    error.raw_text().unwrap_or_else(|| error.to_string().into())
 }

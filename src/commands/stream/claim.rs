@@ -54,8 +54,7 @@ impl Options {
             } else if has_value && args.eat("LASTID") {
                 options.last = id::strict(args.next_bytes()?, 0)?;
             } else {
-                let word = String::from_utf8_lossy(word);
-                return Err(Error::Text(format!("ERR Unrecognized XCLAIM option '{word}'")));
+                return Err(Error::quoting("ERR Unrecognized XCLAIM option '{}'", &[word]));
             }
         }
         Ok(options)

@@ -233,14 +233,13 @@ fn number_or_null(number: Option<u64>) -> Reply {
 
 /// No such key or no such group.
 fn no_group(key: &[u8], group: &[u8], where_: &str) -> Error {
-    let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
-    Error::Text(format!("NOGROUP No such key '{key}' or consumer group '{group}'{where_}"))
+    let text = "NOGROUP No such key '{}' or consumer group '{}'{}";
+    Error::quoting(text, &[key, group, where_.as_bytes()])
 }
 
 /// No such group of a key that is there.
 fn no_group_of_key(key: &[u8], group: &[u8]) -> Error {
-    let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
-    Error::Text(format!("NOGROUP No such consumer group '{group}' for key name '{key}'"))
+    Error::quoting("NOGROUP No such consumer group '{}' for key name '{}'", &[group, key])
 }
 
 fn text(text: &str) -> Error {

@@ -288,6 +288,7 @@ fn check_command() -> Command {
         .after_help(AFTER_CHECK_HELP)
         .arg(config_file())
         .args(of_check.map(option))
+        .mut_arg("dir", |dir| dir.help("Data directory to check; it is not changed"))
 }
 
 fn config_file() -> Arg {

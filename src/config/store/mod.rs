@@ -94,11 +94,11 @@ impl Config {
         let mut chosen = Vec::with_capacity(pairs.len());
         // As in Redis, the first wrong name is reported before any wrong value.
         for (name, value) in pairs {
-            let name = String::from_utf8_lossy(name);
-            let Some(setting) = find(&name) else {
-                return Err(ConfigError::Unknown(name.into_owned()));
+            let text = String::from_utf8_lossy(name);
+            let Some(setting) = find(&text) else {
+                return Err(ConfigError::Unknown(name.to_vec()));
             };
-            let name = setting.name_as(&name);
+            let name = setting.name_as(&text);
             if setting.immutable {
                 return Err(refused(name, "can't set immutable config"));
             }

@@ -107,8 +107,9 @@ fn merge(
     choice: &Choice,
     output: &mut Output<'_>,
 ) -> Result<()> {
-    let view = Snapshot::new(shared.published.load_full(), ReadMode::Blocking, 0);
-    let mut judge = shared.filter.judge(Box::new(view));
+    let mut view = shared.published.load_full();
+    let judge_by = |view| shared.filter.judge(Box::new(Snapshot::new(view, ReadMode::Blocking, 0)));
+    let mut judge = judge_by(view.clone());
     let mut below = Below::new(version, choice.to);
     let mut last: Option<Bytes> = None;
     let mut is_view_durable = false;
@@ -122,6 +123,12 @@ fn merge(
             chunk = 0;
             if shared.is_stopping() {
                 return Err(Error::Closed);
+            }
+            let newest = shared.published.load_full();
+            if !Arc::ptr_eq(&newest.tree.active, &view.tree.active) {
+                // What is dead stays dead; the older view would keep memtables that are flushed meanwhile.
+                judge = judge_by(newest.clone());
+                (view, is_view_durable) = (newest, false);
             }
         }
         if last.as_ref() == Some(&key) {

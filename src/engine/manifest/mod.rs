@@ -217,7 +217,8 @@ impl Manifest {
         let (file, state, bytes) = ManifestFile::read(&*fs, path)?;
         if let Err(error) = check_whole(dir, number, &file, bytes.len() as u64, known) {
             if !accept_loss {
-                return Err(error);
+                let remedy = "restore this file, or the whole data directory, from a backup";
+                return Err(wal::with_remedy(error, remedy, dir));
             }
             tracing::warn!(%error, "accepted: the manifest goes on without what is missing");
         }
@@ -349,11 +350,7 @@ fn check_whole(
     bytes: u64,
     known: Option<Known>,
 ) -> Result<()> {
-    let damaged = |path: PathBuf, offset: u64, what: String| {
-        let remedy = "restore this file, or the whole data directory, from a backup";
-        let what = format!("{what}; {remedy}. {}", wal::how_to_accept(dir));
-        Err(Error::Corruption { path, offset, what })
-    };
+    let damaged = |path, offset, what| Err(Error::Corruption { path, offset, what });
     let (path, len) = (dir.join(manifest_name(number)), file.len());
     let found = match len == bytes {
         true => "the manifest ends here",

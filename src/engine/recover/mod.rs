@@ -14,7 +14,7 @@ mod replay;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
@@ -69,6 +69,9 @@ pub(super) fn open(
     Manifest::check_dir(&*fs, &dir)?;
     let lock = take_lock(&*fs, &dir)?;
     let files = Found::list(&*fs, &dir)?;
+    if access == Access::ReadOnly && files.accepts_loss() {
+        return Err(loss_is_accepted(dir));
+    }
     let (manifest, found) = match access {
         Access::Full => {
             Manifest::open_or_create(fs.clone(), &dir, &BTreeMap::new(), files.accepts_loss())?
@@ -149,6 +152,16 @@ pub(super) fn open(
     Ok((shared, writer))
 }
 
+/// What the next start goes on with is not what a look would find.
+fn loss_is_accepted(path: PathBuf) -> Error {
+    let what = format!(
+        "it has a file {}, so the next start gives up what is damaged; remove that file to have the \
+         directory looked at as it is",
+        wal::ACCEPT_LOSS
+    );
+    Error::Directory { path, what }
+}
+
 fn first_state(replay: &Replay<'_>) -> State {
     State {
         committed: replay.seq,
@@ -189,8 +202,14 @@ fn replay_log(
     let log = wal::replay(fs, dir, expected, &mut apply)?;
     if let Some(torn) = &log.torn {
         replay.torn_bytes = torn.bytes_lost;
-        tracing::warn!(path = %torn.path.display(), offset = torn.offset, bytes = torn.bytes_lost,
-            "the log ended in an unfinished record, which was never acknowledged as durable");
+        let (path, offset, bytes) = (torn.path.display(), torn.offset, torn.bytes_lost);
+        if torn.is_accepted_loss {
+            tracing::warn!(%path, offset, bytes,
+                "the log was cut here, as was accepted; these bytes of records are lost");
+        } else {
+            tracing::warn!(%path, offset, bytes,
+                "the log ended in an unfinished record, which was never acknowledged as durable");
+        }
     }
     if accept_loss {
         // What is lost must not be expected again, and a later loss not be accepted unasked.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -43,6 +44,8 @@ pub struct Table {
     cache: Arc<BlockCache>,
     /// Filled by whoever comes first; two may read the same bytes at the same time.
     slot: Arc<Slot>,
+    /// Whether anybody has met damage in it.
+    is_damaged: AtomicBool,
 }
 
 /// What a table needs to find any block.
@@ -77,7 +80,8 @@ impl Table {
         info: TableInfo,
         cache: Arc<BlockCache>,
     ) -> Arc<Self> {
-        Arc::new(Self { fs, path, info, cache, slot: Arc::default() })
+        let (slot, is_damaged) = (Arc::default(), AtomicBool::new(false));
+        Arc::new(Self { fs, path, info, cache, slot, is_damaged })
     }
 
     /// Opens the file and reads its footer and its top index, if it is not open. A resident read of
@@ -110,6 +114,12 @@ impl Table {
         let keys = self.info.smallest.len() + self.info.largest.len();
         let open = usize::try_from(self.slot.bytes()).unwrap_or(usize::MAX);
         size_of::<Self>() + keys + open
+    }
+
+    /// Whether a read, a walk or a check has met damage in it since it was opened.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.is_damaged.load(Ordering::Relaxed)
     }
 
     /// The version of `key` in this table. Fails with [`Error::WouldBlock`] in resident mode,
@@ -343,6 +353,7 @@ impl Table {
     }
 
     pub(super) fn corruption(&self, offset: u64, what: &str) -> Error {
+        self.is_damaged.store(true, Ordering::Relaxed);
         let what = format!(
             "{what}; the records of this table can not be trusted: restore the data directory \
              from a backup, and check the disk"

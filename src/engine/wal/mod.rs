@@ -58,7 +58,7 @@ pub use replay::{ACCEPT_LOSS, Expected, Replay, TornTail, look, replay};
 pub use segments::{Segments, TEMPORARY_NAME};
 pub use syncer::Syncer;
 
-pub(super) use replay::how_to_accept;
+pub(super) use replay::with_remedy;
 
 /// How the log uses the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,6 +15,9 @@ use crate::env::{File, Fs};
 /// A file of this name in the data directory accepts that the log lost records, once.
 pub const ACCEPT_LOSS: &str = "ACCEPT-LOG-LOSS";
 
+/// What helps where there is a backup.
+const REMEDY: &str = "put back what is missing, or restore the data directory from a backup";
+
 /// How much of a segment is read at a time.
 const WINDOW_BYTES: u64 = 256 << 10;
 
@@ -60,6 +63,8 @@ pub struct TornTail {
     pub offset: u64,
     /// Bytes of records behind it that could be recognised, in this segment and later ones.
     pub bytes_lost: u64,
+    /// Whether records that were durable are among them, a loss that was accepted.
+    pub is_accepted_loss: bool,
 }
 
 /// Calls `apply(segment, payload)` for every record from segment `from_segment` on, in order, then
@@ -166,14 +171,15 @@ fn torn_tail(
         (None, Some(mark)) => Some(missing(fs, dir, stop, mark)?),
         (None, None) => None,
     };
+    let is_accepted_loss = damage.is_some();
     if let Some(error) = damage {
         if !expected.accept_loss {
-            return Err(error);
+            return Err(with_remedy(error, REMEDY, dir));
         }
-        tracing::warn!(%error, "accepted: the log goes on without these records");
+        tracing::warn!(%error, "accepted: the log goes on without these records and all later ones");
     }
     let path = segment_path(dir, stop.segment);
-    let torn = TornTail { path, offset: stop.offset, bytes_lost: rest.bytes };
+    let torn = TornTail { path, offset: stop.offset, bytes_lost: rest.bytes, is_accepted_loss };
     Ok((rest.bytes > 0).then_some(torn))
 }
 
@@ -212,10 +218,8 @@ fn unreadable(dir: &Path, stop: LogPosition, proof: &Path) -> Error {
         offset: stop.offset,
         what: format!(
             "the record here, or in the next segment, cannot be read, though {} proves that it \
-             was safely written; \
-             restore the data directory from a backup. {}",
+             was safely written",
             proof.display(),
-            how_to_accept(dir)
         ),
     }
 }
@@ -240,21 +244,22 @@ fn missing(fs: &dyn Fs, dir: &Path, stop: LogPosition, mark: LogPosition) -> Res
     };
     let what = format!(
         "{found}, though {} was safely written up to offset {}: it was removed, cut or overwritten \
-         from outside; put the file back, or restore the data directory from a backup. {}",
+         from outside",
         segment_path(dir, mark.segment).display(),
         mark.offset,
-        how_to_accept(dir)
     );
     Ok(Error::Corruption { path, offset, what })
 }
 
-/// What can be done where durable records are missing and there is no backup.
-pub(in crate::engine) fn how_to_accept(dir: &Path) -> String {
-    format!(
-        "To go on without the writes that are missing here and all later ones, make an empty file \
-         {} and start again",
+/// The damage, with what can be done about it: the remedy, or, without a backup, to accept the loss.
+pub(in crate::engine) fn with_remedy(error: Error, remedy: &str, dir: &Path) -> Error {
+    let Error::Corruption { path, offset, what } = error else { return error };
+    let what = format!(
+        "{what}; {remedy}. To go on without the writes that are missing here and all later ones, \
+         make an empty file {} and start again",
         dir.join(ACCEPT_LOSS).display()
-    )
+    );
+    Error::Corruption { path, offset, what }
 }
 
 /// Removes what lies behind `stop` in the segments of `ends`, so that no later replay can meet it.

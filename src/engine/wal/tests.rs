@@ -288,7 +288,8 @@ fn a_torn_tail_is_cut_and_reported() {
     assert!(fs.flip_bits(&segment(1), offset + 60, 1));
     let (found, replay) = read(&fs, 1).unwrap();
     assert_eq!(found, [b"first"]);
-    assert_eq!(replay.torn, Some(TornTail { path: segment(1), offset, bytes_lost: 64 }));
+    let (path, bytes_lost, is_accepted_loss) = (segment(1), 64, false);
+    assert_eq!(replay.torn, Some(TornTail { path, offset, bytes_lost, is_accepted_loss }));
     assert_eq!(fs.read(&segment(1)).unwrap().len() as u64, offset);
     assert_eq!(read(&fs, 1).unwrap().1, Replay { torn: None, ..replay.clone() }, "reported once");
     let mut wal = open(&fs, replay.next);

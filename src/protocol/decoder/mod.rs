@@ -114,12 +114,13 @@ impl RequestDecoder {
         self.args_left
     }
 
-    /// Gives the unfinished request up, of which an argument has arrived in part: what has come of it goes,
-    /// and [`Self::discard`] drops the rest of it as it comes.
+    /// Gives the unfinished request up, some of whose arguments are missing: what has come of it goes, and
+    /// [`Self::discard`] drops the rest of it as it comes.
     pub fn give_up(&mut self, src: &mut BytesMut) {
+        debug_assert!(self.args_left > 0, "no request is unfinished");
         self.skip_parsed(src);
         self.args = SmallVec::new();
-        self.dropping = self.bulk_len.take().map(|length| length + 2);
+        self.dropping = Some(self.bulk_len.take().map_or(0, |length| length + 2));
     }
 
     /// Whether a request was given up, of which the end has not come.

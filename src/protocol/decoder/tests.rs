@@ -263,3 +263,20 @@ fn a_request_that_is_given_up_is_dropped_to_its_end() {
         assert!(src.is_empty() && decoder.missing(0) == 0);
     }
 }
+
+#[test]
+fn a_request_is_given_up_between_two_arguments() {
+    for there in ["", "$", "$10", "$10\r", "$10\r\n"] {
+        let mut decoder = RequestDecoder::default();
+        let mut src = BytesMut::from(&b"*4\r\n$4\r\nMSET\r\n$1\r\nk\r\n"[..]);
+        src.extend_from_slice(there.as_bytes());
+        assert!(matches!(decoder.decode(&mut src), Ok(None)));
+        decoder.give_up(&mut src);
+        assert!(decoder.gives_up() && src.len() <= there.len(), "{there:?}");
+        let rest = &"$10\r\n0123456789\r\n$1\r\nl\r\n*1\r\n$4\r\nPING\r\n"[there.len()..];
+        src.extend_from_slice(rest.as_bytes());
+        assert!(decoder.discard(&mut src).expect("sound"));
+        let request = decoder.decode(&mut src).expect("sound").expect("whole");
+        assert_eq!(request.args[..], [&b"PING"[..]]);
+    }
+}

@@ -185,7 +185,7 @@ impl Making {
 
     fn of_table(&mut self, table: &Table, depth: usize) -> mlua::Result<Reply> {
         if let Some(text) = self.text(table, "err")? {
-            return Ok(Reply::Error(lossy(&text).into()));
+            return Ok(Reply::error_of(text.into()));
         }
         if let Some(text) = self.text(table, "ok")? {
             return Ok(Reply::Simple(lossy(&text).into()));
