@@ -17,8 +17,8 @@ pub enum Error {
     Syntax,
     /// A call that may wait has found nothing: see [`super::Run::ReadOrBlock`]. No client sees it.
     NothingYet,
-    /// A reply of so many items is too long to be gathered: it is to be sent while it is made. No
-    /// client sees it.
+    /// A reply of so many items is too long to be gathered: it is to be sent while it is made. Or the call
+    /// itself takes longer than others can wait for. No client sees it.
     TooLong(usize),
     /// The command, or all together, would hold more memory than they may.
     OutOfMemory,

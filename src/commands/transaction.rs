@@ -283,9 +283,9 @@ fn exec(
 
 /// What `EXEC` answers where it is itself refused.
 pub(crate) fn aborted(error: &Error) -> Error {
-    let text = error.to_string();
-    let why = text.strip_prefix("ERR ").unwrap_or(&text);
-    Error::Text(format!("EXECABORT Transaction discarded because of: {why}"))
+    let text = error.raw_text().unwrap_or_else(|| error.to_string().into_bytes());
+    let why = text.strip_prefix(b"ERR ").unwrap_or(&text);
+    Error::quoting("EXECABORT Transaction discarded because of: {}", &[why])
 }
 
 /// The program of `EXEC`.

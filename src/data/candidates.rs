@@ -54,10 +54,8 @@ struct Extent {
 const SHORT: Extent = Extent { members: 512, members_max: 648, whole: 2048 };
 /// Where a short window takes too many steps.
 const LONG: Extent = Extent { members: 4096, members_max: 4480, whole: 8192 };
-/// Picks of reads from one window.
-const PICKED_MAX: usize = 256;
 /// Names that a pool lists at most.
-const LISTED_MAX: usize = 12 << 10;
+pub(super) const LISTED_MAX: usize = 12 << 10;
 /// Bytes of these names.
 const NAME_BYTES_MAX: usize = 512 << 10;
 /// Pools at a time.
@@ -382,7 +380,10 @@ impl Candidates {
             pool.asked_at = now;
             pool.picks += 1;
             let is_whole = pool.window.is_some_and(Window::is_whole);
-            let is_through = pool.is_through() || (!is_whole && pool.picks > PICKED_MAX);
+            let is_through = pool.is_through()
+                || pool
+                    .window
+                    .is_some_and(|window| window.is_through(pool.picks.saturating_sub(1)));
             if pool.window.is_some() && !is_through {
                 // Of a window none comes twice: they are few, and the collection has many more.
                 let picked = if is_whole {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::candidates::{Asker, Next, Window};
+use super::candidates::{Asker, LISTED_MAX, Next, Window};
 use super::elements::Elements;
 use super::pick::fill;
 use super::set::{Members, SET, SetEdit};
@@ -10,7 +10,7 @@ use super::{Collection, Layout, packed};
 use crate::engine::{Error, Result};
 
 /// Candidates that are looked at before a pick is made without them: all that a pool may list.
-const TRIES: u32 = 1 << 13;
+const TRIES: usize = LISTED_MAX;
 /// Windows that are tried for a pool, of which one in five is not kept.
 const WINDOWS: u32 = 8;
 /// Steps of the writer that it takes to fill a pool.

@@ -11,7 +11,7 @@ use super::hash::HASH;
 use super::packed::{self, Packed};
 use super::sorted::{SCORE_BYTES, order_key, order_place, order_value, parse_item, parse_score};
 use super::{Body, Collection, Counts, Edit, KeyType, Layout, Meta, Scored, StringForm, exploded};
-use crate::engine::{Direction, Read, Result};
+use crate::engine::{Direction, Read, Result, SeqNo};
 
 /// How the members are kept, while they change.
 #[derive(Debug)]
@@ -304,7 +304,7 @@ impl Drop for ZSetEdit<'_, '_> {
         if let Members::Ordered { generation, counts, known, .. } = &mut self.members
             && let Some(known) = known.take()
         {
-            self.edit.context.orders.take_back(*generation, counts.seq(), known);
+            self.edit.return_known(*generation, counts.seq(), known);
         }
     }
 }
@@ -336,7 +336,7 @@ fn meta_of(edit: &mut Edit<'_>, members: Members, expires_ms: Option<u64>) -> Re
             let mut known = known.unwrap_or_default();
             let seq = counts.seq();
             if let Err(error) = changes.apply(&mut edit.txn, place, &mut counts, &mut known) {
-                edit.context.orders.take_back(generation, seq, known);
+                edit.return_known(generation, seq, known);
                 return Err(error);
             }
             let order = Order { read: &edit.txn, place, counts: &counts, branches: None };
@@ -356,6 +356,14 @@ fn meta_of(edit: &mut Edit<'_>, members: Members, expires_ms: Option<u64>) -> Re
 }
 
 impl Edit<'_> {
+    /// Gives back what [`Self::take_known`] has handed out of the version `seq` of a metadata record, which
+    /// stays the newest. Not of one that this transaction itself has written: that goes with it.
+    fn return_known(&self, generation: u64, seq: SeqNo, known: Box<Known>) {
+        if seq < self.txn.seq() {
+            self.context.orders.take_back(generation, seq, known);
+        }
+    }
+
     /// What the writer knows of the order of a sorted set, as [`Edit::find`] has found it.
     fn take_known(&self, order: Order<'_>) -> Result<Box<Known>> {
         let seq = order.counts.seq();

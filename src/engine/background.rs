@@ -109,11 +109,18 @@ pub(super) fn choose(shared: &Shared, state: &mut State, role: Role) -> Option<W
     Some(begin_compaction(state, version, choice))
 }
 
-/// Seals the active memtable where its tombstones have cost walks more than a flush costs.
+/// Seals the active memtable where its tombstones have cost walks more than a flush costs, and level 0
+/// has a place for it.
 fn seal_for_waste(shared: &Shared, state: &mut State) {
     let tree = shared.tree();
     let active = &tree.active;
+    let is_level0_full = tree
+        .version
+        .levels
+        .first()
+        .is_some_and(|level| level.tables.len() >= shared.options.l0_trigger);
     if tree.sealed.is_empty()
+        && !is_level0_full
         && tree.waste.pays_for(active.versions_max(), active.tombstones())
         && shared.space.check().is_ok()
     {

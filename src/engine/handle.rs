@@ -120,19 +120,23 @@ impl Engine {
         shared.cache_share.store(options.block_cache_bytes, Ordering::Relaxed);
         shared.cache.set_share(options.block_cache_bytes);
         let tables_max = shared.options.open_tables_max;
+        if shared.cache.pins().are_too_many() {
+            // Who opens them again pins what there is room for.
+            shared.cache.open_tables().set_bounds(1, 0);
+        }
         shared.cache.open_tables().set_bounds(tables_max, options.open_tables_bytes);
         shared.tree().rows.set_capacity(options.row_cache_bytes);
         shared.flushed.send_modify(|count| *count += 1);
     }
 
     /// Divides the budget anew: beside its share the block cache may have what memtables leave of
-    /// theirs, and somebody else holds so many `bytes` of both, at most all but a quarter of the share.
+    /// theirs, and somebody else holds so many `bytes` of both; a quarter of the share stays, and what is pinned.
     /// Blocks leave at once. To be called many times a second, since memtables grow.
     pub fn lend(&self, bytes: u64) {
         let shared = self.shared();
         let share = shared.cache_share.load(Ordering::Relaxed);
         let all = share + shared.left_by_memtables();
-        let capacity = all.saturating_sub(bytes).max(share / 4);
+        let capacity = all.saturating_sub(bytes).max(share / 4 + shared.cache.pins().bytes());
         shared.cache.set_capacity(capacity);
     }
 

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const TOLD_MIN: u64 = 64;
 /// To write a record anew takes so many times what it takes to pass over one.
 const COST_OF_RECORD: u64 = 4;
+/// A flush or a compaction costs as much as to write so many records, at least.
+const RECORDS_MIN: u64 = 16 << 10;
 /// Tombstones below which nothing is done.
 const TOMBSTONES_MIN: u64 = 4096;
 
@@ -36,6 +38,7 @@ impl Waste {
     /// are.
     pub(super) fn pays_for(&self, records: u64, tombstones: u64) -> bool {
         tombstones >= TOMBSTONES_MIN
-            && self.0.load(Ordering::Relaxed) >= records.saturating_mul(COST_OF_RECORD)
+            && self.0.load(Ordering::Relaxed)
+                >= records.max(RECORDS_MIN).saturating_mul(COST_OF_RECORD)
     }
 }

@@ -76,6 +76,7 @@ impl Ahead {
             Ok(0) => self.has_ended = true,
             Ok(count) => {
                 client.received(&state.metrics, count);
+                client.last_interaction_ms.store(state.clock.unix_ms(), Ordering::Relaxed);
                 client.query_bytes.fetch_add(count, Ordering::Relaxed);
                 let grown = self.bytes.capacity().saturating_sub(capacity_before);
                 client.query_capacity.fetch_add(grown, Ordering::Relaxed);

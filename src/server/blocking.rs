@@ -151,7 +151,7 @@ impl Dispatcher {
                 Some(Done { result: Err(Error::Engine(engine::Error::WouldBlock)), .. }) => {
                     warmings += 1;
                 }
-                // To warm it makes no walk shorter.
+                // A further warming would make no walk shorter.
                 Some(Done { result: Err(Error::TooLong(_)), .. }) => warmings = WARMINGS_MAX + 1,
                 done => break done,
             }

@@ -313,7 +313,8 @@ fn give_up_too_large(decoder: &mut RequestDecoder, input: &mut BytesMut, request
 }
 
 /// Lets a long argument in, of which so many bytes are missing, once there is room for it beside those of
-/// others. What is pushed to its client meanwhile is sent.
+/// others. What is pushed to its client meanwhile is sent; one that does not take that is ended by its
+/// output limit.
 async fn let_in(
     dispatcher: &Dispatcher,
     write: &WriteHalf,

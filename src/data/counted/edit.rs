@@ -90,7 +90,7 @@ impl OrderChanges {
     }
 
     /// Writes the items and their counts. `known` is what is known of the order, and what becomes of it.
-    /// Where it fails that is as good for the order as it was before, or says nothing.
+    /// Where it fails that is as good for the order as it was before, or, seldom, says nothing.
     pub(in crate::data) fn apply(
         self,
         txn: &mut Txn<'_>,
@@ -101,7 +101,7 @@ impl OrderChanges {
         counts.seq = 0;
         let items = self.settled();
         let before = if items.len() <= FEW && known.takes(&items) {
-            // Nothing has to be read.
+            // Hardly anything has to be read: an end, or two changes of one node that is full.
             Known::default()
         } else {
             known.load(Order { read: txn, place, counts, branches: None }, &items)?;

@@ -85,14 +85,14 @@ impl CountTree {
     /// Forgets some of its lowest branches, chosen at random, until it takes no more than so many
     /// bytes. All of a level above is kept: `false` where that alone takes more.
     pub(super) fn prune(&mut self, bytes_max: usize) -> bool {
-        while self.bytes > bytes_max {
-            let forgotten = self.root.prune(self.levels);
-            self.bytes = self.bytes.saturating_sub(forgotten);
-            if forgotten == 0 && self.bytes > bytes_max {
-                return false;
+        for one_of in [PRUNED, PRUNED, PRUNED, PRUNED, 1] {
+            if self.bytes <= bytes_max {
+                break;
             }
+            let forgotten = self.root.prune(self.levels, one_of);
+            self.bytes = self.bytes.saturating_sub(forgotten);
         }
-        true
+        self.bytes <= bytes_max
     }
 
     /// Whether something of it was not followed.
@@ -334,18 +334,23 @@ impl Branch {
 
     fn split_off(&mut self, separator: &[u8]) -> Self {
         let at = self.0.partition_point(|child| child.separator[..] < *separator);
-        Self(self.0.split_off(at))
+        let behind = Self(self.0.split_off(at));
+        // It has grown to be cut.
+        self.0.shrink_to(usize::try_from(CHILDREN_MAX).unwrap_or(0));
+        behind
     }
 
-    /// As [`CountTree::prune`], one pass for children that are records of `level`: the bytes of what is
-    /// forgotten.
-    fn prune(&mut self, level: u8) -> usize {
+    /// As [`CountTree::prune`], one pass for children that are records of `level`, in which one in so many
+    /// branches goes: the bytes of what is forgotten.
+    fn prune(&mut self, level: u8, one_of: u8) -> usize {
         let mut forgotten = 0;
         for child in &mut self.0 {
             if level > 2 {
-                forgotten +=
-                    child.below.as_mut().map_or(0, |below| Arc::make_mut(below).prune(level - 1));
-            } else if fastrand::u8(..PRUNED) == 0 {
+                forgotten += child
+                    .below
+                    .as_mut()
+                    .map_or(0, |below| Arc::make_mut(below).prune(level - 1, one_of));
+            } else if fastrand::u8(..one_of) == 0 {
                 forgotten += child.below.take().map_or(0, |below| below.bytes());
             }
         }

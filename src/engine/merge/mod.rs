@@ -117,6 +117,8 @@ pub struct VisibleIter<I> {
     seq_max: SeqNo,
     /// Forward: the key that was decided last. Its older versions are passed over.
     decided: Option<Bytes>,
+    /// Forward: whether a tombstone has decided it.
+    is_dead: bool,
     /// Reverse: the newest visible version so far of the key that is being walked.
     candidate: Option<Record>,
     direction: Direction,
@@ -125,7 +127,8 @@ pub struct VisibleIter<I> {
 }
 
 impl<I> VisibleIter<I> {
-    /// How many records it has passed over: older versions, tombstones, and what is too new.
+    /// How many records it has passed over that compaction would drop with a tombstone: those, and, forward,
+    /// the versions below them.
     pub(super) fn passed(&self) -> u64 {
         self.passed
     }
@@ -138,6 +141,7 @@ impl<I: RecordIter> VisibleIter<I> {
             records,
             seq_max,
             decided: None,
+            is_dead: false,
             candidate: None,
             direction,
             passed: 0,
@@ -151,15 +155,17 @@ impl<I: RecordIter> VisibleIter<I> {
                 Ok(record) => record,
                 Err(error) => return Some(Err(error)),
             };
-            if record.seq > self.seq_max || self.decided.as_ref() == Some(&record.key) {
-                self.passed += 1;
+            if record.seq > self.seq_max {
                 continue;
             }
-            self.decided = Some(record.key.clone());
-            if let Some(value) = record.value {
-                return Some(Ok((record.key, value)));
+            if self.decided.as_ref() != Some(&record.key) {
+                self.decided = Some(record.key.clone());
+                self.is_dead = record.value.is_none();
+                if let Some(value) = record.value {
+                    return Some(Ok((record.key, value)));
+                }
             }
-            self.passed += 1;
+            self.passed += u64::from(self.is_dead);
         }
     }
 
@@ -177,10 +183,11 @@ impl<I: RecordIter> VisibleIter<I> {
                 }
                 None => Some(self.candidate.take()?),
             };
-            if let Some(Record { key, value: Some(value), .. }) = decided {
-                return Some(Ok((key, value)));
+            match decided {
+                Some(Record { key, value: Some(value), .. }) => return Some(Ok((key, value))),
+                Some(_) => self.passed += 1,
+                None => {}
             }
-            self.passed += 1;
         }
     }
 }

@@ -100,3 +100,15 @@ fn of_equal_versions_the_earlier_source_wins() {
         assert_eq!(pairs.unwrap(), [(vec![1].into(), vec![1].into())]);
     }
 }
+
+/// What compaction would keep is not passed over in vain: versions that were overwritten, and those that
+/// are too new, make room for nothing when level 0 is compacted for its tombstones.
+#[test]
+fn only_tombstones_and_what_lies_below_them_are_passed_in_vain() {
+    let writes = [(0, 1, Some(1)), (1, 1, Some(2)), (0, 2, Some(1)), (1, 2, None), (2, 3, Some(1))];
+    for (direction, expected) in [(Direction::Forward, 2), (Direction::Reverse, 1)] {
+        let mut walk = VisibleIter::new(merged(&writes, direction), 4, direction);
+        assert_eq!(walk.by_ref().collect::<Result<Vec<Pair>>>().unwrap().len(), 1);
+        assert_eq!(walk.passed(), expected);
+    }
+}

@@ -29,6 +29,11 @@ impl Pins {
         self.bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 
+    /// Whether more is pinned than may be now.
+    pub(in super::super) fn are_too_many(&self) -> bool {
+        self.bytes() > self.bytes_max.load(Ordering::Relaxed)
+    }
+
     /// Bytes that are pinned.
     #[must_use]
     pub fn bytes(&self) -> u64 {

@@ -281,10 +281,12 @@ impl Table {
         self.cache.insert(self.info.id, handle.offset, block.clone());
     }
 
-    /// Lets go of the blocks that the cache has of this table, which nobody will look into any more. May
-    /// wait on the disk; fails where the index cannot be read.
+    /// Lets go of the blocks that the cache has of this table, which nobody will look into any more. Those of
+    /// one that is closed stay until others need room. May wait on the disk; fails where the index cannot be
+    /// read.
     pub fn forget_blocks(&self) -> Result<()> {
-        let loaded = &*self.loaded(ReadMode::Blocking)?;
+        let open = self.slot.get();
+        let Some(loaded) = open.as_deref() else { return Ok(()) };
         for OpenPartition { index, filter, .. } in loaded.partitions.all() {
             let content = self.index(loaded, index, ScanOptions::streaming())?;
             for entry in self.parse(index.handle, Block::new(&content))?.entries() {
