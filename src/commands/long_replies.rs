@@ -29,6 +29,8 @@ struct Running {
     client: Arc<Client>,
     /// What it reads; none in tests of the line alone.
     view: Option<Snapshot>,
+    /// When it has come, in monotonic time.
+    begun_ns: u64,
     /// When its client has taken a piece last; [`WAITS`] where it has no place yet.
     moved_ns: AtomicU64,
 }
@@ -69,7 +71,8 @@ impl LongReplies {
         now_ns: impl Fn() -> u64,
     ) -> Place<'_> {
         let moved_ns = AtomicU64::new(WAITS);
-        let running = Arc::new(Running { client: Arc::clone(client), view, moved_ns });
+        let begun_ns = now_ns();
+        let running = Arc::new(Running { client: Arc::clone(client), view, begun_ns, moved_ns });
         self.running.lock().push(Arc::clone(&running));
         // Out of the line again, whatever ends it.
         let mut place = Place { replies: self, running, permit: None };
@@ -97,11 +100,12 @@ impl LongReplies {
         self.len() == 0
     }
 
-    /// Closes the client whose reply, sent or waiting, pins most memory, if any does; `pinned` tells how
-    /// many bytes a view pins.
-    pub(crate) fn end_heaviest(&self, pinned: impl Fn(&Snapshot) -> u64) {
+    /// Closes the client whose reply, sent or waiting, pins most memory, if any does that has come no later
+    /// than at `until_ns`; `pinned` tells how many bytes a view pins.
+    pub(crate) fn end_heaviest(&self, until_ns: u64, pinned: impl Fn(&Snapshot) -> u64) {
         let running = self.running.lock();
-        let alive = running.iter().filter(|reply| !reply.client.is_killed());
+        let old = running.iter().filter(|reply| reply.begun_ns <= until_ns);
+        let alive = old.filter(|reply| !reply.client.is_killed());
         let weighed = alive.map(|reply| (reply.view.as_ref().map_or(0, &pinned), reply));
         let pins = weighed.filter(|(bytes, _)| *bytes > 0);
         // Of several the one that has come first.
@@ -218,13 +222,15 @@ mod tests {
         let now = || Some(engine.snapshot(ReadMode::Resident));
         let first = replies.enter(&client(1), now(), || 1).await;
         let second = replies.enter(&client(2), now(), || 2).await;
-        replies.end_heaviest(|view| engine.pinned_by(view));
+        replies.end_heaviest(3, |view| engine.pinned_by(view));
         let late = client(3);
         let mut waiting = Box::pin(replies.enter(&late, Some(before), || 3));
         let looked = tokio::time::timeout(Duration::from_millis(1), &mut waiting).await;
         assert!(looked.is_err(), "there is no place");
         assert_eq!(replies.len(), 2);
-        replies.end_heaviest(|view| engine.pinned_by(view));
+        replies.end_heaviest(2, |view| engine.pinned_by(view));
+        assert!(!late.is_killed(), "it has come later");
+        replies.end_heaviest(3, |view| engine.pinned_by(view));
         assert!(late.is_killed(), "it pins what was flushed");
         assert!(!first.running.client.is_killed() && !second.running.client.is_killed());
         drop(waiting);

@@ -42,7 +42,10 @@ fn pressure(shared: &Shared) -> f64 {
     } else {
         0.0
     };
-    by_l0.max(by_debt).max(by_memory)
+    // What views hold of memtables that are flushed is let go of once they are read.
+    let limit = shared.memtable_bytes.load(Ordering::Relaxed);
+    let by_views = share(shared.pinned_bytes(), 2 * limit, 4 * limit);
+    by_l0.max(by_debt).max(by_memory).max(by_views)
 }
 
 /// Where `value` lies between `soft` (0) and `hard` (1).

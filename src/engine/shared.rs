@@ -37,6 +37,9 @@ const LOG_PER_MEMTABLE: u64 = 2;
 /// A memtable grows by less than this part of its size before somebody looks again.
 const GROWTH_PART: u64 = 4;
 
+/// The cache gets one part of so many of what memtables leave.
+const ALLOCATOR_PART: u64 = 2;
+
 /// One open store.
 pub(super) struct Shared {
     pub(super) fs: Arc<dyn Fs>,
@@ -173,14 +176,19 @@ impl Shared {
         memtable.bytes().max(memtable.log_bytes().saturating_mul(limit) / log_max)
     }
 
-    /// Bytes of the budget that memtables do not need soon. What readers hold of flushed ones is not
-    /// taken off.
+    /// Bytes of flushed memtables that views still hold.
+    pub(super) fn pinned_bytes(&self) -> u64 {
+        self.state.lock().retired.iter().map(|sealed| sealed.memtable.bytes()).sum()
+    }
+
+    /// Bytes of the budget that memtables do not need soon, but for a part that the allocator has of what was
+    /// let go of. What readers hold of flushed ones is not taken off.
     pub(super) fn left_by_memtables(&self) -> u64 {
         let one = self.memtable_bytes.load(Ordering::Relaxed);
         let share = one * (1 + self.options.sealed_max as u64);
         let tree = self.tree();
         let sealed: u64 = tree.sealed.iter().map(|sealed| sealed.memtable.bytes()).sum();
-        share.saturating_sub(tree.active.bytes() + sealed + one / GROWTH_PART)
+        share.saturating_sub(tree.active.bytes() + sealed + one / GROWTH_PART) / ALLOCATOR_PART
     }
 
     /// Makes `edit` durable and then installs the version with its tables; `more` changes the rest

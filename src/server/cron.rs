@@ -15,6 +15,10 @@ const PERIOD: Duration = Duration::from_millis(100);
 const RESERVE_SHARE: u64 = 16;
 /// The part of the budget that views may pin of what was written to disk since.
 const PINNED_SHARE: u64 = 4;
+/// The part that they never may.
+const PINNED_SHARE_MAX: u64 = 2;
+/// So long a reply may pin more than the former, in nanoseconds.
+const READER_GRACE_NS: u64 = 1_000_000_000;
 
 /// Runs until the server stops.
 pub(crate) async fn run(state: Arc<ServerState>) {
@@ -48,7 +52,11 @@ fn bound_memory(state: &ServerState) {
     let held = (commands + state.tracking.bytes()) as u64 + pinned;
     engine.lend(held.saturating_sub(budget / RESERVE_SHARE));
     if pinned > budget / PINNED_SHARE {
-        state.long_replies.end_heaviest(|view| engine.pinned_by(view));
+        // Meanwhile writes are slowed down.
+        let is_too_much = pinned > budget / PINNED_SHARE_MAX;
+        let grace_ns = if is_too_much { 0 } else { READER_GRACE_NS };
+        let until_ns = state.clock.monotonic_ns().saturating_sub(grace_ns);
+        state.long_replies.end_heaviest(until_ns, |view| engine.pinned_by(view));
     }
 }
 

@@ -118,6 +118,8 @@ pub(super) fn commands(picture: &Picture<'_>, out: &mut Fields) {
 
 pub(super) fn errors(picture: &Picture<'_>, out: &mut Fields) {
     for (code, count) in picture.state.metrics.errors() {
+        // Scripts make up codes: none looks like another field.
+        let code = code.replace(['#', ':', '\r', '\n'], "_");
         out.add(format_args!("errorstat_{code}"), format_args!("count={count}"));
     }
 }

@@ -82,9 +82,11 @@ fn commands_and_errors_are_counted() {
     stats.ran(3000, false);
     stats.rejected.add(2);
     server.state.metrics.error("WRONGTYPE x");
+    server.state.metrics.error("Q\r\nmaxmemory:1 m");
     let text = server.text("info all");
     let line = "cmdstat_ping:calls=1,usec=3,usec_per_call=3.00,rejected_calls=2,failed_calls=0\r\n";
     assert!(text.contains(line), "{text}");
     assert!(text.contains("errorstat_WRONGTYPE:count=1\r\n"));
+    assert!(text.contains("errorstat_Q__maxmemory_1:count=1\r\n"));
     assert!(text.contains("latency_percentiles_usec_ping:p50=3.072,p99=3.072,p99.9=3.072\r\n"));
 }
