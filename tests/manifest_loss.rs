@@ -175,7 +175,7 @@ fn a_manifest_that_is_damaged_after_a_kill_at_any_moment_loses_nothing() {
     run(&whole, End::Killed);
     let operations = whole.operations();
     let mut opened = 0;
-    for n in (operations / 2..operations).step_by(29) {
+    for n in (operations / 2..operations).step_by(5) {
         let fs = SimFs::new(2);
         fs.fail_after(n);
         let written = run(&fs, End::Killed);
@@ -184,8 +184,8 @@ fn a_manifest_that_is_damaged_after_a_kill_at_any_moment_loses_nothing() {
         assert!([&written.acknowledged, &written.perhaps].contains(&&found), "operation {n}");
         let path = manifest(&fs);
         let bytes = fs.shared().read(&path).unwrap().len() as u64;
-        let last = (bytes - 80..bytes).step_by(5);
-        for offset in last.chain((0..bytes).step_by(307)) {
+        let last = (bytes - 80..bytes).step_by(9);
+        for offset in last.chain((0..bytes).step_by(907)) {
             let cut = fs.kill(n);
             cut.shared().open(&path).unwrap().set_len(offset).unwrap();
             let context = format!("operation {n} of {operations}, cut at {offset} of {bytes}");
