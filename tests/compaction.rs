@@ -12,7 +12,7 @@ use std::sync::{Arc, Barrier};
 use bytes::Bytes;
 use siltdb::engine::{Filter, Judge, KeepAll, Options, Read, ReadMode, Result, Writer};
 use siltdb::env::{SimClock, SimFs};
-use store::{Store, contents, key, tiny_options, value};
+use store::{Store, contents, key, publish, tiny_options, value};
 
 /// Values begin with their expiry in ms, 0 for none. The root names generations, by the first byte
 /// of their keys, that are dead.
@@ -310,11 +310,7 @@ fn write(writer: &mut Writer, number: u32) {
     let mut txn = writer.begin(ReadMode::Blocking).unwrap();
     txn.put(key(number), value(number.into(), 1000));
     let changes = txn.into_changes();
-    writer.commit(changes);
-    let batch = writer.take_batch().unwrap();
-    let seq = batch.seq();
-    batch.write().unwrap();
-    writer.publish(seq);
+    publish(writer, changes);
 }
 
 #[test]

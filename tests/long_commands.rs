@@ -35,14 +35,11 @@ fn calls(client: &mut Client, lines: &[&str]) -> Vec<String> {
     lines.iter().map(|_| client.reply()).collect()
 }
 
-#[test]
-fn others_read_while_a_command_takes_long() {
-    let server = Server::start(&["--io-threads", "1", "--appendfsync", "no"]);
-    let mut client = server.connect();
-    fill(&mut client);
-    client.call(&["SET", "key", "value"]);
+/// How many reads another client is answered, one behind the other, while `run` goes on.
+fn reads_beside(server: &Server, run: impl FnOnce()) -> usize {
+    server.connect().call(&["SET", "key", "value"]);
     let is_done = AtomicBool::new(false);
-    let answered = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut reader = server.connect();
             let mut answered = 0;
@@ -52,15 +49,22 @@ fn others_read_while_a_command_takes_long() {
             }
             answered
         });
-        let mut copied = 0;
+        run();
+        is_done.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    })
+}
+
+#[test]
+fn others_read_while_a_command_takes_long() {
+    let server = Server::start(&["--io-threads", "1", "--appendfsync", "no"]);
+    let mut client = server.connect();
+    fill(&mut client);
+    let answered = reads_beside(&server, || {
         for round in 0..5 {
             let name = format!("copy:{round}");
             assert_eq!(client.call(&["COPY", "big", &name]), ":1");
-            copied += 1;
         }
-        is_done.store(true, Ordering::Relaxed);
-        assert_eq!(copied, 5);
-        reader.join().unwrap()
     });
     assert!(answered > 100, "only {answered} reads were answered beside five long commands");
 }
@@ -174,24 +178,11 @@ fn others_read_while_long_strings_are_combined() {
     let server = Server::start(&["--io-threads", "1", "--appendfsync", "no"]);
     let mut client = server.connect();
     assert_eq!(client.call(&["SETBIT", "big", "134217727", "1"]), ":0");
-    client.call(&["SET", "key", "value"]);
-    let is_done = AtomicBool::new(false);
-    let answered = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut reader = server.connect();
-            let mut answered = 0;
-            while !is_done.load(Ordering::Relaxed) {
-                assert_eq!(reader.call(&["GET", "key"]), "value");
-                answered += 1;
-            }
-            answered
-        });
+    let answered = reads_beside(&server, || {
         for round in 0..5 {
             let name = format!("not:{round}");
             assert_eq!(client.call(&["BITOP", "NOT", &name, "big"]), ":16777216");
         }
-        is_done.store(true, Ordering::Relaxed);
-        reader.join().unwrap()
     });
     assert!(answered > 100, "only {answered} reads were answered beside five long commands");
     assert_eq!(client.call(&["BITCOUNT", "not:4"]), ":134217727");

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use siltdb::engine::{Direction, Engine, Error, KeepAll, Options, Read, ReadMode, Result, Writer};
 use siltdb::env::{RealFs, SystemClock};
-use store::{tiny_options, value};
+use store::{publish, tiny_options, value};
 
 fn open(dir: &std::path::Path, options: &Options) -> (Engine, Writer) {
     let options = Options { dir: dir.to_owned(), ..options.clone() };
@@ -50,11 +50,7 @@ fn every_view_is_consistent_while_everything_runs() {
         txn.put(key(account), record(0, account));
     }
     let changes = txn.into_changes();
-    writer.commit(changes);
-    let batch = writer.take_batch().unwrap();
-    let seq = batch.seq();
-    batch.write().unwrap();
-    writer.publish(seq);
+    publish(&mut writer, changes);
 
     let done = AtomicBool::new(false);
     let all = (Bound::Unbounded, Bound::Unbounded);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use siltdb::engine::{
-    Direction, Engine, Filter, KeepAll, KeyRange, Options, Pair, Read, ReadMode, Result, Txn,
-    Writer,
+    Changes, Direction, Engine, Filter, KeepAll, KeyRange, Options, Pair, Read, ReadMode, Result,
+    Txn, Writer,
 };
 use siltdb::env::{SimClock, SimFs};
 
@@ -151,6 +151,15 @@ pub(crate) fn apply(model: &mut Model, writes: &Writes) {
             None => drop(model.remove(key)),
         }
     }
+}
+
+/// Makes a transaction durable as far as a write does, and visible, as the last of its batch.
+pub(crate) fn publish(writer: &mut Writer, changes: Changes) {
+    writer.commit(changes);
+    let batch = writer.take_batch().unwrap();
+    let seq = batch.seq();
+    batch.write().unwrap();
+    writer.publish(seq);
 }
 
 /// One of a few keys, some of them prefixes of others.
