@@ -143,8 +143,23 @@ fn is_held_by_oracle(reply: &Reply) -> bool {
     }
 }
 
+/// Whether an error of a reply is no UTF-8: `redis-protocol` takes none that is not.
+fn has_raw_error(reply: &Reply) -> bool {
+    match reply {
+        Reply::RawError(text) => std::str::from_utf8(text).is_err(),
+        Reply::Array(items) | Reply::Set(items) => items.iter().any(has_raw_error),
+        Reply::Map(pairs) => {
+            pairs.iter().any(|(key, value)| has_raw_error(key) || has_raw_error(value))
+        }
+        _ => false,
+    }
+}
+
 /// Panics where a reply is not well formed on the wire of either version.
 fn check_wire(reply: &Reply) {
+    if has_raw_error(reply) {
+        return;
+    }
     for version in VERSIONS {
         if version == Version::Resp3 && !is_held_by_oracle(reply) {
             continue;
