@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A reply that is sent, or waits for a place.
 #[derive(Debug)]
-struct Running {
+pub(crate) struct Running {
     client: Arc<Client>,
     /// What it reads; none in tests of the line alone.
     view: Option<Snapshot>,
@@ -84,7 +84,7 @@ impl LongReplies {
                 Err(_) => self.end_stalled(now_ns()),
             }
         }
-        place.moved(now_ns());
+        place.running.moved(now_ns());
         place
     }
 
@@ -141,6 +141,11 @@ impl LongReplies {
 }
 
 impl Running {
+    /// The client has taken a piece.
+    pub(crate) fn moved(&self, now_ns: u64) {
+        self.moved_ns.store(now_ns, Ordering::Relaxed);
+    }
+
     /// Whether it is sent.
     fn has_place(&self) -> bool {
         self.moved_ns.load(Ordering::Relaxed) != WAITS
@@ -148,9 +153,9 @@ impl Running {
 }
 
 impl Place<'_> {
-    /// The client has taken a piece.
-    pub(crate) fn moved(&self, now_ns: u64) {
-        self.running.moved_ns.store(now_ns, Ordering::Relaxed);
+    /// Whose place it is.
+    pub(crate) fn running(&self) -> &Arc<Running> {
+        &self.running
     }
 }
 
@@ -184,7 +189,7 @@ mod tests {
         }
         assert_eq!(replies.len(), PLACES);
         let now_ns = 11_000_000;
-        places.iter().skip(1).for_each(|place| place.moved(now_ns));
+        places.iter().skip(1).for_each(|place| place.running.moved(now_ns));
         let late = client(99);
         let mut waiting = Box::pin(replies.enter(&late, None, || now_ns));
         while !places[0].running.client.is_killed() {

@@ -78,7 +78,7 @@ pub use error::{CommandResult, Error};
 pub(crate) use info::{Durations, Measured, NumberKind, Numbers, Value, estimate_overdue};
 pub use keyspec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub use long_replies::LongReplies;
-pub(crate) use long_replies::{HELD_BYTES, PIECES_WAITING, PLACES};
+pub(crate) use long_replies::{HELD_BYTES, PIECES_WAITING, PLACES, Running};
 pub(crate) use memory::budget as memory_budget;
 pub use monitor::{Monitors, source as monitor_source};
 pub use pause::{Pause, PauseKind};

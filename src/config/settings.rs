@@ -21,6 +21,12 @@ impl OutputLimit {
     /// the reply to the `CONFIG SET` that is to raise the limit.
     pub const FREE_BYTES: usize = 16 << 10;
 
+    /// Whether any number of bytes may wait for any time.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.hard_bytes == 0 && self.soft_bytes == 0
+    }
+
     /// Whether so many bytes may not wait for any time.
     #[must_use]
     pub fn is_hard_at(&self, bytes: usize) -> bool {

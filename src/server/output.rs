@@ -201,6 +201,11 @@ impl Output {
         sent
     }
 
+    /// So many bytes were written to the socket by somebody else.
+    pub(super) fn count_written(&mut self, bytes: u64) {
+        self.sent += bytes;
+    }
+
     /// Sends these bytes, which are the first of those that are `waiting`.
     async fn send(
         &mut self,

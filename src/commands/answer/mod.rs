@@ -25,11 +25,11 @@ pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
 /// Takes a reply in pieces while it is made.
 pub trait Outlet: Sync {
-    /// Takes the next piece; waits until there is place for it.
+    /// Takes the next piece, and leaves an empty buffer; waits until there is place for it.
     ///
     /// # Errors
     /// Where nobody wants it any more.
-    fn send(&self, piece: BytesMut) -> Result<(), Error>;
+    fn send(&self, piece: &mut BytesMut) -> Result<(), Error>;
 }
 
 /// Where the reply of a call goes.
@@ -102,6 +102,7 @@ impl<'a> Answer<'a> {
             items: Vec::new(),
             encoded: None,
             piece: BytesMut::new(),
+            is_begun: false,
         }
     }
 
@@ -150,7 +151,7 @@ impl<'a> Answer<'a> {
             Way::Sent(outlet, _) => {
                 let mut piece = BytesMut::with_capacity(2 * PIECE_BYTES);
                 send_string(outlet, &mut piece, view, meta, start..end)?;
-                outlet.send(piece)?;
+                outlet.send(&mut piece)?;
                 Ok(Reply::Silent)
             }
         }
@@ -173,7 +174,7 @@ fn send_string(
         piece.put_slice(&part);
         at = end;
         if piece.len() >= PIECE_BYTES {
-            outlet.send(std::mem::replace(piece, BytesMut::with_capacity(2 * PIECE_BYTES)))?;
+            outlet.send(piece)?;
         }
     }
     piece.put_slice(b"\r\n");
@@ -198,6 +199,8 @@ pub(super) struct ReplyList<'a> {
     encoded: Option<EncodedItems>,
     /// What is to be sent next.
     piece: BytesMut,
+    /// Whether the header of what is sent is written.
+    is_begun: bool,
 }
 
 impl ReplyList<'_> {
@@ -318,7 +321,7 @@ impl ReplyList<'_> {
         match self.answer.way {
             Way::Sent(outlet, count) => {
                 self.begin(count);
-                outlet.send(self.piece)?;
+                outlet.send(&mut self.piece)?;
                 return Ok(Reply::Silent);
             }
             Way::Measured if !self.is_counted && self.count > self.gathered() => {
@@ -371,7 +374,8 @@ impl ReplyList<'_> {
 
     /// Starts the reply that is sent, if this was not done.
     fn begin(&mut self, count: usize) {
-        if self.piece.capacity() == 0 {
+        if !self.is_begun {
+            self.is_begun = true;
             self.piece.reserve(PIECE_BYTES + PIECE_BYTES / 8);
             ReplyEncoder::new(self.answer.version).write_header(self.kind, count, &mut self.piece);
         }
@@ -387,8 +391,8 @@ impl ReplyList<'_> {
     /// Hands out what is to be sent, if that is enough.
     fn send_piece(&mut self, outlet: &dyn Outlet) -> Result<(), Error> {
         if self.piece.len() >= PIECE_BYTES {
-            let empty = BytesMut::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
-            outlet.send(std::mem::replace(&mut self.piece, empty))?;
+            outlet.send(&mut self.piece)?;
+            self.piece.reserve(PIECE_BYTES + PIECE_BYTES / 8);
         }
         Ok(())
     }

@@ -7,8 +7,8 @@ use super::*;
 struct Kept(Mutex<Vec<BytesMut>>);
 
 impl Outlet for Kept {
-    fn send(&self, piece: BytesMut) -> Result<(), Error> {
-        self.0.lock().push(piece);
+    fn send(&self, piece: &mut BytesMut) -> Result<(), Error> {
+        self.0.lock().push(piece.split());
         Ok(())
     }
 }
