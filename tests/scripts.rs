@@ -371,13 +371,9 @@ fn a_pause_is_answered_when_no_write_can_come_any_more() {
 fn a_table_that_holds_itself_ends() {
     let server = Server::start(&["--maxmemory", "100mb"]);
     let mut client = server.connect();
-    for script in [
-        "local t = {} t[1] = t t[2] = t return t",
-        "#!lua flags=no-writes\nlocal t = {} for _ = 1, 60 do t = {t, t} end return t",
-    ] {
-        let reply = client.call(&["EVAL", script, "0"]);
-        assert!(reply.starts_with("-ERR") && reply.contains("too large"), "{reply}");
-    }
+    let script = "#!lua flags=no-writes\nlocal t = {} for _ = 1, 60 do t = {t, t} end return t";
+    let reply = client.call(&["EVAL", script, "0"]);
+    assert!(reply.starts_with("-ERR") && reply.contains("too large"), "{reply}");
     assert_eq!(client.call(&["PING"]), "+PONG");
 }
 

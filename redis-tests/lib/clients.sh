@@ -21,18 +21,22 @@ clients_run() {
     PART_FAILED=$((PART_FAILED + ${line%% *}))
 }
 
+# Has the libraries of Python in $CACHE.
+clients_python_fetch() {
+    local env="$CACHE/python"
+    local modules='redis, celery, rq, huey, django, flask_session, prometheus_client'
+    "$env/bin/python" -c "import $modules" 2>/dev/null && return 0
+    python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv
+    rm -rf "$env"
+    { python3 -m venv "$env" &&
+        "$env/bin/pip" install --quiet redis celery packaging rq huey django flask \
+            flask-session prometheus_client; } >"$WORK/pip.log" 2>&1
+}
+
 clients_python() {
     local env="$CACHE/python"
     need python3 python3 || { leave_out "clients (redis-py)" "python3 cannot be had"; return; }
-    local modules='redis, celery, rq, huey, django, flask_session, prometheus_client'
-    if ! "$env/bin/python" -c "import $modules" 2>/dev/null; then
-        python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv
-        rm -rf "$env"
-        { python3 -m venv "$env" &&
-            "$env/bin/pip" install --quiet redis celery packaging rq huey django flask \
-                flask-session prometheus_client; } >"$WORK/pip.log" 2>&1 ||
-            { leave_out "clients (redis-py)" "$(tail -1 "$WORK/pip.log")"; return; }
-    fi
+    clients_python_fetch || { leave_out "clients (redis-py)" "$(tail -1 "$WORK/pip.log")"; return; }
     for protocol in 2 3; do
         clients_run "redis-py RESP$protocol" \
             "$env/bin/python" "$ROOT/redis-tests/samples/redis_py.py" "$PORT" "$protocol"
@@ -101,22 +105,27 @@ clients_metrics() {
         "${files[@]}"
 }
 
+# Has redis-py's own tests in $CACHE.
+clients_redis_py_fetch() {
+    local env="$CACHE/redis-py"
+    [ -f "$env/.ready" ] && return 0
+    rm -rf "$env"
+    mkdir -p "$env"
+    { "$CACHE/python/bin/python" -m venv "$env/venv" &&
+        "$env/venv/bin/pip" install --quiet pytest pytest-asyncio pytest-timeout packaging &&
+        "$env/venv/bin/pip" download --quiet --no-deps --no-binary redis -d "$env" redis &&
+        mkdir "$env/source" &&
+        tar -xf "$env"/redis-*.tar.gz -C "$env/source" --strip-components=1 &&
+        touch "$env/.ready"; } >"$WORK/pip.log" 2>&1
+}
+
 # redis-py's own tests, from its source distribution: what redis-tests/redis-py.txt names, in RESP2
 # and RESP3. Tests of clusters, modules and TLS need servers of their own.
 clients_redis_py() {
     local env="$CACHE/redis-py" list="$ROOT/redis-tests/redis-py.txt" out="$WORK/redis-py" line protocol
     [ -x "$CACHE/python/bin/python" ] || return
-    if ! [ -f "$env/.ready" ]; then
-        rm -rf "$env"
-        mkdir -p "$env"
-        { "$CACHE/python/bin/python" -m venv "$env/venv" &&
-            "$env/venv/bin/pip" install --quiet pytest pytest-asyncio pytest-timeout packaging &&
-            "$env/venv/bin/pip" download --quiet --no-deps --no-binary redis -d "$env" redis &&
-            mkdir "$env/source" &&
-            tar -xf "$env"/redis-*.tar.gz -C "$env/source" --strip-components=1 &&
-            touch "$env/.ready"; } >"$WORK/pip.log" 2>&1 ||
-            { leave_out "clients (redis-py's tests)" "$(tail -1 "$WORK/pip.log")"; return; }
-    fi
+    clients_redis_py_fetch ||
+        { leave_out "clients (redis-py's tests)" "$(tail -1 "$WORK/pip.log")"; return; }
     for protocol in 2 3; do
         # shellcheck disable=SC2046
         (cd "$env/source" && timeout 300 "$env/venv/bin/python" -m pytest -q -p no:cacheprovider \
@@ -134,17 +143,20 @@ clients_redis_py() {
     done
 }
 
-# Builds the samples of Rust in $CACHE, and runs them.
+# Builds the samples of Rust in $CACHE.
+clients_rust_build() {
+    cargo build --quiet --locked --manifest-path "$ROOT/redis-tests/samples/rust/Cargo.toml" \
+        --target-dir "$CACHE/rust" >"$WORK/rust.log" 2>&1 </dev/null
+}
+
 clients_rust() {
-    local target="$CACHE/rust" log="$WORK/rust.log" program library protocol
+    local log="$WORK/rust.log" program=$CACHE/rust/debug/siltdb-client-samples library protocol
     local manifest=$ROOT/redis-tests/samples/rust/Cargo.toml
-    program=$target/debug/siltdb-client-samples
     { command -v cargo >/dev/null && need cc build-essential; } ||
         { leave_out "clients (Rust)" "cargo and a C compiler cannot be had"; return; }
     cargo fetch --quiet --locked --manifest-path "$manifest" >"$log" 2>&1 </dev/null ||
         { leave_out "clients (Rust)" "$(tail -1 "$log")"; return; }
-    cargo build --quiet --locked --manifest-path "$manifest" --target-dir "$target" \
-        >"$log" 2>&1 </dev/null || { fail "the samples of Rust: $(grep -m 1 '^error' "$log")"; return; }
+    clients_rust_build || { fail "the samples of Rust: $(grep -m 1 '^error' "$log")"; return; }
     for library in redis-sync redis-async fred; do
         for protocol in 2 3; do
             clients_run "$library RESP$protocol" "$program" "$library" "$PORT" "$protocol"
@@ -153,16 +165,28 @@ clients_rust() {
     done
 }
 
+# Has the libraries of Node.js in $CACHE.
+clients_node_fetch() {
+    local env="$CACHE/node"
+    [ -d "$env/node_modules/redis" ] && [ -d "$env/node_modules/bullmq" ] && return 0
+    mkdir -p "$env"
+    npm install --silent --no-audit --no-fund --prefix "$env" redis ioredis bullmq \
+        >"$WORK/npm.log" 2>&1 </dev/null
+}
+
+# What all of them need from elsewhere.
+clients_fetch() {
+    clients_python_fetch && clients_redis_py_fetch
+    clients_node_fetch
+    exporter_program
+}
+
 clients_node() {
     local env="$CACHE/node"
     need node nodejs npm && need npm npm ||
         { leave_out "clients (node-redis, ioredis)" "node and npm cannot be had"; return; }
-    if ! [ -d "$env/node_modules/redis" ] || ! [ -d "$env/node_modules/bullmq" ]; then
-        mkdir -p "$env"
-        npm install --silent --no-audit --no-fund --prefix "$env" redis ioredis bullmq \
-            >"$WORK/npm.log" 2>&1 </dev/null ||
-            { leave_out "clients (node-redis, ioredis)" "$(tail -1 "$WORK/npm.log")"; return; }
-    fi
+    clients_node_fetch ||
+        { leave_out "clients (node-redis, ioredis)" "$(tail -1 "$WORK/npm.log")"; return; }
     for sample in node-redis ioredis; do
         for protocol in 2 3; do
             NODE_PATH="$env/node_modules" clients_run "$sample RESP$protocol" \

@@ -63,13 +63,13 @@ fn survives(server: &mut Harness, unsealed: Vec<u8>) {
 
 #[test]
 fn every_byte_may_be_wrong() {
-    for packing in BOTH {
+    for (first, packing) in BOTH.into_iter().enumerate() {
         let mut server = Harness::new();
         server.packing = packing;
         for sample in samples() {
-            for at in 0..sample.len() - 2 {
+            for at in (first..sample.len() - 2).step_by(BOTH.len()) {
                 let mut bad = sample.clone();
-                bad[at] ^= if at % 2 == 0 { 1 } else { 0xff };
+                bad[at] ^= if at % 4 < 2 { 1 } else { 0xff };
                 survives(&mut server, bad);
                 let mut shorter = sample.clone();
                 shorter.remove(at);

@@ -384,7 +384,7 @@ fn a_change_far_from_both_ends_counts_the_elements() {
     let mut expected: Vec<String> = (0..2000).map(|n| format!("element:{n:04}")).collect();
     server.run(&format!("rpush l {}", expected.join(" ")));
     let mut random = fastrand::Rng::with_seed(3);
-    for n in 0..300 {
+    for n in 0..120 {
         let at = random.usize(100..expected.len() - 100);
         let (pivot, element) = (expected[at].clone(), format!("new:{n}"));
         let call = match n % 3 {
@@ -406,7 +406,7 @@ fn a_change_far_from_both_ends_counts_the_elements() {
         assert!(server.last_write_bytes < most, "{call}: {}", server.last_write_bytes);
         let at = random.usize(..expected.len());
         assert_eq!(server.run(&format!("lindex l {at}")), format!("\"{}\"", expected[at]));
-        if n % 50 == 0 {
+        if n % 30 == 0 {
             server.store.check();
             server.store.reopen();
         }
