@@ -5,13 +5,14 @@
 # usage: benches/how-big.sh [TYPE...]        hash set zset list stream string; all by default
 #
 # Fills one small and one large collection of each type, then runs redis-benchmark against either (8
-# connections, pipelines of 8) and takes the server's CPU time per request, background work included,
+# connections, pipelines of PIPELINE) and takes the server's CPU time per request, background work included,
 # requests per second, and what a request has the server write to files. A string has ten bytes for
 # each element. Then: EXPIRE and DEL of the large one, and what reading all of it does to a client that
 # sends a GET every millisecond. The server runs on core 0, the load elsewhere. Prints tables in
 # Markdown.
 #
 #   ELEMENTS=10000000  N=100000   elements of the large collection, requests of each measurement
+#   PIPELINE=8                    calls that a connection has on the way at a time
 #   FSYNC=everysec                appendfsync
 #   MAXMEMORY=1gb                 of SiltDB; Redis holds everything in memory
 #   SERVERS="siltdb redis"
@@ -20,7 +21,7 @@ set -uo pipefail
 . "$(dirname "$0")/common.sh"
 
 ELEMENTS=${ELEMENTS:-10000000} N=${N:-100000} FSYNC=${FSYNC:-everysec} MAXMEMORY=${MAXMEMORY:-1gb}
-SERVERS=${SERVERS:-siltdb redis} SETTLE=${SETTLE:-5}
+SERVERS=${SERVERS:-siltdb redis} SETTLE=${SETTLE:-5} PIPELINE=${PIPELINE:-8}
 SMALL=1000
 [ $# -gt 0 ] || set -- hash set zset list stream string
 needs redis-benchmark redis-cli awk cargo
@@ -70,7 +71,7 @@ measure() {
         words[i]=${words[i]/#MIDDLE/$((size / 2))}
     done
     before=$(cpu_us) wrote=$(written) begin=$(date +%s%N)
-    redis-benchmark -p "$PORT" -q -r "$size" -n "$N" -c 8 -P 8 "${words[@]}" >"$WORK/out" 2>&1
+    redis-benchmark -p "$PORT" -q -r "$size" -n "$N" -c 8 -P "$PIPELINE" "${words[@]}" >"$WORK/out" 2>&1
     if grep -qi 'err' "$WORK/out"; then tail -1 "$WORK/out" >&2; fi
     US=$(awk "BEGIN { printf \"%.1f\", ($(cpu_us) - $before) / $N }")
     PER_SECOND=$(awk "BEGIN { printf \"%.0f\", $N / (($(date +%s%N) - $begin) / 1e9) }")

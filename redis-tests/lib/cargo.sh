@@ -15,6 +15,7 @@ part_cargo() {
         --target-dir "$CACHE/rust" -- -D warnings); then pass; else fail "redis-tests/samples/rust"; fi
     # tests/differential compares with it; elsewhere it is skipped.
     need redis-server redis-server || leave_out differential "redis-server cannot be had"
+    export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1}
     ${BESIDE_CARGO:-}
     cargo test --no-fail-fast 2>&1 | tee "$log" || fail "cargo test"
     passed=$(sed -nE 's/^test result: .* ([0-9]+) passed.*/\1/p' "$log" | paste -sd+ | total)
