@@ -354,8 +354,8 @@ fn xread_waits_for_entries_behind_the_end() {
     assert!(client.call(&["XREAD", "BLOCK", "0", "STREAMS", "k", "$"]).starts_with("-WRONGTYPE"));
 }
 
-const UNBALANCED: &str = "-ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', \
-                          or '$' must be specified.";
+const UNBALANCED: &str = "-ERR Unbalanced 'xread' list of streams: for each stream key an ID or \
+                          '$' must be specified.";
 
 #[test]
 fn an_entry_wakes_one_consumer_of_a_group() {

@@ -37,11 +37,13 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .since("2.0.0")
         .summary("Sets the counters of INFO back to zero.")
         .differs("Counters of the LSM tree count on.")
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .flags(ADMIN),
     CommandSpec::new("rewrite", Arity::Exactly(2), Run::Server(rewrite))
         .group(Group::Server)
         .since("2.8.0")
         .summary("Writes the settings to the configuration file.")
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .flags(ADMIN),
     CommandSpec::new("set", Arity::AtLeast(4), Run::Server(set))
         .group(Group::Server)
@@ -56,9 +58,17 @@ const SUBCOMMANDS: &[CommandSpec] = &[
 ];
 
 fn get(_: &mut Session, state: &ServerState, args: &mut Args<'_>) -> CommandResult {
-    let patterns: Vec<&[u8]> = args.rest().iter().map(|pattern| &pattern[..]).collect();
+    let words = args.rest();
+    let patterns: Vec<&[u8]> = words.iter().map(|pattern| &pattern[..]).collect();
     let found = state.config.get_matching(&patterns).into_iter();
-    Ok(Reply::Map(found.map(|(name, value)| (Reply::bulk(name), Reply::bulk(value))).collect()))
+    let pair = |(name, value)| (Reply::Bulk(as_written(name, words)), Reply::bulk(value));
+    Ok(Reply::Map(found.map(pair).collect()))
+}
+
+/// The name of a setting as the client has written it, in whatever case; a pattern writes none.
+fn as_written(name: &'static str, words: &[Bytes]) -> Bytes {
+    let written = words.iter().find(|word| word.eq_ignore_ascii_case(name.as_bytes()));
+    written.cloned().unwrap_or(Bytes::from_static(name.as_bytes()))
 }
 
 /// From the first password that a `CONFIG SET` has to the last one.
@@ -135,6 +145,19 @@ fn resetstat(_: &mut Session, state: &ServerState, _: &mut Args<'_>) -> CommandR
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::test_server::TestServer;
+
+    #[test]
+    fn a_name_comes_back_as_it_was_written() {
+        let mut server = TestServer::new();
+        let shown = |server: &mut TestServer, call: &str| match server.ok(call) {
+            Reply::Map(pairs) => pairs.into_iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(shown(&mut server, "config get TimeOut"), [Reply::bulk("TimeOut")]);
+        assert_eq!(shown(&mut server, "config get TIMEOUT timeout"), [Reply::bulk("TIMEOUT")]);
+        assert_eq!(shown(&mut server, "config get Tim[e]out"), [Reply::bulk("timeout")]);
+    }
 
     #[test]
     fn passwords_are_secret() {

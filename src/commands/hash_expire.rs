@@ -85,12 +85,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         &[Arg::key("key"), Arg::unix_time("unix-time-milliseconds"), CONDITION, FIELDS],
     )
     .summary("Lets fields expire at a Unix time in milliseconds."),
-    asking("httl", httl)
-        .summary("Answers in how many seconds fields expire.")
-        .tips(&["nondeterministic_output"]),
-    asking("hpttl", hpttl)
-        .summary("Answers in how many milliseconds fields expire.")
-        .tips(&["nondeterministic_output"]),
+    asking("httl", httl).summary("Answers in how many seconds fields expire."),
+    asking("hpttl", hpttl).summary("Answers in how many milliseconds fields expire."),
     asking("hexpiretime", hexpiretime)
         .summary("Answers when fields expire, as a Unix time in seconds."),
     asking("hpexpiretime", hpexpiretime)

@@ -46,7 +46,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .summary("Answers the distribution of durations of commands, or of all.")
         .tips(TIPS)
         .flags(ADMIN)
-        .args(&[Arg::string("COMMAND").optional().multiple()]),
+        .args(&[Arg::string("command").optional().multiple()]),
     sub("history", Arity::Exactly(3), history)
         .summary("Answers the samples of an event.")
         .tips(TIPS)
@@ -58,7 +58,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         .flags(ADMIN),
     sub("reset", Arity::AtLeast(2), reset)
         .summary("Forgets the samples of events, or of all.")
-        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+        .tips(&["request_policy:all_nodes", "response_policy:agg_sum"])
         .flags(ADMIN)
         .args(&[Arg::string("event").optional().multiple()]),
 ];

@@ -317,7 +317,7 @@ fn equal_to<'a>(
 
 fn lrem(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
     let key = args.next_bytes()?;
-    let (count, sought) = (args.next_int()?, args.next_bytes()?);
+    let (count, sought) = (next_long(args)?, args.next_bytes()?);
     let Some(old) = list(edit.find(key)?)? else { return Ok(Reply::Integer(0)) };
     let Some(elements) = edit.list(&old) else { return Ok(Reply::Integer(0)) };
     let direction = if count < 0 { Direction::Reverse } else { Direction::Forward };

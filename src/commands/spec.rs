@@ -162,7 +162,7 @@ impl Group {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::List => "list",
-            Self::SortedSet => "sorted_set",
+            Self::SortedSet => "sorted-set",
             Self::Geo => "geo",
             Self::Generic => "generic",
             Self::Bitmap => "bitmap",
@@ -213,7 +213,8 @@ impl Flags {
     pub const FAST: Self = Self(1 << 11);
     /// Allowed before authentication.
     pub const NO_AUTH: Self = Self(1 << 12);
-    /// Counts as a write for `CLIENT PAUSE WRITE` though it is none.
+    /// Counts as a write for `CLIENT PAUSE WRITE` though it is none. Not shown by `COMMAND INFO`, as in
+    /// Redis.
     pub const MAY_REPLICATE: Self = Self(1 << 13);
     /// Refused while an asynchronous load runs.
     pub const NO_ASYNC_LOADING: Self = Self(1 << 14);
@@ -266,7 +267,6 @@ impl Flags {
         (Self::ASKING, "asking"),
         (Self::FAST, "fast"),
         (Self::NO_AUTH, "no_auth"),
-        (Self::MAY_REPLICATE, "may_replicate"),
         (Self::NO_MANDATORY_KEYS, "no_mandatory_keys"),
         (Self::NO_ASYNC_LOADING, "no_async_loading"),
         (Self::NO_MULTI, "no_multi"),

@@ -149,7 +149,7 @@ fn log(values: &MultiValue) -> mlua::Result<()> {
         return raise("First argument must be a number (log level).");
     };
     if !(0..=LEVEL_MAX).contains(&level) {
-        return raise("Invalid debug level.");
+        return raise("Invalid log level.");
     }
     let words: Vec<String> = values.iter().skip(1).filter_map(text_of).map(|w| lossy(&w)).collect();
     let text = words.join(" ");
@@ -176,7 +176,7 @@ fn setresp(shared: &Shared, values: &MultiValue) -> mlua::Result<()> {
 /// What is replicated: accepted, since there is no replica.
 fn set_repl(values: &MultiValue) -> mlua::Result<()> {
     if values.len() != 1 {
-        return raise("redis.set_repl() requires two arguments.");
+        return raise("redis.set_repl() requires one argument.");
     }
     match integer(values.front()) {
         Some(0..=REPLICATION_MAX) => Ok(()),

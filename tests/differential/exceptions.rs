@@ -14,10 +14,10 @@ const FIELDS: &[(&str, &str)] = &[
     ("radix-tree-nodes", "there is no radix tree here"),
 ];
 
-/// Those that do not count beside Redis 7.0.
-const FIELDS_OF_7_0: &[(&str, &str)] = &[
-    ("entries-read", "7.4 counts anew from the id where it was set to what cannot be"),
-    ("lag", "7.4 knows it of a group before the first entry"),
+/// Those that do not count beside a Redis before 8.0.
+const FIELDS_BEFORE_8: &[(&str, &str)] = &[
+    ("entries-read", "later ones count anew from the id where it was set to what cannot be"),
+    ("lag", "7.4 knows it of a group before the first entry; it follows from the one above"),
 ];
 
 /// A difference that is right, from the words of the call (the first in upper case), the reply of
@@ -121,6 +121,9 @@ const ALWAYS: &[(&str, IsChanged)] = &[
     ("SETBIT that changes no bit leaves the string as it is kept", |step, redis, siltdb| {
         is_encoding(step) && bulk(redis) == b"raw" && matches!(bulk(siltdb), b"embstr" | b"int")
     }),
+    ("LINSERT that finds no place leaves the list as it is kept", |step, redis, siltdb| {
+        is_encoding(step) && bulk(redis) == b"quicklist" && bulk(siltdb) == b"listpack"
+    }),
     ("SORT has Redis keep a sorted set otherwise, here it changes none", |step, redis, siltdb| {
         is_encoding(step) && bulk(redis) == b"skiplist" && bulk(siltdb) == b"listpack"
     }),
@@ -150,7 +153,7 @@ pub(crate) fn prelude(step: &Step) -> Vec<Step> {
     let make = |stream, group, consumer| {
         Step::exact(&[b"XGROUP", b"CREATECONSUMER", stream, group, consumer]).like(step)
     };
-    if judge() == Judge::Eight {
+    if judge() != Judge::Seven {
         return Vec::new();
     }
     match &name(step)[..] {
@@ -166,13 +169,17 @@ pub(crate) fn prelude(step: &Step) -> Vec<Step> {
 
 /// Whether a difference is one that Redis 7.4 makes as well.
 pub(crate) fn is_changed(step: &Step, redis: &Value, siltdb: &Value) -> bool {
-    let of_judge = if judge() == Judge::Seven { SINCE_7_0 } else { SINCE_7_4 };
+    let of_judge = match judge() {
+        Judge::Seven => SINCE_7_0,
+        Judge::SevenFour => &[],
+        Judge::Eight => SINCE_7_4,
+    };
     ALWAYS.iter().chain(of_judge).any(|(_, is_changed)| is_changed(step, redis, siltdb))
 }
 
 /// Whether a field of XINFO does not count.
 pub(crate) fn is_changed_field(name: &[u8]) -> bool {
-    let of_judge = if judge() == Judge::Seven { FIELDS_OF_7_0 } else { &[] };
+    let of_judge = if judge() == Judge::Eight { &[] } else { FIELDS_BEFORE_8 };
     FIELDS.iter().chain(of_judge).any(|(field, _)| field.as_bytes() == name)
 }
 

@@ -84,7 +84,7 @@ pub(crate) struct Generator {
 impl Generator {
     pub(crate) fn new(seed: u64) -> Self {
         let parsed = |rule: &Rule| Parsed { rule: *rule, nodes: parse(rule.pattern) };
-        let newer = if judge() == Judge::Eight { SINCE_7_4 } else { &[] };
+        let newer = if judge() != Judge::Seven { SINCE_7_4 } else { &[] };
         let families = FAMILIES
             .iter()
             .chain(newer)

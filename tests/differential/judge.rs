@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 pub(crate) enum Judge {
     /// 7.0: older than what SiltDB follows, so what 7.4 changed differs.
     Seven,
+    /// 7.4: what SiltDB follows.
+    SevenFour,
     /// 8.0: newer, and hardly anything of 7.4 differs. Has the expiry of fields.
     Eight,
 }
@@ -25,8 +27,9 @@ pub(crate) fn find() -> Result<(Judge, String), String> {
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     match text.split_once("Redis server v=").map(|(_, version)| version) {
         Some(version) if version.starts_with("7.0.") => Ok((Judge::Seven, text)),
+        Some(version) if version.starts_with("7.4.") => Ok((Judge::SevenFour, text)),
         Some(version) if version.starts_with("8.0.") => Ok((Judge::Eight, text)),
-        _ => Err(format!("{program} is neither Redis 7.0 nor 8.0: {text}")),
+        _ => Err(format!("{program} is no Redis 7.0, 7.4 or 8.0: {text}")),
     }
 }
 

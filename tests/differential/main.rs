@@ -6,7 +6,7 @@
 //! scripts, publish and subscribe.
 //!
 //! Skipped where no redis-server 7.0 is on PATH. `SILTDB_DIFF_REDIS` names another program, of
-//! version 7.0 or 8.0: beside the latter hardly any difference is right, and fields expire.
+//! version 7.0, 7.4 or 8.0: beside the newer ones hardly any difference is right, and fields expire.
 //! `SILTDB_SERVER` names a SiltDB other than that of the build. `SILTDB_DIFF_STEPS` is the number of calls,
 //! `SILTDB_DIFF_SEED` makes another run (each can be repeated, but for times), `SILTDB_DIFF_MAX` is
 //! the number of differences after which a run ends (1 unless told).

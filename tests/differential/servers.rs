@@ -46,7 +46,7 @@ impl Redis {
     fn start() -> io::Result<Self> {
         let dir = tempfile::tempdir()?;
         let port = free_port();
-        let newer = if judge() == Judge::Eight { SINCE_7_2 } else { &[] };
+        let newer = if judge() != Judge::Seven { SINCE_7_2 } else { &[] };
         let child = Command::new(program())
             .args(["--port", &port.to_string(), "--save", "", "--dir"])
             .arg(dir.path())

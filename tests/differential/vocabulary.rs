@@ -314,6 +314,11 @@ impl Vocabulary {
                 self.pick(&["9223372036854775807", "-9223372036854775808", "x", "", "1.5"])
             }
             "some" => self.between(-8, 8),
+            // Of the smallest number the versions of Redis make different things.
+            "signed" if self.once_in(12) => {
+                self.pick(&["9223372036854775807", "-9223372036854775807", "x", "", "1.5"])
+            }
+            "signed" => self.between(-8, 8),
             "positive" => self.between(1, 8),
             "offset" if self.once_in(12) => {
                 self.pick(&["-1", "536870912", "9223372036854775807", "x", "70000", ""])

@@ -139,6 +139,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     sub("setinfo", Arity::Exactly(4), setinfo)
         .since("7.2.0")
         .summary("Names the client library and its version.")
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .flags(USUAL)
         .args(&[Arg::one_of(
             "attr",
@@ -150,6 +151,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     sub("setname", Arity::Exactly(3), setname)
         .since("2.6.9")
         .summary("Names this connection.")
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .flags(USUAL)
         .args(&[Arg::string("connection-name")]),
     sub("unblock", Arity::AtLeast(3), unblock)
@@ -203,7 +205,7 @@ fn setinfo(session: &mut Session, _: &ServerState, args: &mut Args<'_>) -> Comma
     if !is_name && !attribute.eq_ignore_ascii_case(b"lib-ver") {
         return Err(Error::quoting("ERR Unrecognized option '{}'", &[attribute]));
     }
-    check_word(value, if is_name { "lib-name" } else { "lib-ver" })?;
+    check_word(value, &String::from_utf8_lossy(attribute))?;
     session.client.edit_names(|names| {
         let field = if is_name { &mut names.lib_name } else { &mut names.lib_version };
         *field = Box::from(&value[..]);

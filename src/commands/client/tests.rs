@@ -31,6 +31,9 @@ fn names_are_printable_words() {
     let text = "ERR Client names cannot contain spaces, newlines or special characters.";
     assert_eq!(server.run_words(&words).expect_err("a blank").to_string(), text);
     assert_eq!(server.error("client setinfo x y"), "ERR Unrecognized option 'x'");
+    let words = ["client", "setinfo", "LIB-name", "a b"].map(Bytes::from_static_str);
+    let text = "ERR LIB-name cannot contain spaces, newlines or special characters.";
+    assert_eq!(server.run_words(&words).expect_err("a blank").to_string(), text);
     server.ok("client setname me");
     server.run_words(&["client", "setname", ""].map(Bytes::from_static_str)).expect("clears");
     assert_eq!(server.ok("client getname"), Reply::Null);

@@ -16,10 +16,10 @@ pub(super) const TRACKING_ARGS: &[Arg] = &[
     Arg::one_of("status", &[Arg::token("on", "ON"), Arg::token("off", "OFF")]),
     Arg::integer("client-id").with_token("REDIRECT").optional(),
     Arg::string("prefix").with_token("PREFIX").optional().multiple_token(),
-    Arg::token("BCAST", "BCAST").optional(),
-    Arg::token("OPTIN", "OPTIN").optional(),
-    Arg::token("OPTOUT", "OPTOUT").optional(),
-    Arg::token("NOLOOP", "NOLOOP").optional(),
+    Arg::token("bcast", "BCAST").optional(),
+    Arg::token("optin", "OPTIN").optional(),
+    Arg::token("optout", "OPTOUT").optional(),
+    Arg::token("noloop", "NOLOOP").optional(),
 ];
 
 pub(super) const CACHING_ARGS: &[Arg] =

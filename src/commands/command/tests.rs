@@ -58,6 +58,9 @@ fn keys_of_a_call() {
     for (call, text) in [
         ("nosuch a", "ERR Invalid command specified"),
         ("ping a", "ERR The command has no key arguments"),
+        ("spublish a b", "ERR The command has no key arguments"),
+        ("zunionstore d 0 a", "ERR Invalid arguments specified for command"),
+        ("zunion 0 a", "ERR Invalid arguments specified for command"),
         ("get a b", "ERR Invalid number of arguments specified for command"),
     ] {
         assert_eq!(server.error(&format!("command getkeys {call}")), text);

@@ -227,16 +227,13 @@ fn waitaof<'a>(
 ) -> ServerFuture<'a> {
     Box::pin(async move {
         let mut args = Args::new(words, 1);
-        let out_of_range =
-            |_| Error::Text("ERR value is out of range, must be positive".to_owned());
-        let local = u64::try_from(args.next_int()?).map_err(out_of_range)?;
-        let replicas = u64::try_from(args.next_int()?).map_err(out_of_range)?;
-        let left = time_left(args.next_bytes()?, state)?;
-        if local > 1 {
-            return Err(Error::Text(
-                "ERR value is out of range, must be between 0 and 1".to_owned(),
-            ));
+        let out_of_range = |why| Error::Text(format!("ERR value is out of range, {why}"));
+        if !(0..=1).contains(&args.next_int()?) {
+            return Err(out_of_range("value must between 0 and 1"));
         }
+        let replicas = args.next_int().ok().filter(|replicas| *replicas >= 0);
+        let replicas = replicas.ok_or_else(|| out_of_range("must be positive"))?;
+        let left = time_left(args.next_bytes()?, state)?;
         if session.answers_at_once {
             // What came before is on disk where nothing is answered before that.
             let synced = state.config.load().appendfsync == AppendFsync::Always;

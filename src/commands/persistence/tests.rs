@@ -31,9 +31,12 @@ async fn abort_needs_a_shutdown() {
 async fn waitaof_syncs() {
     let mut server = TestServer::new();
     let error = server.run_async("waitaof 2 0 0").await.expect_err("one disk");
-    assert_eq!(error.to_string(), "ERR value is out of range, must be between 0 and 1");
-    let error = server.run_async("waitaof -1 0 0").await.expect_err("negative");
-    assert_eq!(error.to_string(), "ERR value is out of range, must be positive");
+    assert_eq!(error.to_string(), "ERR value is out of range, value must between 0 and 1");
+    for replicas in ["-1", "many"] {
+        let call = format!("waitaof 0 {replicas} 0");
+        let error = server.run_async(&call).await.expect_err("no number of replicas");
+        assert_eq!(error.to_string(), "ERR value is out of range, must be positive");
+    }
     let (sender, mut control) = tokio::sync::mpsc::channel(1);
     std::mem::swap(&mut control, &mut server.control);
     drop(sender);

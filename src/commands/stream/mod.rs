@@ -40,7 +40,7 @@ const NEW_OR_ID: Arg = Arg::one_of("id-selector", &[Arg::string("id"), Arg::toke
 /// What may stand before the streams of `XREAD` and `XREADGROUP`, and how many words belong to it.
 const READ_OPTIONS: &[(&str, usize)] = &[("GROUP", 2), ("COUNT", 1), ("BLOCK", 1), ("NOACK", 0)];
 const STREAMS: Arg =
-    Arg::block("streams", &[Arg::key("key").multiple(), Arg::string("ID").multiple()])
+    Arg::block("streams", &[Arg::key("key").multiple(), Arg::string("id").multiple()])
         .with_token("STREAMS");
 const BLOCK: Arg = Arg::integer("milliseconds").with_token("BLOCK").optional();
 
@@ -93,7 +93,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .summary("Deletes entries.")
         .flags(Flags::FAST)
         .keys(SHORTENED)
-        .args(&[Arg::key("key"), Arg::string("ID").multiple()]),
+        .args(&[Arg::key("key"), Arg::string("id").multiple()]),
     writing("xtrim", Arity::AtLeast(4), add::xtrim)
         .complexity("O(N) in the entries that go or in those that stay, whichever are fewer")
         .summary("Deletes the oldest entries, down to a length or an id.")
@@ -144,7 +144,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .complexity("O(N) in the number of ids")
         .summary("Acknowledges entries: they are no longer pending.")
         .flags(Flags::FAST)
-        .args(&[Arg::key("key"), Arg::string("group"), Arg::string("ID").multiple()]),
+        .args(&[Arg::key("key"), Arg::string("group"), Arg::string("id").multiple()]),
     reading("xpending", Arity::AtLeast(3), pending::xpending)
         .complexity("O(N) in the entries looked at; without a range in the number of consumers")
         .summary("Answers what is pending in a group.")
@@ -174,7 +174,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             Arg::string("group"),
             Arg::string("consumer"),
             Arg::string("min-idle-time"),
-            Arg::string("ID").multiple(),
+            Arg::string("id").multiple(),
             Arg::integer("ms").with_token("IDLE").optional(),
             Arg::unix_time("unix-time-milliseconds").with_token("TIME").optional(),
             Arg::integer("count").with_token("RETRYCOUNT").optional(),

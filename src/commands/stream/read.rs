@@ -80,7 +80,7 @@ impl<'a> Call<'a> {
 
     fn set_streams(&mut self, words: &'a [Bytes], name: &'static str) -> Result<(), Error> {
         if !words.len().is_multiple_of(2) {
-            let place = if name == "xread" { "ID, '+', or '$'" } else { "ID or '>'" };
+            let place = if name == "xread" { "ID or '$'" } else { "ID or '>'" };
             return Err(Error::Text(format!(
                 "ERR Unbalanced '{name}' list of streams: for each stream key an {place} must be \
                  specified."

@@ -124,7 +124,7 @@ fn entries_equal_the_facts() {
         };
         let spec = command.spec;
         check("arity", spec.arity.signed().to_string(), fact["arity"].to_string());
-        check("group", spec.group.name().to_owned(), text(&fact["group"]));
+        check("group", spec.group.name().replace('-', "_"), text(&fact["group"]));
         check("since", spec.since.to_owned(), text(&fact["since"]));
         check("flags", sorted(flag_names(command.flags)), sorted(texts(&fact["flags"])));
         check("acl", sorted(command.categories.names().map(str::to_owned)), fact_categories(fact));
@@ -153,6 +153,7 @@ fn sorted(words: impl IntoIterator<Item = String>) -> String {
 fn flag_names(flags: Flags) -> Vec<String> {
     let hidden = [
         (Flags::SENTINEL, "sentinel"),
+        (Flags::MAY_REPLICATE, "may_replicate"),
         (Flags::PROTECTED, "protected"),
         (Flags::TOUCHES_ARBITRARY_KEYS, "touches_arbitrary_keys"),
     ];
@@ -253,7 +254,8 @@ fn fact_args(list: &Value) -> String {
         let set = |name: &str| arg[name] == true || arg[name] == "true";
         describe(
             [
-                text(&arg["name"]),
+                // Redis writes all of them in lower case.
+                text(&arg["name"]).to_lowercase(),
                 text(&arg["type"]),
                 text(&arg["token"]),
                 text(&arg["since"]),

@@ -84,7 +84,8 @@ fn elements_are_set_inserted_and_removed() {
          lrem l 1 b -> 1
          lrem l 0 y -> 0
          lrem x 0 y -> 0
-         lrem l -9223372036854775808 y -> 0
+         lrem l -9223372036854775808 y -> -ERR value is out of range, value must between \
+             -9223372036854775807 and 9223372036854775807
          lrange l 0 -1 -> [\"3\" \"A\" \"1\" \"c\" \"b\" \"a\" \"2\" \"B\" \"4\"]
          rpush m x a x b x c x -> 7
          lrem m -2 x -> 2

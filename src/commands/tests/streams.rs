@@ -149,7 +149,7 @@ fn xread_answers_what_is_behind() {
          xread streams s > -> -ERR The > ID can be specified only when calling XREADGROUP using \
              the GROUP <group> <consumer> option.
          xread streams s t 0 -> -ERR Unbalanced 'xread' list of streams: for each stream key an \
-             ID, '+', or '$' must be specified.
+             ID or '$' must be specified.
          xread count 5 foo s -> -ERR syntax error
          xread count 5 block 5 -> -ERR syntax error
          xread noack streams s 0 -> -ERR The NOACK option is only supported by XREADGROUP. You \
