@@ -129,7 +129,7 @@ const ALWAYS: &[(&str, IsChanged)] = &[
     }),
 ];
 
-/// What 8.0 changed since 7.4, each with the reason.
+/// What 8.0 answers otherwise, and some of it a late 7.4 already, each with the reason.
 const SINCE_7_4: &[(&str, IsChanged)] = &[
     ("8.0 takes a negative offset of LIMIT otherwise", |step, _, siltdb| {
         let places = step.words.iter().position(|word| word.eq_ignore_ascii_case(b"LIMIT"));
@@ -169,11 +169,7 @@ pub(crate) fn prelude(step: &Step) -> Vec<Step> {
 
 /// Whether a difference is one that Redis 7.4 makes as well.
 pub(crate) fn is_changed(step: &Step, redis: &Value, siltdb: &Value) -> bool {
-    let of_judge = match judge() {
-        Judge::Seven => SINCE_7_0,
-        Judge::SevenFour => &[],
-        Judge::Eight => SINCE_7_4,
-    };
+    let of_judge = if judge() == Judge::Seven { SINCE_7_0 } else { SINCE_7_4 };
     ALWAYS.iter().chain(of_judge).any(|(_, is_changed)| is_changed(step, redis, siltdb))
 }
 
