@@ -306,6 +306,85 @@ impl Judge for HeldJudge {
     }
 }
 
+/// Two tables of level 0 with every second key each, and their keys.
+fn two_flushes(store: &mut Store, keys: u32) -> Vec<Bytes> {
+    for parity in [0, 1] {
+        for number in (0..keys).filter(|number| number % 2 == parity) {
+            store.commit(&vec![(key(number), Some(value(number.into(), 100)))], None).unwrap();
+        }
+        settle(store);
+    }
+    assert_eq!(store.engine.stats().levels[0].files, 2);
+    (0..keys).map(key).collect()
+}
+
+#[test]
+fn an_idle_store_has_no_level_0() {
+    let options = Options { l0_trigger: 4, memtable_bytes: 1 << 20, ..options() };
+    let clock = SimClock::at_ms(1);
+    let mut store = Store::open_with(&SimFs::new(1), options, Arc::new(KeepAll), clock).unwrap();
+    let keys = two_flushes(&mut store, 1000);
+    store.engine.set_idle(true);
+    settle(&mut store);
+    assert_eq!(store.engine.stats().levels[0].files, 0);
+    let compactions = store.engine.stats().compactions;
+    assert_eq!(contents(&store.engine.snapshot(ReadMode::Blocking)).unwrap().len(), keys.len());
+    // A flush alone is no reason to write everything anew.
+    store.commit(&vec![(key(0), Some(value(0, 100)))], None).unwrap();
+    settle(&mut store);
+    assert_eq!(store.engine.stats().compactions, compactions);
+}
+
+#[test]
+fn the_cache_has_what_takes_the_place_of_what_it_had() {
+    let options = Options {
+        l0_trigger: 4,
+        memtable_bytes: 4 << 20,
+        block_cache_bytes: 4 << 20,
+        row_cache_bytes: 0,
+        ..options()
+    };
+    let clock = SimClock::at_ms(1);
+    let mut store = Store::open_with(&SimFs::new(1), options, Arc::new(KeepAll), clock).unwrap();
+    let keys = two_flushes(&mut store, 20_000);
+    store.engine.compact_all().unwrap();
+    let misses = |keys: &[Bytes]| {
+        let before = store.engine.stats().cache_misses;
+        let view = store.engine.snapshot(ReadMode::Blocking);
+        keys.iter().for_each(|key| assert!(view.get(key).unwrap().is_some()));
+        store.engine.stats().cache_misses - before
+    };
+    let all = misses(&keys);
+    assert!(all < 50, "{all}");
+}
+
+#[test]
+fn what_is_looked_up_once_gets_no_row() {
+    let options = Options { l0_trigger: 4, memtable_bytes: 1 << 20, ..options() };
+    let fs = SimFs::new(1);
+    let open = || Store::open_with(&fs, options.clone(), Arc::new(KeepAll), SimClock::at_ms(1));
+    let mut store = open().unwrap();
+    let keys = two_flushes(&mut store, 1000);
+    store.engine.close();
+    drop(store);
+    let store = open().unwrap();
+    let look = |mode: ReadMode, keys: &[Bytes]| {
+        let view = store.engine.snapshot(mode);
+        keys.iter().for_each(|key| assert!(view.get(key).unwrap().is_some()));
+        let stats = store.engine.stats();
+        (stats.rows, stats.table_lookups)
+    };
+    // Who had to wait has it kept at once.
+    let (waited, found) = keys.split_at(100);
+    assert_eq!(look(ReadMode::Blocking, waited), (100, 100));
+    contents(&store.engine.snapshot(ReadMode::Blocking)).unwrap();
+    let (rows, lookups) = look(ReadMode::Resident, found);
+    assert!((100..400).contains(&rows) && lookups == 1000, "{rows} {lookups}");
+    let (rows, lookups) = look(ReadMode::Resident, found);
+    assert!(rows == 1000 && lookups > 1600, "{rows} {lookups}");
+    assert_eq!(look(ReadMode::Resident, found), (rows, lookups));
+}
+
 fn write(writer: &mut Writer, number: u32) {
     let mut txn = writer.begin(ReadMode::Blocking).unwrap();
     txn.put(key(number), value(number.into(), 1000));

@@ -105,6 +105,11 @@ pub(super) fn choose(shared: &Shared, state: &mut State, role: Role) -> Option<W
             let pays = |records, tombstones| shared.tree().waste.pays_for(records, tombstones);
             compaction::level0_for_waste(&version, &shared.options, &state.compactions, pays)
                 .inspect(|_| shared.tree().waste.clear())
+        })
+        .or_else(|| {
+            let is_idle = shared.is_idle.load(Ordering::Relaxed);
+            let choose = compaction::level0_at_leisure;
+            is_idle.then(|| choose(&version, &shared.options, &state.compactions)).flatten()
         })?;
     Some(begin_compaction(state, version, choice))
 }
@@ -334,11 +339,12 @@ pub(super) fn stop(shared: &Shared) {
 }
 
 impl Shared {
-    /// Holds a compaction back that has just read `bytes`, while the tree is in shape. The
-    /// further it is out of shape, the shorter.
+    /// Holds a compaction back that has just read `bytes`, while the tree is in shape and others have
+    /// something to do. The further it is out of shape, the shorter.
     pub(super) fn pause_compaction(&self, bytes: u64) {
         let rate = self.options.compaction_rate;
-        if rate == 0 || self.options.background_threads == 0 {
+        let is_idle = self.is_idle.load(Ordering::Relaxed);
+        if rate == 0 || is_idle || self.options.background_threads == 0 {
             return;
         }
         let urgency = admission::urgency(self);

@@ -131,9 +131,9 @@ impl BlockCache {
         }
     }
 
-    /// Lets go of a block that nobody will ask for.
-    pub(super) fn remove(&self, table: u64, offset: u64) {
-        self.blocks.remove(&BlockId { table, offset });
+    /// Lets go of a block that nobody will ask for; hands it out if it was here.
+    pub(super) fn remove(&self, table: u64, offset: u64) -> Option<Bytes> {
+        self.blocks.remove(&BlockId { table, offset }).map(|(_, block)| block)
     }
 
     /// Changes the capacity, as [`Self::set_capacity`], and what part of it tables may pin.

@@ -140,6 +140,15 @@ impl Engine {
         shared.cache.set_capacity(capacity);
     }
 
+    /// Tells whether nobody asks for anything at present: then compaction does not hold itself back,
+    /// and level 0 is compacted before it has to be.
+    pub fn set_idle(&self, is_idle: bool) {
+        let shared = self.shared();
+        if shared.is_idle.swap(is_idle, Ordering::Relaxed) != is_idle && is_idle {
+            shared.wake(&shared.state.lock());
+        }
+    }
+
     /// Bytes of flushed memtables that snapshots still hold.
     #[must_use]
     pub fn pinned_bytes(&self) -> u64 {

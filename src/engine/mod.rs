@@ -25,6 +25,7 @@ mod read;
 mod record;
 mod recover;
 mod rows;
+mod seen;
 mod shared;
 mod snapshot;
 mod space;

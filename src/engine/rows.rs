@@ -1,6 +1,7 @@
 //! The newest version of each key that is in memory, for lookups: one hash map.
 //!
-//! A row comes with a write, or with a lookup that had to go to the tables. While its version is in
+//! A row comes with a write, or with a lookup that had to go to the tables: with the second one of late, where it
+//! need not have waited, so that who looks at everything once changes nothing here. While its version is in
 //! a memtable it stays; when that has become a table, it may stay on as a cache, within a budget of
 //! bytes. [`Rows::trim`] lets go of those that were not used for longest.
 //!
@@ -23,7 +24,8 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::memtable::{Entry, Spot};
-use super::{BuildKeyHasher, BuildSpreadHasher, Found, SeqNo};
+use super::seen::Seen;
+use super::{BuildKeyHasher, BuildSpreadHasher, Found, ReadMode, SeqNo};
 
 /// A shard that grows is moved as a whole, and a trim locks one at a time: many and small. Which is
 /// one's shard is chosen so that they grow one after the other ([`super::SpreadHasher`]).
@@ -34,6 +36,9 @@ const KEPT_ROW_BYTES_MAX: usize = 2 << 10;
 const ROW_OVERHEAD_BYTES: u64 = 96;
 /// Rows that are prefetched together.
 const PREFETCHED_AT_ONCE: usize = 16;
+/// One bit of [`Seen`] for so many bytes: everything is forgotten there once about as many keys were looked up as
+/// rows fit.
+const BYTES_PER_SEEN: u64 = 32;
 /// Ages that are told apart, in trims since a row was used.
 const AGES: usize = 8;
 
@@ -109,6 +114,8 @@ pub(super) struct Rows {
     kept_bytes_max: AtomicU64,
     kept_bytes: AtomicU64,
     table_lookups: AtomicU64,
+    /// What was looked up in tables lately.
+    seen: Seen,
 }
 
 impl std::fmt::Debug for Rows {
@@ -128,6 +135,7 @@ impl Rows {
             kept_bytes_max: AtomicU64::new(kept_bytes_max),
             kept_bytes: AtomicU64::new(0),
             table_lookups: AtomicU64::new(0),
+            seen: Seen::new(kept_bytes_max / BYTES_PER_SEEN),
         }
     }
 
@@ -252,9 +260,15 @@ impl Rows {
         self.flushes.fetch_add(1, Ordering::AcqRel) + 1
     }
 
+    /// Counts a lookup that has found a key with this hash in tables. Whether that is worth a row: a row
+    /// costs as much as the lookup did where its blocks were at hand.
+    pub(super) fn count_lookup(&self, hash: u64, mode: ReadMode) -> bool {
+        self.table_lookups.fetch_add(1, Ordering::Relaxed);
+        self.seen.note(hash) || mode == ReadMode::Blocking
+    }
+
     /// Keeps what a lookup has found in the tables of a tree that was installed with `flushes`.
     pub(super) fn keep(&self, key: &[u8], found: &Found, flushes: u64) {
-        self.table_lookups.fetch_add(1, Ordering::Relaxed);
         let Some(value) = &found.value else { return };
         let bytes = key.len() + value.len();
         let max = self.kept_bytes_max.load(Ordering::Relaxed);

@@ -73,6 +73,8 @@ pub(super) struct Shared {
     pub(super) next_table_id: AtomicU64,
     pub(super) counters: Counters,
     pub(super) stop: AtomicBool,
+    /// Whether nobody asks for anything, see [`super::Engine::set_idle`].
+    pub(super) is_idle: AtomicBool,
     pub(super) poisoned: OnceLock<Arc<str>>,
     pub(super) space: Space,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,

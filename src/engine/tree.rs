@@ -133,7 +133,9 @@ impl Tree {
             Lookup::Unknown => return self.get_in_order(key, seq, mode, |_| true),
         }
         let Some(found) = self.version.get(key, mode)? else { return Ok(None) };
-        self.rows.keep(key, &found, self.flushes);
+        if self.rows.count_lookup(hash, mode) {
+            self.rows.keep(key, &found, self.flushes);
+        }
         Ok(Some(found))
     }
 

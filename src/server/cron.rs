@@ -20,8 +20,15 @@ const PINNED_SHARE_MAX: u64 = 2;
 /// So long a reply may pin more than the former, in nanoseconds.
 const READER_GRACE_NS: u64 = 1_000_000_000;
 
+/// Commands in a round below which it is a quiet one: somebody who looks at the server now and then does not
+/// make it busy.
+const QUIET_COMMANDS_MAX: u64 = 5;
+/// Quiet rounds behind one another after which the server is idle.
+const IDLE_ROUNDS: u32 = 3;
+
 /// Runs until the server stops.
 pub(crate) async fn run(state: Arc<ServerState>) {
+    let mut quiet = Quiet::default();
     loop {
         tokio::time::sleep(PERIOD).await;
         if state.pauses_cron.load(Ordering::Relaxed) {
@@ -30,6 +37,9 @@ pub(crate) async fn run(state: Arc<ServerState>) {
         state.metrics.sample(state.clock.monotonic_ns());
         close_hung_up(&state);
         bound_memory(&state);
+        if let Ok(engine) = state.engine() {
+            engine.set_idle(quiet.is_idle(state.metrics.commands_processed.get()));
+        }
         if state.tracking.is_active() {
             state.tracking.evict(&state);
         }
@@ -37,6 +47,24 @@ pub(crate) async fn run(state: Arc<ServerState>) {
         if timeout_s > 0 {
             close_idle(&state, timeout_s * 1000);
         }
+    }
+}
+
+/// How long nobody has asked for anything.
+#[derive(Debug, Default)]
+struct Quiet {
+    commands: u64,
+    rounds: u32,
+}
+
+impl Quiet {
+    /// Whether the server is idle, with the number of commands that have run by the end of this round.
+    fn is_idle(&mut self, commands: u64) -> bool {
+        // Less than before where somebody has reset the statistics.
+        let is_quiet = commands.abs_diff(self.commands) <= QUIET_COMMANDS_MAX;
+        self.rounds = if is_quiet { self.rounds.saturating_add(1) } else { 0 };
+        self.commands = commands;
+        self.rounds >= IDLE_ROUNDS
     }
 }
 
@@ -79,5 +107,23 @@ fn close_idle(state: &ServerState, timeout_ms: u64) {
             tracing::debug!(client = client.id, "closing an idle client");
             client.end(Shutdown::Both);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_idle_after_a_few_quiet_rounds() {
+        let mut quiet = Quiet::default();
+        let mut rounds = |commands: &[u64]| commands.iter().map(|&n| quiet.is_idle(n)).collect();
+        let answers: Vec<bool> = rounds(&[100, 101, 104, 104, 107]);
+        assert_eq!(answers, [false, false, false, true, true]);
+        let answers: Vec<bool> = rounds(&[130, 131, 132, 133]);
+        assert_eq!(answers, [false, false, false, true]);
+        // Statistics were reset.
+        let answers: Vec<bool> = rounds(&[0, 1, 2, 3]);
+        assert_eq!(answers, [false, false, false, true]);
     }
 }

@@ -11,6 +11,10 @@ use super::targets::Targets;
 
 /// Most tables of level 0 that one compaction takes, in multiples of the trigger.
 const L0_TABLES_MAX: usize = 4;
+/// Level 0 with fewer tables costs lookups little.
+const LEISURE_TABLES_MIN: usize = 2;
+/// Bytes that are rewritten for one of level 0 at leisure, at most.
+const LEISURE_WRITES_MAX: u64 = 4;
 /// A table with fewer tombstones, or expiring records, is not worth a rewrite of its own.
 const GARBAGE_MIN: u64 = 64;
 
@@ -219,6 +223,25 @@ pub(in super::super) fn level0_for_waste(
     let tombstones: u64 = above.map(|(_, handle)| handle.info().tombstones).sum();
     let entries: u64 = choice.inputs.iter().map(|(_, handle)| handle.info().entries).sum();
     is_worth_it(entries, tombstones).then_some(choice)
+}
+
+/// Level 0 while nothing else is to be done: every table there costs each lookup a look. Once it is done
+/// nothing is left to do until there are further flushes, and those rewrite no more for themselves than
+/// where level 0 is full.
+pub(in super::super) fn level0_at_leisure(
+    version: &Version,
+    options: &Options,
+    running: &Running,
+) -> Option<Choice> {
+    if version.levels.first()?.tables.len() < LEISURE_TABLES_MIN {
+        return None;
+    }
+    let choice = level0(version, options, running, Reason::Size)?;
+    let bytes = |is_above: bool| -> u64 {
+        let inputs = choice.inputs.iter().filter(|(level, _)| (*level == 0) == is_above);
+        inputs.map(|(_, handle)| handle.info().size).sum()
+    };
+    (bytes(true).saturating_mul(LEISURE_WRITES_MAX) >= bytes(false)).then_some(choice)
 }
 
 /// A table that somebody marked; the deepest first, so that those above it find nothing below.

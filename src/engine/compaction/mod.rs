@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub(super) use choose::{Choice, Reason, choose, choose_from, level0_for_waste};
+pub(super) use choose::{Choice, Reason, choose, choose_from, level0_at_leisure, level0_for_waste};
 pub(super) use run::run;
 use targets::Targets;
 

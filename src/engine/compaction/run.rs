@@ -158,7 +158,7 @@ fn merge(
 /// All records of the inputs in order; newer inputs first where keys are equal.
 fn sources(choice: &Choice) -> MergeIter<'static> {
     let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
-    let (direction, options) = (Direction::Forward, ScanOptions::streaming());
+    let (direction, options) = (Direction::Forward, ScanOptions::replacing());
     let mut sources: Vec<Box<dyn RecordIter>> = Vec::new();
     let of_level = |level: usize| choice.inputs.iter().filter(move |(from, _)| *from == level);
     if choice.from == 0 {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::super::version::{Handle, Obsolete, Version};
 use super::super::{BlockCache, Options, Table, TableInfo};
 use super::targets::Targets;
-use super::{Choice, Reason, Running, choose, debt};
+use super::{Choice, Reason, Running, choose, debt, level0_at_leisure};
 use crate::env::SimFs;
 
 /// A version from lines like `1: 7 a-c 100`: level, table id, keys, size. More words: `t` makes
@@ -89,6 +89,22 @@ fn level_0_goes_for_its_tombstones() {
     // Too much would be rewritten for them.
     check("0: 2 a-z 10 t \n 6: 1 a-c 30 \n 6: 3 d-f 30 \n 6: 4 g-i 30", "nothing");
     check("0: 2 a-z 10", "nothing");
+}
+
+#[test]
+fn level_0_goes_at_leisure_where_it_takes_little_with_it() {
+    let leisure = |text: &str| {
+        let options = Options { l0_trigger: 4, ..options() };
+        print(level0_at_leisure(&version(text), &options, &Running::default()).as_ref())
+    };
+    assert_eq!(leisure(""), "nothing");
+    assert_eq!(leisure("0: 2 a-z 10 \n 6: 1 a-z 10"), "nothing");
+    assert_eq!(
+        leisure("0: 3 a-z 10 \n 0: 2 a-c 10 \n 6: 1 a-z 80"),
+        "merge 0:3 0:2 6:1 to 6 (Size)"
+    );
+    // That would be to write it again and again, for two flushes each.
+    assert_eq!(leisure("0: 3 a-z 10 \n 0: 2 a-c 10 \n 6: 1 a-z 81"), "nothing");
 }
 
 #[test]

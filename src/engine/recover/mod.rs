@@ -132,6 +132,7 @@ pub(super) fn open(
         stopped: Condvar::new(),
         flushed: watch::Sender::new(0),
         stop: AtomicBool::new(false),
+        is_idle: AtomicBool::new(false),
         poisoned: match access {
             Access::Full => OnceLock::new(),
             Access::ReadOnly => OnceLock::from(Arc::from("the store was opened to be read only")),

@@ -256,11 +256,12 @@ impl TableIter {
 
     /// A block, with no more than `readahead_bytes` of what is beside it.
     fn block(&mut self, loaded: &Loaded, handle: Handle, readahead_bytes: usize) -> Result<Bytes> {
-        let ScanOptions { mode, fill_cache, .. } = self.options;
+        let ScanOptions { mode, fill_cache, takes_blocks, .. } = self.options;
         if fill_cache && readahead_bytes == 0 {
             return self.table.cached(loaded, handle, mode);
         }
-        if let Some(block) = self.table.peek(handle) {
+        let cached = if takes_blocks { self.table.take(handle) } else { self.table.peek(handle) };
+        if let Some(block) = cached {
             return Ok(block);
         }
         let block = if readahead_bytes > 0 && mode == ReadMode::Blocking {

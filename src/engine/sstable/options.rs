@@ -46,6 +46,8 @@ pub struct ScanOptions {
     /// Whether blocks that were not in the cache are put there. Compactions and long scans leave
     /// the cache as it is.
     pub fill_cache: bool,
+    /// Whether data blocks leave the cache as they are read: what is written in their place gets theirs.
+    pub takes_blocks: bool,
     /// Largest read ahead in bytes, 0 for none. A blocking walk starts with one block at a time
     /// and doubles up to this; a resident walk does not read ahead, since that could make it wait.
     pub readahead_bytes: usize,
@@ -55,12 +57,19 @@ impl ScanOptions {
     /// For reads of clients: through the cache.
     #[must_use]
     pub fn cached(mode: ReadMode) -> Self {
-        Self { mode, fill_cache: true, readahead_bytes: 0 }
+        Self { mode, fill_cache: true, takes_blocks: false, readahead_bytes: 0 }
     }
 
-    /// For compaction and long blocking scans: past the cache, 256 KiB at a time.
+    /// For long blocking scans: past the cache, 256 KiB at a time.
     #[must_use]
     pub fn streaming() -> Self {
-        Self { mode: ReadMode::Blocking, fill_cache: false, readahead_bytes: 256 << 10 }
+        let (mode, readahead_bytes) = (ReadMode::Blocking, 256 << 10);
+        Self { mode, fill_cache: false, takes_blocks: false, readahead_bytes }
+    }
+
+    /// For compaction: as [`Self::streaming`], and the cache gets room for the tables that replace these.
+    #[must_use]
+    pub fn replacing() -> Self {
+        Self { takes_blocks: true, ..Self::streaming() }
     }
 }

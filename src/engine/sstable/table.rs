@@ -1,6 +1,7 @@
 //! Reads a table.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,14 @@ use super::open::Slot;
 use super::options::ScanOptions;
 use super::partitions::{OpenPartition, Partitions, Pinnable};
 use crate::env::{File, Fs};
+
+/// What is stored of a block up to this size is read into a buffer that each thread keeps.
+const SMALL_BLOCK_BYTES: usize = 16 << 10;
+
+thread_local! {
+    /// Bytes to be taken apart: new ones would be cleared first, and are not in the processor's cache.
+    static STORED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Values up to this part of their block are copied out of it by a lookup.
 const COPY_PART: usize = 4;
@@ -276,6 +285,11 @@ impl Table {
         self.cache.peek(self.info.id, handle.offset)
     }
 
+    /// The block at `handle` if it is in the cache, which has it no longer.
+    pub(super) fn take(&self, handle: Handle) -> Option<Bytes> {
+        self.cache.remove(self.info.id, handle.offset)
+    }
+
     /// Puts a block that was read past the cache into it.
     pub(super) fn fill(&self, handle: Handle, block: &Bytes) {
         self.cache.insert(self.info.id, handle.offset, block.clone());
@@ -301,6 +315,20 @@ impl Table {
 
     /// The block at `handle` from the file.
     pub(super) fn read(&self, file: &dyn File, handle: Handle, mode: ReadMode) -> Result<Bytes> {
+        let len = self.bounded(handle)?;
+        if len > SMALL_BLOCK_BYTES {
+            return self.read_large(file, handle, mode);
+        }
+        STORED.with_borrow_mut(|buffer| {
+            buffer.resize(SMALL_BLOCK_BYTES, 0);
+            let stored = buffer.get_mut(..len).unwrap_or_default();
+            self.read_bytes(file, handle.offset, stored, mode)?;
+            self.unpack(handle, stored)
+        })
+    }
+
+    #[cold]
+    fn read_large(&self, file: &dyn File, handle: Handle, mode: ReadMode) -> Result<Bytes> {
         let mut stored = vec![0; self.bounded(handle)?];
         self.read_bytes(file, handle.offset, &mut stored, mode)?;
         let (content, kind) =

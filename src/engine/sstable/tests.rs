@@ -127,6 +127,7 @@ fn scan_options() -> impl Strategy<Value = ScanOptions> {
         |(fill_cache, readahead_bytes)| ScanOptions {
             mode: ReadMode::Blocking,
             fill_cache,
+            takes_blocks: !fill_cache,
             readahead_bytes,
         },
     )
