@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use siltdb::data::{HALF_AT, KIND_AT, RecordFilter};
+use siltdb::data::{SHARE_AT, KIND_AT, RecordFilter};
 use siltdb::engine::{Direction, Engine, Options, Read, ReadMode, Txn};
 use siltdb::env::{RealFs, SystemClock};
 use support::{Client, Server};
@@ -251,7 +251,7 @@ const PLANTS: &[Plant] = &[
 fn plant(dir: &Path, change: fn(&mut Txn<'_>)) {
     let options = Options {
         kind_at: KIND_AT,
-        half_at: HALF_AT,
+        share_at: SHARE_AT,
         background_threads: 0,
         ..Options::for_budget(dir, 64 << 20)
     };

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use siltdb::commands::{Args, Run, table};
 use siltdb::data::{
-    Access, Candidates, Context, Cursors, Edit, EventClasses, ExpiryMarks, HALF_AT, KIND_AT,
+    Access, Candidates, Context, Cursors, Edit, EventClasses, ExpiryMarks, SHARE_AT, KIND_AT,
     KnownOrders, Packing, RecordFilter, View, expire_due, find_due, verify,
 };
 use siltdb::engine::{Filter, Options, Read, ReadMode};
@@ -159,7 +159,7 @@ impl Memory {
 }
 
 fn options() -> Options {
-    Options { kind_at: KIND_AT, half_at: HALF_AT, ..tiny_options() }
+    Options { kind_at: KIND_AT, share_at: SHARE_AT, ..tiny_options() }
 }
 
 fn open(fs: &SimFs) -> siltdb::engine::Result<Store> {

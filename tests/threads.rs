@@ -164,4 +164,9 @@ fn a_resident_view_ends_when_its_steps_are_used_up() {
     let walk = || txn.scan(all.clone(), Direction::Forward).collect::<Result<Vec<_>>>();
     assert_eq!(walk().unwrap().len(), 300);
     assert!((0..10).any(|_| matches!(walk(), Err(Error::WouldBlock))), "but they end, too");
+    // What only warms goes as far as that would, and no further.
+    let warming = blocking.within_steps_of_writer();
+    let walk = || warming.scan(all.clone(), Direction::Forward).collect::<Result<Vec<_>>>();
+    assert_eq!(walk().unwrap().len(), 300);
+    assert!((0..10).any(|_| matches!(walk(), Err(Error::WouldBlock))));
 }

@@ -71,7 +71,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .complexity(COST)
         .summary("Stores the places within a circle or a box.")
         .differs(GATHERED)
-        .flags(Flags::DENYOOM)
+        .flags(Flags::DENYOOM.or(Flags::STORES))
         .keys(&[KeySpec::one(1).ow().update(), KeySpec::one(2).ro().access()])
         .args(&[
             Arg::key("destination"),
@@ -87,7 +87,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .summary("Answers or stores the places within a circle.")
         .deprecated("6.2.0", "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` argument")
         .differs(GATHERED)
-        .flags(Flags::DENYOOM)
+        .flags(Flags::DENYOOM.or(Flags::STORES))
         .keys(&[
             KeySpec::one(1).ro().access(),
             KeySpec::keyword("STORE", 6, 0, 1, 0).ow().update(),
@@ -130,7 +130,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .summary("Answers or stores the places within a circle around a member.")
         .deprecated("6.2.0", "`GEOSEARCH` and `GEOSEARCHSTORE` with `BYRADIUS` and `FROMMEMBER`")
         .differs(GATHERED)
-        .flags(Flags::DENYOOM)
+        .flags(Flags::DENYOOM.or(Flags::STORES))
         .keys(&[
             KeySpec::one(1).ro().access(),
             KeySpec::keyword("STORE", 5, 0, 1, 0).ow().update(),

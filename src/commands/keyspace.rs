@@ -47,7 +47,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .since("6.2.0")
         .complexity("O(N) in the size of the value")
         .summary("Copies the value of a key to another key.")
-        .flags(Flags::DENYOOM)
+        .flags(Flags::DENYOOM.or(Flags::STORES))
         .acl(&[Category::Keyspace])
         .keys(&[KeySpec::one(1).ro().access(), KeySpec::one(2).ow().update()])
         .args(&[

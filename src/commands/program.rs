@@ -176,6 +176,7 @@ pub(crate) struct Ended {
 }
 
 /// What the calls stand on.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack")]
 enum Ground<'a> {
     /// A transaction.
     Txn(Txn<'a>),

@@ -38,7 +38,7 @@ const fn storing(
         .group(Group::Set)
         .complexity("O(N) in the size of all sets")
         .differs("The result is gathered in memory, at most what one command may hold.")
-        .flags(Flags::DENYOOM)
+        .flags(Flags::DENYOOM.or(Flags::STORES))
         .keys(STORED)
         .args(STORE_KEYS)
 }

@@ -248,6 +248,9 @@ impl Flags {
     /// Only deletes, in the records of each key as a whole: goes on where little space is free on the
     /// disk. Ours; not shown.
     pub const FREES: Self = Self(1 << 28);
+    /// Stores what it walks over: a run that warms ends where the writer would come no further, since the
+    /// call takes long. Ours; not shown.
+    pub const STORES: Self = Self(1 << 29);
     /// For a slot that is being imported, in a cluster; means nothing alone.
     pub const ASKING: Self = Self(1 << 26);
 

@@ -45,7 +45,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .complexity(INTERSECTION_COST)
         .summary("Stores the members that all of the sorted sets have.")
         .differs(GATHERED)
-        .flags(Flags::DENYOOM)
+        .flags(Flags::DENYOOM.or(Flags::STORES))
         .keys(STORED)
         .args(JOINED_STORED),
     reading("zintercard", Arity::AtLeast(3), zintercard)
@@ -69,7 +69,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .complexity(UNION_COST)
         .summary("Stores the members that any of the sorted sets has.")
         .differs(GATHERED)
-        .flags(Flags::DENYOOM)
+        .flags(Flags::DENYOOM.or(Flags::STORES))
         .keys(STORED)
         .args(JOINED_STORED),
     reading("zdiff", Arity::AtLeast(3), zdiff)
@@ -87,7 +87,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         )
         .summary("Stores the members of the first sorted set that none of the others has.")
         .differs(GATHERED)
-        .flags(Flags::DENYOOM)
+        .flags(Flags::DENYOOM.or(Flags::STORES))
         .keys(STORED)
         .args(&[Arg::key("destination"), Arg::integer("numkeys"), KEYS.key_spec(1)]),
 ];

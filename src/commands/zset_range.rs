@@ -45,7 +45,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .complexity("O(log(N)+M) for M members stored")
         .summary("Stores the members within a range.")
         .differs("The result is gathered in memory, at most what one command may hold.")
-        .flags(Flags::DENYOOM)
+        .flags(Flags::DENYOOM.or(Flags::STORES))
         .keys(&[KeySpec::one(1).ow().update(), KeySpec::one(2).ro().access()])
         .args(&[
             Arg::key("dst"),

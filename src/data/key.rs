@@ -41,8 +41,9 @@ use crate::engine::KeyRange;
 
 /// Which byte of an engine key tells the kind of its record.
 pub const KIND_AT: usize = 4;
-/// Which byte tells by its first bit the members of a collection from what orders them.
-pub const HALF_AT: usize = ELEMENT_PREFIX_LEN;
+/// Which byte tells the members of a collection (below 0x80) from what orders them (0x80) and what counts
+/// that order (above).
+pub const SHARE_AT: usize = ELEMENT_PREFIX_LEN;
 
 /// Bytes before the user key of a metadata record.
 pub(super) const META_PREFIX_LEN: usize = 7;

@@ -94,7 +94,7 @@ pub use hash::HashEdit;
 pub use hyperloglog::{
     Corrupted, HYPERLOGLOG_BYTES_MAX, HyperLogLog, REGISTERS, Registers, Run as RegisterRun,
 };
-pub use key::{HALF_AT, KIND_AT};
+pub use key::{KIND_AT, SHARE_AT};
 pub use libraries::{StoredLibrary, library_digest, stored_libraries};
 pub use list::{End, List, ListBody, ListEdit, ListWalk};
 pub use meta::{Body, KeyType, Meta, StringForm};

@@ -15,9 +15,9 @@ pub struct Options {
     /// Which byte of a key tells kinds of records apart. Memtables keep kinds apart: a walk puts the
     /// kinds in order that it may meet.
     pub kind_at: usize,
-    /// Which byte of a key tells by its first bit the two halves of a kind apart, which memtables keep
-    /// apart in the same way. Keys that have no such byte are in the first half.
-    pub half_at: usize,
+    /// Which byte of a key tells the three shares of a kind apart, which memtables keep apart in the same
+    /// way: below 0x80, 0x80, and above. Keys that have no such byte are in the first share.
+    pub share_at: usize,
     /// Bytes of entries (node overhead included) at which the active memtable is sealed.
     pub memtable_bytes: u64,
     /// Sealed memtables at which writes have to wait for a flush.
@@ -68,7 +68,7 @@ impl Options {
         Self {
             dir: dir.into(),
             kind_at: 0,
-            half_at: usize::MAX,
+            share_at: usize::MAX,
             memtable_bytes,
             sealed_max: 2,
             block_cache_bytes: cache_share(maxmemory, memtable_bytes),

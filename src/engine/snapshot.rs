@@ -7,6 +7,7 @@ use super::key_hash::hash_of;
 use super::memtable::Memtable;
 use super::read::visit_each;
 use super::tree::{Published, Steps, Tree, ViewOptions};
+use super::writer::STEPS_OF_WRITER;
 use super::{Direction, Found, KeyRange, Read, ReadMode, Result, Scan, SeqNo, Writer};
 
 /// A consistent view of the store. It pins the memtables and tables that it reads, so whatever
@@ -18,11 +19,21 @@ pub struct Snapshot {
     mode: ReadMode,
     steps_max: u32,
     steps: Steps,
+    /// Whether walks that may wait are bounded, too.
+    is_bounded: bool,
 }
 
 impl Snapshot {
     pub(super) fn new(published: Arc<Published>, mode: ReadMode, steps_max: u32) -> Self {
-        Self { published, mode, steps_max, steps: Steps::new(steps_max) }
+        Self { published, mode, steps_max, steps: Steps::new(steps_max), is_bounded: false }
+    }
+
+    /// The same view, the walks of which may take as many steps as those of a transaction of the writer,
+    /// also where they wait for blocks: then they fail with [`super::Error::WouldBlock`].
+    #[must_use]
+    pub fn within_steps_of_writer(&self) -> Self {
+        let steps_max = self.steps_max.saturating_mul(STEPS_OF_WRITER);
+        Self { is_bounded: true, ..Self::new(self.published.clone(), self.mode, steps_max) }
     }
 
     /// The same view in another mode.
@@ -49,7 +60,9 @@ impl Snapshot {
     }
 
     fn view(&self) -> ViewOptions<'_> {
-        ViewOptions { seq: self.published.seq, mode: self.mode, steps: &self.steps }
+        let is_bounded = self.is_bounded || self.mode == ReadMode::Resident;
+        let steps = is_bounded.then_some(&self.steps);
+        ViewOptions { seq: self.published.seq, mode: self.mode, steps }
     }
 
     /// Sequence number of the newest transaction in the view.
@@ -172,7 +185,8 @@ impl<'a> Head<'a> {
     }
 
     fn view(&self) -> ViewOptions<'_> {
-        ViewOptions { seq: SeqNo::MAX, mode: self.mode, steps: &self.steps }
+        let steps = (self.mode == ReadMode::Resident).then_some(&self.steps);
+        ViewOptions { seq: SeqNo::MAX, mode: self.mode, steps }
     }
 }
 

@@ -108,7 +108,8 @@ impl Steps {
 pub(super) struct ViewOptions<'a> {
     pub(super) seq: SeqNo,
     pub(super) mode: ReadMode,
-    pub(super) steps: &'a Steps,
+    /// Where its walks are bounded.
+    pub(super) steps: Option<&'a Steps>,
 }
 
 impl Tree {
@@ -215,7 +216,7 @@ impl Tree {
             && let Some(mut walk) = walks.pop()
         {
             walk.hide_tombstones();
-            let steps = (view.mode == ReadMode::Resident).then_some(view.steps);
+            let steps = view.steps;
             let waste = Told { waste: &self.waste, passed: 0 };
             return Walk::Alone(Alone { walk, steps, waste, ended: false });
         }
@@ -223,8 +224,7 @@ impl Tree {
             walks.into_iter().map(|walk| Box::new(walk) as Box<dyn RecordIter + 'a>).collect();
         sources.extend(tables);
         let merged = MergeIter::new(sources, direction);
-        let steps = (view.mode == ReadMode::Resident).then_some(view.steps);
-        let counted = Counted { records: merged, steps };
+        let counted = Counted { records: merged, steps: view.steps };
         let visible = VisibleIter::new(counted, view.seq, direction);
         Walk::Merged(Box::new(Merged { visible, waste: &self.waste }))
     }

@@ -51,7 +51,7 @@ const BUFFERS_PER_MEMTABLE: u64 = 16;
 
 /// A transaction may take so many times the steps of a reader: what has no steps left has to be run
 /// again, here as well, since warming makes no walk shorter.
-const STEPS_OF_WRITER: u32 = 16;
+pub(super) const STEPS_OF_WRITER: u32 = 16;
 
 /// Writes of which the rows are asked for together.
 const WRITES_AT_ONCE: usize = 16;

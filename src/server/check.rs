@@ -104,7 +104,7 @@ fn open(settings: &Settings, dir: &Path) -> Result<Engine, Error> {
     }
     let options = Options {
         kind_at: data::KIND_AT,
-        half_at: data::HALF_AT,
+        share_at: data::SHARE_AT,
         ..Options::for_budget(dir, memory_budget(settings))
     };
     let clock = Arc::new(SystemClock::default());

@@ -459,10 +459,11 @@ impl Dispatcher {
         self.state.metrics.writes_warmed.add(1);
         let warmed = tokio::task::spawn_blocking(move || {
             let db = group.db;
-            for call in &mut group.calls {
+            for (number, call) in group.calls.iter_mut().enumerate() {
                 let started_ns = state.clock.monotonic_ns();
-                if let Err(error) = dry_run(&state, db, call) {
-                    tracing::trace!(%error, "the warming run failed; the writer will tell");
+                let warmed = dry_run(&state, db, call);
+                if number == 0 && matches!(warmed, Err(Error::Engine(engine::Error::WouldBlock))) {
+                    group.mode = ReadMode::Blocking; // The writer would come no further.
                 }
                 call.spent_ns += state.clock.monotonic_ns() - started_ns;
             }
@@ -686,9 +687,12 @@ pub(super) fn run_read(
     }
 }
 
-/// Runs a call over a transaction that is thrown away, waiting for every block that it reads.
+/// Runs a call over a transaction that is thrown away, waiting for every block that it reads; one that stores
+/// ends with [`engine::Error::WouldBlock`] where it walks more than the writer would.
 fn dry_run(state: &ServerState, db: u16, call: &Call) -> Result<(), Error> {
     let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
+    let stores = call.command.flags.has(Flags::STORES);
+    let snapshot = if stores { snapshot.within_steps_of_writer() } else { snapshot };
     let txn = engine::Txn::new(&snapshot, snapshot.seq() + 1);
     let context = Context { warms: true, ..state.context(db, false) };
     let mut edit = Edit::new(txn, context)?;

@@ -142,7 +142,7 @@ pub(crate) fn open_engine(
 ) -> engine::Result<(Engine, Writer)> {
     let options = Options {
         kind_at: data::KIND_AT,
-        half_at: data::HALF_AT,
+        share_at: data::SHARE_AT,
         // One of them flushes.
         background_threads: 1 + settings.compaction_threads,
         open_tables_max: limits::open_tables_max(),

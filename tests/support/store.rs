@@ -24,7 +24,7 @@ pub(crate) type Writes = Vec<(Bytes, Option<Bytes>)>;
 pub(crate) fn tiny_options() -> Options {
     Options {
         kind_at: 2,
-        half_at: 3,
+        share_at: 3,
         memtable_bytes: 6 << 10,
         sealed_max: 2,
         block_cache_bytes: 64 << 10,

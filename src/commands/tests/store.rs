@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::data::{HALF_AT, KIND_AT, RecordFilter, model};
+use crate::data::{KIND_AT, RecordFilter, SHARE_AT, model};
 use crate::engine::{Changes, Engine, Options, Read, ReadMode, Txn, Writer};
 use crate::env::{SimClock, SimFs};
 
@@ -133,7 +133,7 @@ impl Disk {
 fn open(fs: &SimFs) -> (Engine, Writer) {
     let options = Options {
         kind_at: KIND_AT,
-        half_at: HALF_AT,
+        share_at: SHARE_AT,
         memtable_bytes: 32 << 10,
         sealed_max: 2,
         segment_bytes: 256 << 10,

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::edit::{CHILDREN_CUT, Change, Item, between};
 use super::separator::Separator;
-use super::tree::{Branch, Child, CountTree, count_before};
+use super::tree::{Branch, Child, CountTree, count_before, moves};
 use super::{Bound, CHILDREN_MAX, CHILDREN_MIN, Counts, Edge, Node, Order, damaged, start_at};
 use crate::engine::{Direction, Result};
 
@@ -331,9 +331,7 @@ impl<'b> Bulk<'b> {
 
 /// How many there are of so many after changes.
 fn moved(count: u64, changes: &[Item]) -> Result<u64> {
-    let of = |is: fn(&Change) -> bool| changes.iter().filter(|(_, change)| is(change)).count();
-    let came = of(|change| matches!(change, Change::Insert(_))) as u64;
-    let gone = of(|change| matches!(change, Change::Delete)) as u64;
+    let (came, gone) = moves(changes);
     (count + came).checked_sub(gone).ok_or_else(|| damaged("more items than counted"))
 }
 

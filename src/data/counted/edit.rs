@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::bulk;
 use super::known::Known;
 use super::separator::Separator;
-use super::tree::Step;
+use super::tree::{Step, moves};
 use super::{
     At, CHILDREN_MAX, CHILDREN_MIN, Counts, Edge, Node, Order, OrderPlace, damaged, start_at,
 };
@@ -19,9 +19,6 @@ pub(super) const CHILDREN_CUT: u64 = CHILDREN_MAX / 4 * 3;
 
 /// From so many changes on all is read before anything is written; fewer are made one by one.
 const MANY: usize = 64;
-
-/// So few changes do not share a way to their count records.
-const FEW: usize = 2;
 
 /// An item and its change.
 pub(super) type Item = (Bytes, Change);
@@ -34,17 +31,6 @@ pub(super) enum Change {
     Delete,
 }
 
-impl Change {
-    /// How many items come and go.
-    pub(super) fn moves(&self) -> (u64, u64) {
-        match self {
-            Self::Insert(_) => (1, 0),
-            Self::Replace(_) => (0, 0),
-            Self::Delete => (0, 1),
-        }
-    }
-}
-
 /// Changes of items, gathered: they are written in their order, so that many cost little more than
 /// the items themselves.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +39,8 @@ pub(in crate::data) struct OrderChanges {
     items: Gathered,
 }
 
-type Gathered = SmallVec<[Item; 2]>;
+/// Items and their changes.
+pub(super) type Gathered = SmallVec<[Item; 2]>;
 
 impl OrderChanges {
     /// Adds an item, which is not there.
@@ -99,77 +86,108 @@ impl OrderChanges {
         known: &mut Known,
     ) -> Result<()> {
         counts.seq = 0;
-        let items = self.settled();
-        let before = if items.len() <= FEW && known.takes(&items) {
-            // Hardly anything has to be read: an end, or two changes of one node that is full.
-            Known::default()
-        } else {
-            known.load(Order { read: txn, place, counts, branches: None }, &items)?;
-            known.without_items()
-        };
-        let applied = if items.len() >= MANY {
-            apply_many(items.into_vec(), txn, place, counts, known)
-        } else {
-            Self::apply_few(items, txn, place, counts, known)
-        };
-        if applied.is_err() {
-            *known = before;
+        let mut items = self.settled();
+        let order = Order { read: txn, place, counts, branches: None };
+        let mended = known.take_mended(order, &mut items)?;
+        if !mended.is_empty() {
+            let before = known.without_items();
+            let mut made = apply_mended(mended, txn, place, counts, known);
+            if made.is_ok() && !known.takes(&items) {
+                // A node was joined with one that some of these lie in.
+                made = apply_mended(std::mem::take(&mut items), txn, place, counts, known);
+            }
+            if made.is_err() {
+                *known = before;
+                return made;
+            }
         }
-        applied
+        // Hardly anything has to be read: an end.
+        let shifted = apply_shifts(items, txn, place, counts, known);
+        if shifted.is_err() {
+            *known = Known::default();
+        }
+        shifted
     }
+}
 
-    /// Makes changes, which are in order, one by one.
-    fn apply_few(
-        items: Gathered,
-        txn: &mut Txn<'_>,
-        place: OrderPlace,
-        counts: &mut Counts,
-        known: &mut Known,
-    ) -> Result<()> {
-        let (first, end) = (counts.first, counts.end);
-        let was_empty = counts.len == 0;
-        let mut at_ends = (false, false);
-        let mut inserted = 0;
-        for (order_key, change) in &items {
-            known.note(order_key, change);
-            match change {
-                Change::Insert(_) => {
-                    counts.widen(order_key);
-                    counts.len += 1;
-                    inserted += 1;
-                }
-                Change::Delete => {
-                    at_ends.0 |= Edge::floor_of(order_key) == first;
-                    at_ends.1 |= Edge::end_of(order_key) == end;
-                }
-                Change::Replace(_) => {}
-            }
-        }
-        counts.len -= inserted;
-        let (is_single, are_few) = (items.len() == 1, items.len() <= FEW);
-        let mut writer = OrderWriter { txn, place, counts, known };
-        let mut changes = items.into_iter().peekable();
-        while let Some((order_key, change)) = changes.peek() {
-            if are_few && writer.shift(order_key, change)? {
-                if let Some((order_key, change)) = changes.next() {
-                    writer.write_item(&order_key, change, &mut (0, 0));
-                }
-                continue;
-            }
-            let (path, behind) = writer.path_to(order_key, is_single)?;
-            let mut delta = (0, 0);
-            while let Some((order_key, change)) = changes.next_if(|(order_key, _)| {
-                behind.as_ref().is_none_or(|behind| order_key[..] < **behind)
-            }) {
-                writer.write_item(&order_key, change, &mut delta);
-            }
-            writer.write_path(path, delta)?;
-        }
-        if !was_empty {
-            writer.narrow(at_ends)?;
-        }
-        Ok(())
+/// Makes changes, which are in order, of whatever sizes the nodes become.
+fn apply_mended(
+    items: Gathered,
+    txn: &mut Txn<'_>,
+    place: OrderPlace,
+    counts: &mut Counts,
+    known: &mut Known,
+) -> Result<()> {
+    if items.len() >= MANY {
+        return apply_many(items.into_vec(), txn, place, counts, known);
     }
+    let was_empty = counts.len == 0;
+    let at_ends = note(&items, counts, known);
+    let is_single = items.len() == 1;
+    let mut writer = OrderWriter { txn, place, counts, known };
+    let mut changes = items.into_iter().peekable();
+    while let Some((order_key, _)) = changes.peek() {
+        let (path, behind) = writer.path_to(order_key, is_single)?;
+        let mut delta = (0, 0);
+        while let Some((order_key, change)) = changes
+            .next_if(|(order_key, _)| behind.as_ref().is_none_or(|behind| order_key[..] < **behind))
+        {
+            writer.write_item(&order_key, change, &mut delta);
+        }
+        writer.write_path(path, delta)?;
+    }
+    if !was_empty {
+        writer.narrow(at_ends)?;
+    }
+    Ok(())
+}
+
+/// Makes changes, which are in order and which [`Known::takes`]: each node is written once.
+fn apply_shifts(
+    items: Gathered,
+    txn: &mut Txn<'_>,
+    place: OrderPlace,
+    counts: &mut Counts,
+    known: &mut Known,
+) -> Result<()> {
+    let Some(mut tree) = known.tree.take_if(|_| !items.is_empty()) else { return Ok(()) };
+    let at_ends = note(&items, counts, known);
+    txn.expect(2 * items.len());
+    let (came, gone) = moves(&items);
+    tree.shift(&items, &mut |level, separator, node| {
+        txn.put(place.key(level, separator), node.encode(level));
+    });
+    known.tree = Some(tree);
+    let left = (counts.len + came).checked_sub(gone);
+    counts.len = left.ok_or_else(|| damaged("more items than counted"))?;
+    let mut writer = OrderWriter { txn, place, counts, known };
+    for (order_key, change) in items {
+        writer.write_item(&order_key, change, &mut (0, 0));
+    }
+    writer.narrow(at_ends)
+}
+
+/// Tells `known` of changes that follow, and widens the bounds for them. Whether the first and the last
+/// item are deleted.
+fn note(items: &[Item], counts: &mut Counts, known: &mut Known) -> (bool, bool) {
+    let (first, end, len) = (counts.first, counts.end, counts.len);
+    let mut at_ends = (false, false);
+    for (order_key, change) in items {
+        known.note(order_key, change);
+        match change {
+            Change::Insert(_) => {
+                counts.widen(order_key);
+                counts.len += 1;
+            }
+            Change::Delete => {
+                at_ends.0 |= Edge::floor_of(order_key) == first;
+                at_ends.1 |= Edge::end_of(order_key) == end;
+            }
+            Change::Replace(_) => {}
+        }
+    }
+    counts.len = len;
+    at_ends
 }
 
 /// Makes many changes, which are in order.
@@ -233,26 +251,6 @@ struct OrderWriter<'w, 'a> {
 impl OrderWriter<'_, '_> {
     fn order(&self) -> Order<'_> {
         Order { read: self.txn, place: self.place, counts: self.counts, branches: None }
-    }
-
-    /// Counts a change in the nodes that it lies in, where these are known and keep their sizes; `false`
-    /// where that cannot be said, and nothing was counted.
-    fn shift(&mut self, order_key: &[u8], change: &Change) -> Result<bool> {
-        if matches!(change, Change::Replace(_)) {
-            return Ok(true);
-        }
-        let (came, gone) = change.moves();
-        self.known.forget_lost();
-        let Some(tree) = &mut self.known.tree else { return Ok(false) };
-        let (txn, place) = (&mut *self.txn, self.place);
-        let is_shifted = tree.shift(order_key, (came, gone), &mut |level, separator, node| {
-            txn.put(place.key(level, separator), node.encode(level));
-        });
-        if is_shifted {
-            let left = (self.counts.len + came).checked_sub(gone);
-            self.counts.len = left.ok_or_else(|| damaged("more items than counted"))?;
-        }
-        Ok(is_shifted)
     }
 
     /// The nodes that an order key lies in, level 1 first, the root last; and the separator of level 1
@@ -352,7 +350,9 @@ impl OrderWriter<'_, '_> {
 
     /// Joins a node with the one before it, or behind it where it is the first child of its parent.
     fn join(&mut self, level: u8, step: Step, parent: &Separator) -> Result<Step> {
-        let (left, right) = if step.separator == *parent {
+        let (left, right) = if let Some((is_behind, other)) = self.neighbour(level, &step, parent) {
+            if is_behind { (step, other) } else { (other, step) }
+        } else if step.separator == *parent {
             let from = match &step.separator {
                 separator if separator.is_empty() => Bound::Unbounded,
                 separator => Bound::Excluded(&separator[..]),
@@ -378,6 +378,14 @@ impl OrderWriter<'_, '_> {
         let items = left.node.items + right.node.items;
         let children = left.node.children + right.node.children;
         Ok(Step { node: Node { items, children }, ..left })
+    }
+
+    /// The node beside this one under its parent, and whether it is the one behind, where these are known.
+    fn neighbour(&self, level: u8, step: &Step, parent: &Separator) -> Option<(bool, Step)> {
+        let siblings = self.known.tree.as_ref()?.children(level + 1, parent)?;
+        let at = siblings.iter().position(|child| child.separator == step.separator)?;
+        let other = siblings.get(if at == 0 { 1 } else { at - 1 })?;
+        Some((at == 0, Step { separator: other.separator.clone(), node: other.node }))
     }
 
     /// Cuts a node into pieces, writes all but the first, which stays in `step`, and answers how
@@ -435,6 +443,11 @@ impl OrderWriter<'_, '_> {
             let from = start_at(separator);
             let items = order.items(from, Bound::Unbounded, Direction::Forward);
             return Box::new(items.map(|item| Ok((item?.0, 1))));
+        }
+        let known = self.known.tree.as_ref().and_then(|tree| tree.children(level, separator));
+        if let Some(known) = known {
+            let all = known.iter().map(|child| (&child.separator[..], child.node.items));
+            return Box::new(all.map(|(name, items)| Ok((Bytes::copy_from_slice(name), items))));
         }
         let nodes = order.nodes(level - 1, separator, Bound::Unbounded);
         Box::new(nodes.map(|node| node.map(|(separator, node)| (separator, node.items))))

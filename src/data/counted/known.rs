@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::edit::{Change, Item};
+use super::edit::{Change, Gathered, Item};
 use super::tree::CountTree;
 use super::{Bound, Order};
 use crate::engine::{Direction, Result};
@@ -66,18 +66,37 @@ impl Known {
         self.tree.take_if(|tree| tree.is_lost());
     }
 
-    /// Whether the count records that these changes lie in are known, and each keeps a size that it may
-    /// have.
-    pub(super) fn takes(&self, changes: &[Item]) -> bool {
-        let tree = self.tree.as_ref().filter(|tree| !tree.is_lost());
-        tree.is_some_and(|tree| changes.iter().all(|change| tree.takes(change)))
+    /// Takes those out of `changes`, which are in order, that more becomes of than other counts in nodes
+    /// that are known: all where nothing is known. What has to be read of the nodes that they lie in
+    /// is known then, also where it fails.
+    pub(super) fn take_mended(
+        &mut self,
+        order: Order<'_>,
+        changes: &mut Gathered,
+    ) -> Result<Gathered> {
+        self.forget_lost();
+        let Some(tree) = &mut self.tree else { return Ok(std::mem::take(changes)) };
+        let mended = match tree.mended(changes) {
+            Some(mended) => Some(mended),
+            None => {
+                tree.load(order, changes)?;
+                tree.mended(changes)
+            }
+        };
+        let Some(mended) = mended else { return Ok(std::mem::take(changes)) };
+        let mut taken = Gathered::new();
+        for range in mended.iter().rev() {
+            taken.extend(changes.drain(range.clone()).rev());
+        }
+        taken.reverse();
+        Ok(taken)
     }
 
-    /// Reads the count records that changes lie in, where some are known. Where it fails, what was
-    /// read is known.
-    pub(super) fn load(&mut self, order: Order<'_>, changes: &[Item]) -> Result<()> {
-        self.forget_lost();
-        self.tree.as_mut().map_or(Ok(()), |tree| tree.load(order, changes))
+    /// Whether nothing becomes of these changes but other counts in nodes that are known.
+    pub(super) fn takes(&self, changes: &[Item]) -> bool {
+        let tree = self.tree.as_ref().filter(|tree| !tree.is_lost());
+        let mended = tree.and_then(|tree| tree.mended(changes));
+        changes.is_empty() || mended.is_some_and(|mended| mended.is_empty())
     }
 
     /// The same, but for the outermost items.

@@ -64,8 +64,11 @@ pub(super) use orders::Taken;
 pub use orders::{KnownOrders, NO_KNOWN_ORDERS};
 
 /// A node with more children is cut.
-const CHILDREN_MAX: u64 = 48;
-/// A node with fewer children is joined with its neighbour.
+///
+/// A larger one makes fewer levels and fewer cuts, each of which reads the items of a node; a smaller one
+/// shorter walks to a rank that nobody has met lately.
+const CHILDREN_MAX: u64 = 96;
+/// A node with fewer children is joined with its neighbour. Stores of earlier versions have nodes of this size.
 const CHILDREN_MIN: u64 = 12;
 /// Items so near to an end are found from there.
 const NEAR: u64 = 64;

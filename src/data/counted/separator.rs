@@ -9,12 +9,31 @@ const INLINE_BYTES: usize = 16;
 
 /// A separator, in place where it is short: most tell two scores apart.
 #[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Separator(SmallVec<[u8; INLINE_BYTES]>);
+pub(super) struct Separator {
+    /// Of the bytes: most comparisons end here.
+    head: u64,
+    bytes: SmallVec<[u8; INLINE_BYTES]>,
+}
 
 impl Separator {
     /// Memory beside the separator itself, in bytes, about.
     pub(super) fn heap_bytes(&self) -> usize {
-        if self.0.spilled() { self.0.capacity() } else { 0 }
+        if self.bytes.spilled() { self.bytes.capacity() } else { 0 }
+    }
+
+    /// Whether it is not behind an order key, which has this head.
+    #[inline]
+    pub(super) fn is_up_to(&self, order_key: &[u8], head: u64) -> bool {
+        self.head < head || self.head == head && self.bytes[..] <= *order_key
+    }
+}
+
+/// The first eight bytes, zeros behind the end, as a number that compares as they do.
+#[inline]
+pub(super) fn head(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk::<8>() {
+        Some(whole) => u64::from_be_bytes(*whole),
+        None => bytes.iter().zip((0..8).rev()).map(|(byte, at)| u64::from(*byte) << (8 * at)).sum(),
     }
 }
 
@@ -27,15 +46,16 @@ impl Clone for Separator {
 
 impl From<&[u8]> for Separator {
     fn from(bytes: &[u8]) -> Self {
-        Self(SmallVec::from_slice(bytes))
+        Self { head: head(bytes), bytes: SmallVec::from_slice(bytes) }
     }
 }
 
 impl Deref for Separator {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 
@@ -44,9 +64,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_short_one_takes_three_words() {
-        assert_eq!(size_of::<Separator>(), 24);
+    fn a_short_one_takes_four_words() {
+        assert_eq!(size_of::<Separator>(), 32);
         assert_eq!(Separator::from(&[7; INLINE_BYTES][..]).heap_bytes(), 0);
         assert_eq!(Separator::from(&[7; INLINE_BYTES + 1][..]).heap_bytes(), INLINE_BYTES + 1);
+    }
+
+    #[test]
+    fn they_compare_as_their_bytes_do() {
+        let words: [&[u8]; 8] =
+            [b"", b"\0", b"\0\0", b"a", b"a\0", b"abcdefgh", b"abcdefgh\0", b"b"];
+        for a in words {
+            for b in words {
+                let (left, right) = (Separator::from(a), Separator::from(b));
+                assert_eq!(left.cmp(&right), a.cmp(b));
+                assert_eq!(left.is_up_to(b, head(b)), a <= b);
+            }
+        }
     }
 }

@@ -149,13 +149,13 @@ fn any_key() -> impl Strategy<Value = Bytes> {
 #[test]
 fn a_level_that_goes_away_unknown_is_read_again() {
     let mut fixture = Fixture::new(b"");
-    fixture.toggle((0..2000).map(number));
+    fixture.toggle((0..8000).map(number));
     assert_eq!(fixture.counts.levels, 2);
     fixture.has_known = true;
-    fixture.toggle((0..900).map(number));
+    fixture.toggle((0..3600).map(number));
     assert!(fixture.known.is_wanted());
-    fixture.toggle((1000..1003).map(number));
-    fixture.compare(&[number(950), number(1500)]);
+    fixture.toggle((4000..4003).map(number));
+    fixture.compare(&[number(3700), number(6000)]);
 }
 
 proptest! {
@@ -182,18 +182,17 @@ proptest! {
 #[test]
 fn three_levels_come_and_go() {
     levels_come_and_go(Fixture::new(&[]));
-    levels_come_and_go(Fixture::knowing(&[]));
     levels_come_and_go(Fixture::forgetting(&[]));
 }
 
 fn levels_come_and_go(mut fixture: Fixture) {
     let random = &mut fastrand::Rng::with_seed(7);
-    let keys: Vec<Bytes> = (0..100_000).map(|_| number(random.u64(..1 << 60))).collect();
+    let keys: Vec<Bytes> = (0..550_000).map(|_| number(random.u64(..1 << 60))).collect();
     fixture.toggle(keys.iter().cloned());
     assert_eq!(fixture.counts.levels, 3);
     let probes: Vec<Bytes> = (0..50).map(|_| number(random.u64(..1 << 60))).collect();
     fixture.compare(&probes);
-    for chunk in keys.chunks(15_000) {
+    for chunk in keys.chunks(70_000) {
         fixture.toggle(chunk.iter().cloned());
     }
     fixture.compare(&probes);
@@ -244,6 +243,21 @@ fn a_change_writes_one_small_record_per_level() {
     let bytes: usize =
         writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
     assert!(bytes <= 3 * 32, "{bytes}");
+}
+
+#[test]
+fn changes_of_one_call_write_each_node_once() {
+    let mut fixture = Fixture::knowing(&[0x80]);
+    fixture.toggle((0..30_000).map(|at| number(at * 2)));
+    let mut changes = OrderChanges::default();
+    (0..100).for_each(|at| changes.insert(number(at * 600 + 1), Bytes::new()));
+    let mut txn = fixture.store.txn();
+    let (place, mut counts) = (fixture.place, fixture.counts);
+    changes.apply(&mut txn, place, &mut counts, &mut fixture.known).unwrap();
+    let nodes = 30_000_u64.div_ceil(CHILDREN_MAX / 4 * 3).div_ceil(CHILDREN_MAX / 4 * 3);
+    let Changes { writes, .. } = txn.into_changes();
+    assert_eq!(writes.len() as u64, 200 + nodes, "items, their nodes, and those above");
+    assert_eq!(counts.len(), 30_100);
 }
 
 /// What was deleted before an end is never met again: the bounds follow the items.

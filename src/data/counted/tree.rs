@@ -4,10 +4,11 @@
 //! A [`CountTree`] says the same as the records do, or nothing: branches that nobody has asked for are
 //! not there, and are read when somebody does. Whoever writes a count record tells it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::edit::{Change, Item};
-use super::separator::Separator;
+use super::separator::{Separator, head};
 use super::{CHILDREN_MAX, CHILDREN_MIN, Node, Order, damaged};
 use crate::engine::Result;
 
@@ -162,22 +163,27 @@ impl CountTree {
         Ok(())
     }
 
-    /// Whether [`Self::shift`] would count this change.
-    pub(super) fn takes(&self, (order_key, change): &Item) -> bool {
-        matches!(change, Change::Replace(_))
-            || self.root.takes(self.levels, order_key, change.moves())
+    /// Which of these changes, which are in order, are not for [`Self::shift`]: a node that they lie in has
+    /// or gets a size that is to be mended. `None` where not all of these nodes are known.
+    pub(super) fn mended(&self, changes: &[Item]) -> Option<Vec<Range<usize>>> {
+        let mut mended = Vec::new();
+        self.root.mended(self.levels, (0, changes), &mut mended).then_some(mended)
     }
 
-    /// Counts items that come or go in the nodes that an order key lies in, and tells `written` the
-    /// level, the separator and the new node of each. Answers `false`, and does nothing, where not all
-    /// of them are known, or one has or gets a size that is to be mended.
-    pub(super) fn shift(
-        &mut self,
-        order_key: &[u8],
-        moved: (u64, u64),
-        written: &mut dyn FnMut(u8, &[u8], Node),
-    ) -> bool {
-        self.root.shift(self.levels, order_key, moved, written)
+    /// Counts changes, none of which is [`Self::mended`], in the nodes that they lie in, and tells `written`
+    /// the level, the separator and the new node of each, once.
+    pub(super) fn shift(&mut self, changes: &[Item], written: &mut dyn FnMut(u8, &[u8], Node)) {
+        self.root.shift(self.levels, changes, written);
+    }
+
+    /// The children of a node that is above level 1, if they are known, each as a node of its own.
+    pub(super) fn children(&self, level: u8, separator: &[u8]) -> Option<&[Child]> {
+        let mut branch = &self.root;
+        for _ in level..=self.levels {
+            let at = branch.behind(separator).checked_sub(1)?;
+            branch = branch.0.get(at)?.below.as_deref()?;
+        }
+        Some(&branch.0)
     }
 
     /// A count record was written.
@@ -286,50 +292,77 @@ impl Branch {
 
     /// How many children come before an order key or begin there.
     fn behind(&self, order_key: &[u8]) -> usize {
-        self.0.partition_point(|child| child.separator[..] <= *order_key)
+        let head = head(order_key);
+        self.0.partition_point(|child| child.separator.is_up_to(order_key, head))
     }
 
-    /// As [`CountTree::shift`], for children that are records of `level`.
+    /// The child that the first of these changes lies in, and how many of them do.
+    fn first_group(&self, changes: &[Item]) -> Option<(usize, usize)> {
+        let (order_key, _) = changes.first()?;
+        let at = self.behind(order_key).checked_sub(1)?;
+        let next = self.0.get(at + 1);
+        Some((at, next.map_or(changes.len(), |next| count_before(changes, &next.separator))))
+    }
+
+    /// As [`CountTree::mended`], for children that are records of `level`, and changes before which there
+    /// are so many others. Answers whether all nodes are known.
+    fn mended(
+        &self,
+        level: u8,
+        (mut start, mut changes): (usize, &[Item]),
+        mended: &mut Vec<Range<usize>>,
+    ) -> bool {
+        while let Some((at, count)) = self.first_group(changes) {
+            let (within, others) = changes.split_at(count);
+            let Some(Child { node, below, .. }) = self.0.get(at) else { return false };
+            let (came, gone) = moves(within);
+            let items = (node.items + came).checked_sub(gone);
+            let children = if level == 1 { items } else { Some(node.children) };
+            let has_size =
+                children.is_some_and(|size| (CHILDREN_MIN..=CHILDREN_MAX).contains(&size));
+            match below {
+                _ if (came, gone) == (0, 0) => {}
+                _ if items.is_none() || !has_size => mended.push(start..start + count),
+                _ if level == 1 => {}
+                Some(below) if below.0.len() as u64 == node.children => {
+                    if !below.mended(level - 1, (start, within), mended) {
+                        return false;
+                    }
+                }
+                _ => return false,
+            }
+            (start, changes) = (start + count, others);
+        }
+        changes.is_empty()
+    }
+
+    /// As [`CountTree::shift`], for children that are records of `level`: how many items came and went.
     fn shift(
         &mut self,
         level: u8,
-        order_key: &[u8],
-        (came, gone): (u64, u64),
+        mut changes: &[Item],
         written: &mut dyn FnMut(u8, &[u8], Node),
-    ) -> bool {
-        let at = self.behind(order_key).checked_sub(1);
-        let Some(child) = at.and_then(|at| self.0.get_mut(at)) else { return false };
-        let moved = |count: u64| (count + came).checked_sub(gone);
-        let Child { separator, node, below } = child;
-        let Some(items) = moved(node.items) else { return false };
-        let children = if level == 1 { items } else { node.children };
-        if !(CHILDREN_MIN..=CHILDREN_MAX).contains(&children) {
-            return false;
-        }
-        let is_shifted = level == 1
-            || below.as_mut().is_some_and(|below| {
-                below.0.len() as u64 == children
-                    && Arc::make_mut(below).shift(level - 1, order_key, (came, gone), written)
-            });
-        if is_shifted {
-            *node = Node { items, children };
+    ) -> (u64, u64) {
+        let mut moved = (0, 0);
+        while let Some((at, count)) = self.first_group(changes) {
+            let (within, others) = changes.split_at(count);
+            changes = others;
+            let Some(Child { separator, node, below }) = self.0.get_mut(at) else { break };
+            let (came, gone) = match below {
+                Some(below) => Arc::make_mut(below).shift(level - 1, within, written),
+                None => moves(within),
+            };
+            if (came, gone) == (0, 0) {
+                continue;
+            }
+            node.items = node.items + came - gone;
+            if level == 1 {
+                node.children = node.items;
+            }
             written(level, separator, *node);
+            moved = (moved.0 + came, moved.1 + gone);
         }
-        is_shifted
-    }
-
-    /// As [`CountTree::takes`], for children that are records of `level`.
-    fn takes(&self, level: u8, order_key: &[u8], (came, gone): (u64, u64)) -> bool {
-        let at = self.behind(order_key).checked_sub(1);
-        let Some(child) = at.and_then(|at| self.0.get(at)) else { return false };
-        let items = (child.node.items + came).checked_sub(gone);
-        let children = if level == 1 { items } else { Some(child.node.children) };
-        children.is_some_and(|children| (CHILDREN_MIN..=CHILDREN_MAX).contains(&children))
-            && (level == 1
-                || child.below.as_ref().is_some_and(|below| {
-                    Some(below.0.len() as u64) == children
-                        && below.takes(level - 1, order_key, (came, gone))
-                }))
+        moved
     }
 
     fn split_off(&mut self, separator: &[u8]) -> Self {
@@ -381,6 +414,15 @@ impl Branch {
         let below = self.0.iter().filter_map(|child| child.below.as_ref());
         self.bytes() + below.map(|below| below.total_bytes()).sum::<usize>()
     }
+}
+
+/// How many items come and go with these changes.
+pub(super) fn moves(changes: &[Item]) -> (u64, u64) {
+    changes.iter().fold((0, 0), |(came, gone), (_, change)| match change {
+        Change::Insert(_) => (came + 1, gone),
+        Change::Replace(_) => (came, gone),
+        Change::Delete => (came, gone + 1),
+    })
 }
 
 /// How many changes, which are in order, come before an order key.

@@ -23,7 +23,7 @@ mod part;
 mod sorted;
 
 use std::borrow::{Borrow, Cow};
-use std::ops::Bound;
+use std::ops::{Bound, RangeInclusive};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Atomic};
 
@@ -39,8 +39,9 @@ const ENTRY_OVERHEAD_BYTES: u64 = 128;
 
 /// Kinds that are kept apart; further ones share.
 const KINDS: usize = 8;
-/// Two halves of each kind.
-const PARTS: usize = 2 * KINDS;
+/// Three shares of each kind.
+const SHARES: usize = 3;
+const PARTS: usize = SHARES * KINDS;
 
 /// Which versions that are older than a new one are still needed.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +85,7 @@ impl Gone {
 pub(super) struct Memtable {
     parts: [Part; PARTS],
     kind_at: usize,
-    half_at: usize,
+    share_at: usize,
     is_flushed: AtomicBool,
     bytes: AtomicU64,
     /// That were put down, whatever became of them.
@@ -99,7 +100,7 @@ impl Memtable {
         Self {
             parts: Default::default(),
             kind_at,
-            half_at: usize::MAX,
+            share_at: usize::MAX,
             is_flushed: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
             tombstones: AtomicU64::new(0),
@@ -110,16 +111,16 @@ impl Memtable {
 
     /// An empty one that keeps apart what the options say.
     pub(super) fn of(options: &Options) -> Self {
-        Self { half_at: options.half_at, ..Self::new(options.kind_at) }
+        Self { share_at: options.share_at, ..Self::new(options.kind_at) }
     }
 
     /// An empty one that keeps the same kinds apart.
     pub(super) fn new_like(&self) -> Self {
-        Self { half_at: self.half_at, ..Self::new(self.kind_at) }
+        Self { share_at: self.share_at, ..Self::new(self.kind_at) }
     }
 
     fn part_number(&self, key: &[u8]) -> usize {
-        self.kind(key) * 2 + usize::from(is_second_half(key, self.half_at))
+        self.kind(key) * SHARES + share_of(key, self.share_at)
     }
 
     fn kind(&self, key: &[u8]) -> usize {
@@ -133,9 +134,9 @@ impl Memtable {
     /// The parts in which `range` may lie.
     fn parts(&self, range: &KeyRange) -> impl Iterator<Item = &Part> {
         let kind = kind_of_range(range, self.kind_at).map(|key| self.kind(key));
-        let parts = kind.map_or(0..PARTS, |kind| 2 * kind..2 * kind + 2);
-        let half = half_of_range(range, self.half_at).map(usize::from);
-        let met = parts.filter(move |number| half.is_none_or(|half| half == number % 2));
+        let parts = kind.map_or(0..PARTS, |kind| SHARES * kind..SHARES * (kind + 1));
+        let shares = shares_of_range(range, self.share_at);
+        let met = parts.filter(move |number| shares.contains(&(number % SHARES)));
         met.filter_map(|number| self.parts.get(number)).filter(|part| !part.is_empty())
     }
 
@@ -283,23 +284,35 @@ fn kind_of_range((start, end): &KeyRange, kind_at: usize) -> Option<&[u8]> {
     is_one.then_some(&from[..])
 }
 
-fn is_second_half(key: &[u8], half_at: usize) -> bool {
-    key.get(half_at).is_some_and(|byte| *byte >= 0x80)
+/// What comes before 0x80 at byte `share_at`, what is there, and what comes behind.
+fn share_of(key: &[u8], share_at: usize) -> usize {
+    key.get(share_at).map_or(0, |byte| share_of_byte(*byte))
 }
 
-/// Whether all keys of `range` are of the second half of their kind, or all of the first, if that is so:
-/// those with one prefix of `half_at` bytes and the same bit behind it.
-fn half_of_range((start, end): &KeyRange, half_at: usize) -> Option<bool> {
-    let (Bound::Included(from) | Bound::Excluded(from)) = start else { return None };
-    let (Bound::Included(to) | Bound::Excluded(to)) = end else { return None };
-    let (prefix, rest) = to.split_at_checked(half_at)?;
-    if from.get(..half_at) != Some(prefix) {
-        return None;
+fn share_of_byte(byte: u8) -> usize {
+    match byte {
+        0..0x80 => 0,
+        0x80 => 1,
+        _ => 2,
     }
-    // The first key of the second half bounds the first.
-    let ends_there = matches!(end, Bound::Excluded(_)) && rest == [0x80];
-    let is_second = is_second_half(from, half_at);
-    (is_second || ends_there || !is_second_half(to, half_at)).then_some(is_second)
+}
+
+/// The shares of their kind that keys of `range` may have: all, but where its bounds have one prefix of
+/// `share_at` bytes.
+fn shares_of_range((start, end): &KeyRange, share_at: usize) -> RangeInclusive<usize> {
+    let all = 0..=SHARES - 1;
+    let (Bound::Included(from) | Bound::Excluded(from)) = start else { return all };
+    let (Bound::Included(to) | Bound::Excluded(to)) = end else { return all };
+    let Some((prefix, rest)) = to.split_at_checked(share_at) else { return all };
+    if from.get(..share_at) != Some(prefix) {
+        return all;
+    }
+    let last = match (end, rest) {
+        // What begins with the byte does not belong to the range.
+        (Bound::Excluded(_), [byte]) => share_of_byte(byte.saturating_sub(1)),
+        _ => share_of(to, share_at),
+    };
+    share_of(from, share_at)..=last
 }
 
 /// A walk over the newest versions of a part, with the one that comes next.
@@ -328,7 +341,7 @@ impl<'a> Walk<'a> {
 }
 
 /// The first eight bytes, zeros behind the end, as a number that compares as they do.
-fn head(bytes: &[u8]) -> u64 {
+pub(super) fn head(bytes: &[u8]) -> u64 {
     match bytes.first_chunk::<8>() {
         Some(whole) => u64::from_be_bytes(*whole),
         None => {

@@ -95,7 +95,9 @@ impl<T: Keyed> Sorted<T> {
             self.prefix = SmallVec::from_slice(key.get(..PREFIX_MAX).unwrap_or(key));
             self.prefix.len()
         } else {
-            common_len(&self.prefix, key)
+            // Most keys begin as the others do.
+            let begins_alike = key.starts_with(&self.prefix);
+            if begins_alike { self.prefix.len() } else { common_len(&self.prefix, key) }
         };
         let head = head(key.get(shared..).unwrap_or_default());
         self.items.push(item);

@@ -319,14 +319,14 @@ fn a_walk_puts_no_other_kind_in_order() {
 }
 
 #[test]
-fn a_walk_puts_no_other_half_in_order() {
-    let table = Memtable { half_at: 2, ..Memtable::new(0) };
+fn a_walk_puts_no_other_share_in_order() {
+    let table = Memtable { share_at: 2, ..Memtable::new(0) };
     let mut seq = 0;
     for kind in [1, 2] {
-        for half in [0, 1, 0x7f, 0x80, 0x81, 0xff] {
+        for share in [0, 1, 0x7f, 0x80, 0x81, 0xff] {
             for rest in 0..=255 {
                 seq += 1;
-                insert(&table, Entry::new(&[kind, 7, half, rest], seq, Some(b"v")));
+                insert(&table, Entry::new(&[kind, 7, share, rest], seq, Some(b"v")));
             }
         }
     }
@@ -334,32 +334,34 @@ fn a_walk_puts_no_other_half_in_order() {
     let range = |from: &[u8], to: &[u8]| (Bound::Included(bound(from)), Bound::Excluded(bound(to)));
     let parts = |range: &KeyRange| table.parts(range).count();
     let first = [range(&[1, 7], &[1, 7, 0x80]), range(&[1, 7, 0], &[1, 7, 0x7f, 9])];
-    let second = [range(&[1, 7, 0x80], &[1, 7, 0xff]), range(&[1, 7, 0x80, 3], &[1, 7, 0x81])];
-    let both = [
+    let second = [range(&[1, 7, 0x80], &[1, 7, 0x81]), range(&[1, 7, 0x80, 3], &[1, 7, 0x81])];
+    let third = [range(&[1, 7, 0x81], &[1, 7, 0x82]), range(&[1, 7, 0x81, 0], &[1, 7, 0xff])];
+    let two = [
         range(&[1, 7], &[1, 7, 0x80, 0]),
         (Bound::Included(bound(&[1, 7, 0])), Bound::Included(bound(&[1, 7, 0x80]))),
         range(&[1, 7, 0], &[1, 7, 0x81]),
-        range(&[1, 6, 0x80], &[1, 7, 0x81]),
-        range(&[1], &[2]),
+        range(&[1, 7, 0x80], &[1, 7, 0xff]),
     ];
-    assert!(first.iter().chain(&second).all(|range| parts(range) == 1));
-    assert!(both.iter().all(|range| parts(range) == 2));
+    let all = [range(&[1, 6, 0x80], &[1, 7, 0x81]), range(&[1], &[2])];
+    assert!(first.iter().chain(&second).chain(&third).all(|range| parts(range) == 1));
+    assert!(two.iter().all(|range| parts(range) == 2));
+    assert!(all.iter().all(|range| parts(range) == 3));
     let found = |range: &KeyRange| walk_count(&table, range);
     assert_eq!(first.each_ref().map(found), [3 * 256, 2 * 256 + 9]);
-    assert_eq!(second.each_ref().map(found), [2 * 256, 256 - 3]);
-    assert_eq!(both.each_ref().map(found), [3 * 256, 3 * 256, 4 * 256, 4 * 256, 6 * 256]);
-    let untouched = Memtable { half_at: 2, ..Memtable::new(0) };
+    assert_eq!(second.each_ref().map(found), [256, 256 - 3]);
+    assert_eq!(third.each_ref().map(found), [256, 256]);
+    assert_eq!(two.each_ref().map(found), [3 * 256, 3 * 256, 4 * 256, 2 * 256]);
+    assert_eq!(all.each_ref().map(found), [4 * 256, 6 * 256]);
+    let untouched = Memtable { share_at: 2, ..Memtable::new(0) };
     for seq in 1..=1_000_u64 {
-        let half = if seq % 2 == 0 { 0 } else { 0x80 };
-        insert(
-            &untouched,
-            Entry::new(&[&[1, 7, half][..], &seq.to_be_bytes()].concat(), seq, None),
-        );
+        let share = if seq % 2 == 0 { 0x81 } else { 0x80 };
+        let key = [&[1, 7, share][..], &seq.to_be_bytes()].concat();
+        insert(&untouched, Entry::new(&key, seq, None));
     }
     assert_eq!(walk_count(&untouched, &second[0]), 500);
-    let few = |half| untouched.get(&[1, 7, half], SeqNo::MAX, ReadMode::Resident);
+    let few = |share| untouched.get(&[1, 7, share], SeqNo::MAX, ReadMode::Resident);
     assert!(few(0x80).unwrap().is_none());
-    assert!(matches!(few(0), Err(Error::WouldBlock)));
+    assert!(matches!(few(0x81), Err(Error::WouldBlock)));
 }
 
 fn walk_count(table: &Memtable, range: &KeyRange) -> usize {

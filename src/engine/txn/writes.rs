@@ -1,22 +1,28 @@
 //! The writes of a transaction: one per key.
 
 use std::collections::BTreeMap;
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds, RangeInclusive};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::super::key_hash::hash_of;
+use super::super::memtable::head;
 use super::super::{Direction, KeyRange};
 
 /// Writes for which there is room from the first one on.
 const USUAL: usize = 2;
 /// More writes are found by a hash map; so many are looked through.
 const INDEXED: usize = 16;
-/// From so many writes on a walk puts them in order for all walks to come.
-const ORDERED: usize = 64;
+/// So few writes a walk looks through, whatever was walked before.
+const UNORDERED: usize = 64;
+/// Walks that look through all writes before one puts them in order for those to come: that costs as much.
+const WALKS_UNORDERED: usize = 128;
+/// Where the heads of keys begin: keys of one collection begin alike, so they tell most of them apart.
+const HEAD_AT: usize = 15;
 
 /// What a write takes besides its bytes: its place in the list and in the index.
 const WRITE_BYTES: usize = 128;
@@ -25,10 +31,13 @@ const WRITE_BYTES: usize = 128;
 #[derive(Debug, Default)]
 pub struct Writes {
     list: Vec<(Bytes, Option<Bytes>)>,
+    /// Of each key the eight bytes from [`HEAD_AT`] on, as a number: a walk looks at few keys besides.
+    heads: Vec<u64>,
     /// Where each key is in `list`, once there are many.
     index: Option<Box<HashTable<Place>>>,
     /// The same in order, once many were walked.
     order: OnceLock<BTreeMap<Bytes, usize>>,
+    walks: AtomicUsize,
     bytes: usize,
 }
 
@@ -79,6 +88,7 @@ impl Writes {
         if self.list.capacity() == 0 {
             self.list = Vec::with_capacity(USUAL);
         }
+        self.heads.push(head_of(&key));
         self.list.push((key, value));
         place
     }
@@ -86,6 +96,7 @@ impl Writes {
     /// Makes room for so many more.
     pub(super) fn expect(&mut self, writes: usize) {
         self.list.reserve(writes);
+        self.heads.reserve(writes);
         if self.list.len() + writes > INDEXED {
             self.index.get_or_insert_default().reserve(writes, |place| place.full_hash());
         }
@@ -155,7 +166,9 @@ impl Writes {
     /// Hands out all writes, in the order in which the keys were first written; their room is kept.
     pub(in crate::engine) fn drain(&mut self) -> std::vec::Drain<'_, Write> {
         self.index = None;
+        self.heads.clear();
         self.order.take();
+        *self.walks.get_mut() = 0;
         self.bytes = 0;
         self.list.drain(..)
     }
@@ -163,6 +176,8 @@ impl Writes {
     /// Forgets all writes, and keeps their room.
     pub(in crate::engine) fn clear(&mut self) {
         self.list.clear();
+        self.heads.clear();
+        *self.walks.get_mut() = 0;
         self.index.iter_mut().for_each(|index| index.clear());
         self.order = OnceLock::new();
         self.bytes = 0;
@@ -197,7 +212,8 @@ impl Writes {
         range: &KeyRange,
         direction: Direction,
     ) -> Box<dyn Iterator<Item = &'a Write> + 'a> {
-        if self.len() >= ORDERED {
+        let is_walked = || self.walks.fetch_add(1, Ordering::Relaxed) >= WALKS_UNORDERED;
+        if self.len() > UNORDERED && is_walked() {
             let places = || self.list.iter().map(|(key, _)| key.clone()).zip(0..);
             let order = self.order.get_or_init(|| places().collect());
             let found = order.range(range.clone()).filter_map(|(_, at)| self.list.get(*at));
@@ -206,12 +222,29 @@ impl Writes {
                 Direction::Reverse => Box::new(found.rev()),
             };
         }
-        let mut found: Vec<_> = self.iter().filter(|(key, _)| range.contains(key)).collect();
+        let heads = heads_of(range);
+        let places = self.heads.iter().zip(&self.list).filter(|(head, _)| heads.contains(head));
+        let mut found: Vec<_> =
+            places.map(|(_, write)| write).filter(|(key, _)| range.contains(key)).collect();
         found.sort_unstable_by(|(a, _), (b, _)| match direction {
             Direction::Forward => a.cmp(b),
             Direction::Reverse => b.cmp(a),
         });
         Box::new(found.into_iter())
+    }
+}
+
+fn head_of(key: &[u8]) -> u64 {
+    head(key.get(HEAD_AT..).unwrap_or_default())
+}
+
+/// The heads that keys within a range may have.
+fn heads_of((start, end): &KeyRange) -> RangeInclusive<u64> {
+    let (Bound::Included(from) | Bound::Excluded(from)) = start else { return 0..=u64::MAX };
+    let (Bound::Included(to) | Bound::Excluded(to)) = end else { return 0..=u64::MAX };
+    match (from.get(..HEAD_AT), to.get(..HEAD_AT)) {
+        (Some(before), Some(same)) if before == same => head_of(from)..=head_of(to),
+        _ => 0..=u64::MAX,
     }
 }
 
@@ -266,6 +299,28 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Walked without and with an order of their own.
+    #[test]
+    fn keys_that_begin_alike_are_walked_in_order() {
+        let key = |number: u32| {
+            let name = format!("{:1$}{number:04}", "", HEAD_AT - 2 + number as usize % 4);
+            Bytes::from(name)
+        };
+        let mut own = Writes::default();
+        for number in (0..300).rev() {
+            own.set(key(number), Some(Bytes::new()));
+        }
+        for walk in 0..300 {
+            let (from, to) = (key(walk % 300), key((walk * 7 + 3) % 300));
+            let range = (Bound::Excluded(from.min(to.clone())), Bound::Included(key(299).max(to)));
+            let mut expected: Vec<_> =
+                (0..300).map(key).filter(|key| range.contains(key)).collect();
+            expected.sort();
+            let found = own.in_order(&range, Direction::Forward).map(|(key, _)| key.clone());
+            assert_eq!(found.collect::<Vec<_>>(), expected);
+        }
+    }
 
     proptest! {
         #[test]
