@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use siltdb::data::{SHARE_AT, KIND_AT, RecordFilter};
+use siltdb::data::{KIND_AT, RecordFilter, SHARE_AT};
 use siltdb::engine::{Direction, Engine, Options, Read, ReadMode, Txn};
 use siltdb::env::{RealFs, SystemClock};
 use support::{Client, Server};

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use siltdb::commands::{Args, Run, table};
 use siltdb::data::{
-    Access, Candidates, Context, Cursors, Edit, EventClasses, ExpiryMarks, SHARE_AT, KIND_AT,
-    KnownOrders, Packing, RecordFilter, View, expire_due, find_due, verify,
+    Access, Candidates, Context, Cursors, Edit, EventClasses, ExpiryMarks, KIND_AT, KnownOrders,
+    Packing, RecordFilter, SHARE_AT, View, expire_due, find_due, verify,
 };
 use siltdb::engine::{Filter, Options, Read, ReadMode};
 use siltdb::env::{SimClock, SimFs, UNBOUNDED_MEMORY};

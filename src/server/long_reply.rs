@@ -171,11 +171,7 @@ impl Dispatcher {
     }
 
     /// Starts the read on the blocking pool.
-    fn start_long(
-        &self,
-        read: LongRead,
-        outlet: ToPeer,
-    ) -> tokio::task::JoinHandle<Ended> {
+    fn start_long(&self, read: LongRead, outlet: ToPeer) -> tokio::task::JoinHandle<Ended> {
         let state = Arc::clone(&self.state);
         let (db, no_touch, version) =
             (self.session.db, self.session.no_touch, self.session.version);
@@ -269,7 +265,8 @@ mod tests {
         while let Ok(piece) = pieces.try_recv() {
             got.extend_from_slice(&piece);
         }
-        let expected: Vec<u8> = (0..made * PIECE).map(|at| u8::try_from(at / PIECE).expect("few pieces")).collect();
+        let expected: Vec<u8> =
+            (0..made * PIECE).map(|at| u8::try_from(at / PIECE).expect("few pieces")).collect();
         assert!(got == expected, "{} bytes of {}", got.len(), expected.len());
     }
 }

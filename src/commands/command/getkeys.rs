@@ -42,7 +42,7 @@ fn find(words: &[Bytes]) -> Result<Vec<(Bytes, KeyFlags)>, Error> {
     }
     let needs_keys = !command.flags.has(Flags::NO_MANDATORY_KEYS);
     match command.keys_of(words) {
-        Some(keys) if !keys.is_empty() && !(needs_keys && counts_none(command.spec, words)) => {
+        Some(keys) if !(keys.is_empty() || needs_keys && counts_none(command.spec, words)) => {
             Ok(keys
                 .into_iter()
                 .filter_map(|(index, flags)| Some((words.get(index)?.clone(), flags)))

@@ -66,8 +66,8 @@ pub use orders::{KnownOrders, NO_KNOWN_ORDERS};
 /// A node with more children is cut.
 ///
 /// A larger one makes fewer levels and fewer cuts, each of which reads the items of a node; a smaller one
-/// shorter walks to a rank that nobody has met lately.
-const CHILDREN_MAX: u64 = 96;
+/// shorter walks to a rank that nobody has met lately. Unit tests meet three levels with fewer items.
+const CHILDREN_MAX: u64 = if cfg!(test) { 48 } else { 96 };
 /// A node with fewer children is joined with its neighbour. Stores of earlier versions have nodes of this size.
 const CHILDREN_MIN: u64 = 12;
 /// Items so near to an end are found from there.
