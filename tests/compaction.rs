@@ -347,6 +347,7 @@ fn the_cache_has_what_takes_the_place_of_what_it_had() {
     let clock = SimClock::at_ms(1);
     let mut store = Store::open_with(&SimFs::new(1), options, Arc::new(KeepAll), clock).unwrap();
     let keys = two_flushes(&mut store, 20_000);
+    store.engine.set_idle(true);
     store.engine.compact_all().unwrap();
     let misses = |keys: &[Bytes]| {
         let before = store.engine.stats().cache_misses;

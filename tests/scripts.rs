@@ -368,7 +368,7 @@ fn a_pause_is_answered_when_no_write_can_come_any_more() {
 }
 
 #[test]
-fn a_table_that_holds_itself_ends() {
+fn a_table_that_stands_for_too_many_items_is_refused() {
     let server = Server::start(&["--maxmemory", "100mb"]);
     let mut client = server.connect();
     let script = "#!lua flags=no-writes\nlocal t = {} for _ = 1, 60 do t = {t, t} end return t";

@@ -49,7 +49,7 @@ ahead_begin() {
 
 # Ends it where it is.
 ahead_stop() {
-    if [ -n "${AHEAD:-}" ]; then kill -TERM -- "-$AHEAD" 2>/dev/null; fi
+    if [ -n "${AHEAD:-}" ]; then kill -TERM -- "-$AHEAD" && wait "$AHEAD"; fi 2>/dev/null
 }
 
 # Waits until that is done.

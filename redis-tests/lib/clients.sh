@@ -168,10 +168,10 @@ clients_rust() {
 # Has the libraries of Node.js in $CACHE.
 clients_node_fetch() {
     local env="$CACHE/node"
-    [ -d "$env/node_modules/redis" ] && [ -d "$env/node_modules/bullmq" ] && return 0
+    [ -f "$env/.ready" ] && return 0
     mkdir -p "$env"
     npm install --silent --no-audit --no-fund --prefix "$env" redis ioredis bullmq \
-        >"$WORK/npm.log" 2>&1 </dev/null
+        >"$WORK/npm.log" 2>&1 </dev/null && touch "$env/.ready"
 }
 
 # What all of them need from elsewhere.

@@ -53,7 +53,7 @@ struct Extent {
 /// As a rule.
 const SHORT: Extent = Extent { members: 512, members_max: 648, whole: 2048 };
 /// Where a short window takes too many steps.
-const LONG: Extent = Extent { members: 8192, members_max: 8736, whole: 11 << 10 };
+const LONG: Extent = Extent { members: 4096, members_max: 4480, whole: 8192 };
 /// Names that a pool lists at most.
 pub(super) const LISTED_MAX: usize = 12 << 10;
 /// Bytes of these names.

@@ -109,7 +109,8 @@ pub(super) fn choose(shared: &Shared, state: &mut State, role: Role) -> Option<W
         .or_else(|| {
             let is_idle = shared.is_idle.load(Ordering::Relaxed);
             let choose = compaction::level0_at_leisure;
-            is_idle.then(|| choose(&version, &shared.options, &state.compactions)).flatten()
+            let may_write = is_idle && shared.space.check().is_ok();
+            may_write.then(|| choose(&version, &shared.options, &state.compactions)).flatten()
         })?;
     Some(begin_compaction(state, version, choice))
 }

@@ -23,6 +23,8 @@ const READER_GRACE_NS: u64 = 1_000_000_000;
 /// Commands in a round below which it is a quiet one: somebody who looks at the server now and then does not
 /// make it busy.
 const QUIET_COMMANDS_MAX: u64 = 5;
+/// The same for what comes and goes, in bytes.
+const QUIET_BYTES_MAX: u64 = 64 << 10;
 /// Quiet rounds behind one another after which the server is idle.
 const IDLE_ROUNDS: u32 = 3;
 
@@ -38,7 +40,10 @@ pub(crate) async fn run(state: Arc<ServerState>) {
         close_hung_up(&state);
         bound_memory(&state);
         if let Ok(engine) = state.engine() {
-            engine.set_idle(quiet.is_idle(state.metrics.commands_processed.get()));
+            let metrics = &state.metrics;
+            let bytes = metrics.net_in_bytes.get() + metrics.net_out_bytes.get();
+            let is_quiet = quiet.is_idle(metrics.commands_processed.get(), bytes);
+            engine.set_idle(is_quiet && state.long_replies.is_empty());
         }
         if state.tracking.is_active() {
             state.tracking.evict(&state);
@@ -54,16 +59,19 @@ pub(crate) async fn run(state: Arc<ServerState>) {
 #[derive(Debug, Default)]
 struct Quiet {
     commands: u64,
+    bytes: u64,
     rounds: u32,
 }
 
 impl Quiet {
-    /// Whether the server is idle, with the number of commands that have run by the end of this round.
-    fn is_idle(&mut self, commands: u64) -> bool {
+    /// Whether the server is idle, with the number of commands that have run and of bytes that have come
+    /// and gone by the end of this round.
+    fn is_idle(&mut self, commands: u64, bytes: u64) -> bool {
         // Less than before where somebody has reset the statistics.
-        let is_quiet = commands.abs_diff(self.commands) <= QUIET_COMMANDS_MAX;
+        let is_quiet = commands.abs_diff(self.commands) <= QUIET_COMMANDS_MAX
+            && bytes.abs_diff(self.bytes) <= QUIET_BYTES_MAX;
         self.rounds = if is_quiet { self.rounds.saturating_add(1) } else { 0 };
-        self.commands = commands;
+        (self.commands, self.bytes) = (commands, bytes);
         self.rounds >= IDLE_ROUNDS
     }
 }
@@ -117,7 +125,7 @@ mod tests {
     #[test]
     fn a_server_is_idle_after_a_few_quiet_rounds() {
         let mut quiet = Quiet::default();
-        let mut rounds = |commands: &[u64]| commands.iter().map(|&n| quiet.is_idle(n)).collect();
+        let mut rounds = |commands: &[u64]| commands.iter().map(|&n| quiet.is_idle(n, n)).collect();
         let answers: Vec<bool> = rounds(&[100, 101, 104, 104, 107]);
         assert_eq!(answers, [false, false, false, true, true]);
         let answers: Vec<bool> = rounds(&[130, 131, 132, 133]);
@@ -125,5 +133,7 @@ mod tests {
         // Statistics were reset.
         let answers: Vec<bool> = rounds(&[0, 1, 2, 3]);
         assert_eq!(answers, [false, false, false, true]);
+        // Few commands, but large ones.
+        assert!(quiet.is_idle(3, 4) && !quiet.is_idle(4, 1 << 20));
     }
 }

@@ -167,7 +167,7 @@ pub(crate) fn prelude(step: &Step) -> Vec<Step> {
     }
 }
 
-/// Whether a difference is one that Redis 7.4 makes as well.
+/// Whether a difference is one that Redis 7.4 makes beside 7.0, or that later versions make beside 7.4.
 pub(crate) fn is_changed(step: &Step, redis: &Value, siltdb: &Value) -> bool {
     let of_judge = if judge() == Judge::Seven { SINCE_7_0 } else { SINCE_7_4 };
     ALWAYS.iter().chain(of_judge).any(|(_, is_changed)| is_changed(step, redis, siltdb))

@@ -392,6 +392,10 @@ impl ReplyList<'_> {
     fn send_piece(&mut self, outlet: &dyn Outlet) -> Result<(), Error> {
         if self.piece.len() >= PIECE_BYTES {
             outlet.send(&mut self.piece)?;
+            // What one large item has taken is not kept for the others.
+            if self.piece.capacity() > 2 * PIECE_BYTES {
+                self.piece = BytesMut::new();
+            }
             self.piece.reserve(PIECE_BYTES + PIECE_BYTES / 8);
         }
         Ok(())

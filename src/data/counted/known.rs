@@ -84,11 +84,17 @@ impl Known {
             }
         };
         let Some(mended) = mended else { return Ok(std::mem::take(changes)) };
-        let mut taken = Gathered::new();
-        for range in mended.iter().rev() {
-            taken.extend(changes.drain(range.clone()).rev());
+        if mended.is_empty() {
+            return Ok(Gathered::new());
         }
-        taken.reverse();
+        let (mut taken, mut kept) = (Gathered::new(), Gathered::new());
+        let mut ranges = mended.into_iter().peekable();
+        for (at, change) in std::mem::take(changes).into_iter().enumerate() {
+            while ranges.next_if(|range| range.end <= at).is_some() {}
+            let is_mended = ranges.peek().is_some_and(|range| range.contains(&at));
+            if is_mended { taken.push(change) } else { kept.push(change) }
+        }
+        *changes = kept;
         Ok(taken)
     }
 

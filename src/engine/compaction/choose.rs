@@ -226,8 +226,8 @@ pub(in super::super) fn level0_for_waste(
 }
 
 /// Level 0 while nothing else is to be done: every table there costs each lookup a look. Once it is done
-/// nothing is left to do until there are further flushes, and those rewrite no more for themselves than
-/// where level 0 is full.
+/// nothing is left to do until there are further flushes, and a merge writes no more than
+/// [`LEISURE_WRITES_MAX`] bytes anew for each of theirs.
 pub(in super::super) fn level0_at_leisure(
     version: &Version,
     options: &Options,

@@ -114,7 +114,7 @@ fn merge(
     let mut last: Option<Bytes> = None;
     let mut is_view_durable = false;
     let mut chunk = 0u64;
-    for record in sources(choice) {
+    for record in sources(shared, choice) {
         let Record { key, seq, mut value } = record?;
         chunk += (key.len() + value.as_ref().map_or(0, Bytes::len)) as u64 + 16;
         if chunk >= CHUNK_BYTES {
@@ -156,9 +156,12 @@ fn merge(
 }
 
 /// All records of the inputs in order; newer inputs first where keys are equal.
-fn sources(choice: &Choice) -> MergeIter<'static> {
+fn sources(shared: &Shared, choice: &Choice) -> MergeIter<'static> {
     let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
-    let (direction, options) = (Direction::Forward, ScanOptions::replacing());
+    // Until the new tables are there, lookups would miss the blocks.
+    let is_idle = shared.is_idle.load(Ordering::Relaxed);
+    let options = if is_idle { ScanOptions::replacing() } else { ScanOptions::streaming() };
+    let direction = Direction::Forward;
     let mut sources: Vec<Box<dyn RecordIter>> = Vec::new();
     let of_level = |level: usize| choice.inputs.iter().filter(move |(from, _)| *from == level);
     if choice.from == 0 {

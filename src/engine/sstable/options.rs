@@ -60,14 +60,15 @@ impl ScanOptions {
         Self { mode, fill_cache: true, takes_blocks: false, readahead_bytes: 0 }
     }
 
-    /// For long blocking scans: past the cache, 256 KiB at a time.
+    /// For compaction and long blocking scans: past the cache, 256 KiB at a time.
     #[must_use]
     pub fn streaming() -> Self {
         let (mode, readahead_bytes) = (ReadMode::Blocking, 256 << 10);
         Self { mode, fill_cache: false, takes_blocks: false, readahead_bytes }
     }
 
-    /// For compaction: as [`Self::streaming`], and the cache gets room for the tables that replace these.
+    /// For a compaction beside which nobody reads: as [`Self::streaming`], and the cache gets room for the
+    /// tables that replace these.
     #[must_use]
     pub fn replacing() -> Self {
         Self { takes_blocks: true, ..Self::streaming() }
