@@ -368,10 +368,12 @@ fn a_pause_is_answered_when_no_write_can_come_any_more() {
 }
 
 #[test]
-fn a_table_that_stands_for_too_many_items_is_refused() {
+fn a_table_that_stands_for_too_much_is_refused() {
     let server = Server::start(&["--maxmemory", "100mb"]);
     let mut client = server.connect();
-    let script = "#!lua flags=no-writes\nlocal t = {} for _ = 1, 60 do t = {t, t} end return t";
+    let script = "#!lua flags=no-writes\n\
+                  local s, t = string.rep('x', 1000000), {} \
+                  for i = 1, 1000 do t[i] = s end return t";
     let reply = client.call(&["EVAL", script, "0"]);
     assert!(reply.starts_with("-ERR") && reply.contains("too large"), "{reply}");
     assert_eq!(client.call(&["PING"]), "+PONG");
