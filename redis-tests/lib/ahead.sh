@@ -38,10 +38,11 @@ ahead_begin() {
     set -m
     (
         renice -n 10 "$BASHPID"
-        clients_fetch
-        suite_fetch
+        { clients_fetch; suite_fetch; } &
+        # The longest, so it begins at once.
         server_build
         clients_rust_build
+        wait
     ) >"$WORK/ahead.log" 2>&1 </dev/null &
     AHEAD=$!
     set +m
