@@ -68,6 +68,9 @@ const SINCE_7_0: &[(&str, IsChanged)] = &[
     ("7.2 refuses the rank of LPOS that has no opposite", |step, _, siltdb| {
         name(step) == b"LPOS" && error(siltdb).starts_with("ERR value is out of range")
     }),
+    ("7.2 refuses the count of LREM that has no opposite", |step, _, siltdb| {
+        name(step) == b"LREM" && error(siltdb).starts_with("ERR value is out of range")
+    }),
     ("7.4 has XREAD with the id of the last entry, +", |step, redis, _| {
         let has_plus = step.words.iter().any(|word| word == b"+");
         name(step).starts_with(b"XREAD")
