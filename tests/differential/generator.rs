@@ -108,6 +108,8 @@ impl Generator {
         expand(&mut self.vocabulary, &parsed.nodes, &mut words);
         if !parsed.rule.check.fixed && self.vocabulary.once_in(DISTORTED) {
             distort(&mut self.vocabulary.random, &mut words);
+            // Any number may stand where a time did.
+            self.vocabulary.short_lived |= words.iter().any(|word| word == b"1");
         }
         Step { words, check: parsed.rule.check, resp3, pause: self.vocabulary.short_lived }
     }
