@@ -17,7 +17,7 @@ bench_run() {
 
 part_bench() {
     local name depth
-    need redis-benchmark redis-tools || { leave_out bench "redis-benchmark cannot be had"; return; }
+    need redis-benchmark || { leave_out bench "redis-benchmark cannot be had"; return; }
     start_server "$WORK/bench" --appendfsync everysec || { part_end bench; return; }
     for name in $(sed -n 's/^run //p' "$ROOT/redis-tests/benchmark.txt"); do
         for depth in 1 16; do

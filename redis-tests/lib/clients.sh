@@ -35,7 +35,7 @@ clients_python_fetch() {
 
 clients_python() {
     local env="$CACHE/python"
-    need python3 python3 || { leave_out "clients (redis-py)" "python3 cannot be had"; return; }
+    need python3 || { leave_out "clients (redis-py)" "python3 cannot be had"; return; }
     clients_python_fetch || { leave_out "clients (redis-py)" "$(tail -1 "$WORK/pip.log")"; return; }
     for protocol in 2 3; do
         clients_run "redis-py RESP$protocol" \
@@ -81,7 +81,7 @@ exporter_scrape() {
 # The metrics of the server, and those of an exporter beside what it makes of redis-server.
 clients_metrics() {
     local python=$1/bin/python files=() theirs port
-    if need redis-server redis-server && need curl curl && exporter_program; then
+    if need redis-server curl && exporter_program; then
         theirs=$(free_port)
         mkdir -p "$WORK/theirs"
         redis-server --port "$theirs" --dir "$WORK/theirs" --appendonly yes >/dev/null 2>&1 </dev/null &
@@ -143,20 +143,13 @@ clients_redis_py() {
     done
 }
 
-# Builds the samples of Rust in $CACHE.
-clients_rust_build() {
-    cargo build --quiet --locked --manifest-path "$ROOT/redis-tests/samples/rust/Cargo.toml" \
-        --target-dir "$CACHE/rust" >"$WORK/rust.log" 2>&1 </dev/null
-}
-
 clients_rust() {
-    local log="$WORK/rust.log" program=$CACHE/rust/debug/siltdb-client-samples library protocol
-    local manifest=$ROOT/redis-tests/samples/rust/Cargo.toml
-    { command -v cargo >/dev/null && need cc build-essential; } ||
+    local log="$WORK/rust.log" library protocol
+    local program=${CARGO_TARGET_DIR:-$ROOT/target}/debug/examples/client-samples
+    { command -v cargo >/dev/null && need cc make; } ||
         { leave_out "clients (Rust)" "cargo and a C compiler cannot be had"; return; }
-    cargo fetch --quiet --locked --manifest-path "$manifest" >"$log" 2>&1 </dev/null ||
-        { leave_out "clients (Rust)" "$(tail -1 "$log")"; return; }
-    clients_rust_build || { fail "the samples of Rust: $(grep -m 1 '^error' "$log")"; return; }
+    cargo build --quiet --example client-samples >"$log" 2>&1 </dev/null ||
+        { fail "the samples of Rust: $(grep -m 1 '^error' "$log")"; return; }
     for library in redis-sync redis-async fred; do
         for protocol in 2 3; do
             clients_run "$library RESP$protocol" "$program" "$library" "$PORT" "$protocol"
@@ -183,7 +176,7 @@ clients_fetch() {
 
 clients_node() {
     local env="$CACHE/node"
-    need node nodejs npm && need npm npm ||
+    need node npm ||
         { leave_out "clients (node-redis, ioredis)" "node and npm cannot be had"; return; }
     clients_node_fetch ||
         { leave_out "clients (node-redis, ioredis)" "$(tail -1 "$WORK/npm.log")"; return; }

@@ -44,13 +44,32 @@ apt_install() {
         install "$@" </dev/null >>"$log" 2>&1 || { tail -5 "$log"; return 1; }
 }
 
-# Makes sure that command $1 is there, from Debian package(s) "${@:2}".
+# The Debian packages that bring each tool.
+declare -A PACKAGES=(
+    [cc]=build-essential
+    [make]=build-essential
+    [redis-cli]=redis-tools
+    [redis-benchmark]=redis-tools
+    [redis-server]=redis-server
+    [openssl]=openssl
+    [curl]=curl
+    [tclsh]=tcl
+    [python3]='python3 python3-venv'
+    [node]='nodejs npm'
+    [npm]=npm
+)
+
+# Makes sure that the tools "$@" are there; all that are missing are installed at once.
 need() {
-    local tool=$1
-    shift
-    command -v "$tool" >/dev/null && return 0
-    say "installing $*"
-    apt_install "$@" && command -v "$tool" >/dev/null
+    local tool packages=()
+    for tool in "$@"; do
+        # shellcheck disable=SC2206  # names of packages
+        command -v "$tool" >/dev/null || packages+=(${PACKAGES[$tool]})
+    done
+    [ "${#packages[@]}" = 0 ] && return 0
+    say "installing ${packages[*]}"
+    apt_install "${packages[@]}" || return 1
+    for tool in "$@"; do command -v "$tool" >/dev/null || return 1; done
 }
 
 free_port() {
@@ -65,7 +84,7 @@ free_port() {
 # TLS_PORT to a free port.
 tls_files() {
     local name
-    need openssl openssl || return 1
+    need openssl || return 1
     TLS_FILES=$WORK/tls TLS_PORT=$(free_port)
     mkdir -p "$TLS_FILES"
     (

@@ -102,7 +102,7 @@ tcl_lane() {
 
 part_tcl() {
     local unit units="$ROOT/redis-tests/skip/units.txt" lane passed failed
-    need tclsh tcl || { leave_out tcl "tclsh cannot be had"; return; }
+    need tclsh || { leave_out tcl "tclsh cannot be had"; return; }
     suite_fetch || { leave_out tcl "Debian's source package redis 7.0 cannot be had"; return; }
     suite_patch
     if [ "$#" = 0 ]; then

@@ -10,7 +10,7 @@ use super::checks::{Checks, PATIENCE, eventually};
 use super::{RULES, Server, USER};
 
 /// A client of the server, as a user or as the default one.
-pub fn client(server: &Server, user: Option<(&str, &str)>) -> RedisResult<Client> {
+pub(crate) fn client(server: &Server, user: Option<(&str, &str)>) -> RedisResult<Client> {
     let user = user.map_or(String::new(), |(name, password)| format!("{name}:{password}@"));
     let scheme = if server.authority.is_some() { "rediss" } else { "redis" };
     let Server { port, protocol, .. } = server;
@@ -25,14 +25,14 @@ pub fn client(server: &Server, user: Option<(&str, &str)>) -> RedisResult<Client
 }
 
 /// Makes the user.
-pub fn make_user(server: &Server) -> RedisResult<()> {
+pub(crate) fn make_user(server: &Server) -> RedisResult<()> {
     let mut admin = client(server, None)?.get_connection()?;
     redis::cmd("ACL").arg("SETUSER").arg(USER.0).arg(&RULES).exec(&mut admin)?;
     redis::cmd("FLUSHALL").exec(&mut admin)
 }
 
 /// Runs all of it, on a thread that may block.
-pub fn run(server: &Server, checks: &mut Checks) -> RedisResult<()> {
+pub(crate) fn run(server: &Server, checks: &mut Checks) -> RedisResult<()> {
     make_user(server)?;
     let client = client(server, Some(USER))?;
     let mut r = client.get_connection()?;

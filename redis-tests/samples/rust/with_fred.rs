@@ -53,7 +53,7 @@ async fn connect(server: &Server, user: Option<(&str, &str)>) -> Result<Client, 
 }
 
 /// Runs all of it.
-pub async fn run(server: &Server, checks: &mut Checks) -> Result<(), Error> {
+pub(crate) async fn run(server: &Server, checks: &mut Checks) -> Result<(), Error> {
     let admin = connect(server, None).await?;
     let _made: () = admin.acl_setuser(USER.0, RULES.to_vec()).await?;
     let _flushed: () = admin.flushall(false).await?;

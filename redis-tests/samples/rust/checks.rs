@@ -4,18 +4,23 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 /// How long something that is to come may take.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many checks have passed and failed.
 #[derive(Default)]
-pub struct Checks {
+pub(crate) struct Checks {
     passed: u32,
     failed: u32,
 }
 
 impl Checks {
     /// Checks that a call has answered what is wanted.
-    pub fn is<T: PartialEq + Debug, E: Debug>(&mut self, name: &str, got: Result<T, E>, want: T) {
+    pub(crate) fn is<T: PartialEq + Debug, E: Debug>(
+        &mut self,
+        name: &str,
+        got: Result<T, E>,
+        want: T,
+    ) {
         match got {
             Ok(got) if got == want => self.passed += 1,
             got => self.fail(name, &format!("got {got:?}, want {want:?}")),
@@ -23,12 +28,12 @@ impl Checks {
     }
 
     /// Checks a condition.
-    pub fn holds(&mut self, name: &str, holds: bool) {
+    pub(crate) fn holds(&mut self, name: &str, holds: bool) {
         self.is(name, Ok::<_, ()>(holds), true);
     }
 
     /// Checks that a call has failed, with this in its text.
-    pub fn fails<T: Debug, E: std::fmt::Display>(
+    pub(crate) fn fails<T: Debug, E: std::fmt::Display>(
         &mut self,
         name: &str,
         got: Result<T, E>,
@@ -42,20 +47,20 @@ impl Checks {
     }
 
     /// Counts a failure.
-    pub fn fail(&mut self, name: &str, why: &str) {
+    pub(crate) fn fail(&mut self, name: &str, why: &str) {
         self.failed += 1;
         println!("FAILED {name}: {}", why.chars().take(300).collect::<String>());
     }
 
     /// Prints the counts; whether all has passed.
-    pub fn end(&self) -> bool {
+    pub(crate) fn end(&self) -> bool {
         println!("{} passed, {} failed", self.passed, self.failed);
         self.failed == 0
     }
 }
 
 /// Asks until a condition holds; false where it never does.
-pub async fn eventually(mut holds: impl AsyncFnMut() -> bool) -> bool {
+pub(crate) async fn eventually(mut holds: impl AsyncFnMut() -> bool) -> bool {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
         if holds().await {

@@ -15,7 +15,7 @@ use super::redis_sync::{client, make_user};
 use super::{Server, USER};
 
 /// Runs all of it.
-pub async fn run(server: &Server, checks: &mut Checks) -> RedisResult<()> {
+pub(crate) async fn run(server: &Server, checks: &mut Checks) -> RedisResult<()> {
     tokio::task::block_in_place(|| make_user(server))?;
     let client = client(server, Some(USER))?;
     let mut r = client.get_multiplexed_async_connection().await?;

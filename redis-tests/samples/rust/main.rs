@@ -1,11 +1,12 @@
 //! What programs do with a server, through the clients of Rust.
 //!
-//! usage: siltdb-client-samples redis-sync|redis-async|fred PORT PROTOCOL(2|3)
+//! usage: client-samples redis-sync|redis-async|fred PORT PROTOCOL(2|3)
 //!
 //! Over TLS where TLS_CA names the authority's file. Everything but the making of it is done as a
 //! user of the access control list. Prints `N passed, N failed`.
 
 #![expect(clippy::disallowed_methods, reason = "a program of its own, with real time and files")]
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
 mod checks;
 mod redis_async;
@@ -20,7 +21,7 @@ const USER: (&str, &str) = ("sample", "secret");
 const RULES: [&str; 6] = ["reset", "on", ">secret", "~*", "&*", "+@all"];
 
 /// Where the server is.
-pub struct Server {
+pub(crate) struct Server {
     port: u16,
     /// The newest version of the protocol that is spoken.
     protocol: u8,
