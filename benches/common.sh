@@ -86,6 +86,9 @@ cpu_us() {
     say $(((fields[11] + fields[12]) * 1000000 / TICKS))
 }
 
+# What a hypervisor has kept all cores waiting so far, in milliseconds: nothing here can answer meanwhile.
+stolen_ms() { awk -v ticks="$TICKS" '$1 == "cpu" { print int($9 * 1000 / ticks) }' /proc/stat; }
+
 # A field of /proc/PID/status in KiB: VmRSS, VmHWM.
 memory_kb() { awk -v field="$1:" '$1 == field { print $2 }' "/proc/$PID/status"; }
 
