@@ -36,6 +36,20 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(low_byte(value));
 }
 
+/// The first eight bytes, zeros behind the end, as a number that compares as they do.
+#[inline]
+#[must_use]
+pub fn head(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk::<8>() {
+        Some(whole) => u64::from_be_bytes(*whole),
+        None => {
+            let mut padded = [0; 8];
+            padded[..bytes.len()].copy_from_slice(bytes);
+            u64::from_be_bytes(padded)
+        }
+    }
+}
+
 /// Appends the length of `bytes` as a varint, then `bytes`.
 pub fn put_slice(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// A source of time, shared by all threads.
 pub trait Clock: Send + Sync + std::fmt::Debug {
@@ -16,32 +18,42 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn pause(&self, duration: Duration);
 }
 
-/// The clock of the operating system.
+/// The clock of the operating system. It is looked at several times for each call, so seconds and
+/// nanoseconds are taken as they come.
 #[derive(Debug, Clone)]
 pub struct SystemClock {
-    start: Instant,
+    start_ns: u64,
 }
 
 impl Default for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the wrapper that the ban points to")]
     fn default() -> Self {
-        Self { start: Instant::now() }
+        Self { start_ns: count(ClockId::Monotonic, NS_PER_S) }
     }
+}
+
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// What a clock shows, in parts of a second of which there are `per_second`; a time before its
+/// beginning counts as that.
+#[inline]
+fn count(clock: ClockId, per_second: u64) -> u64 {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(clock);
+    let seconds = u64::try_from(tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(tv_nsec).unwrap_or(0);
+    seconds * per_second + nanoseconds / (NS_PER_S / per_second)
 }
 
 impl Clock for SystemClock {
     fn unix_ms(&self) -> u64 {
-        self.unix_us() / 1000
+        count(ClockId::Realtime, 1000)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the wrapper that the ban points to")]
     fn unix_us(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        count(ClockId::Realtime, 1_000_000)
     }
 
     fn monotonic_ns(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        count(ClockId::Monotonic, NS_PER_S) - self.start_ns
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the wrapper that the ban points to")]
@@ -84,5 +96,31 @@ impl Clock for SimClock {
 
     fn pause(&self, duration: Duration) {
         self.advance_ms(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "held against the clocks of the standard library"
+    )]
+    fn it_shows_what_the_system_shows() {
+        let clock = SystemClock::default();
+        let started = std::time::Instant::now();
+        let unix = || std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
+        let before = unix();
+        let (ms, us) = (u128::from(clock.unix_ms()), u128::from(clock.unix_us()));
+        let after = unix();
+        assert!((before.as_millis()..=after.as_millis()).contains(&ms));
+        assert!((before.as_micros()..=after.as_micros()).contains(&us));
+        let at_ns = clock.monotonic_ns();
+        clock.pause(Duration::from_millis(2));
+        let passed_ns = clock.monotonic_ns() - at_ns;
+        assert!(passed_ns >= 2_000_000);
+        assert!(u128::from(at_ns + passed_ns) <= started.elapsed().as_nanos() + 1_000_000_000);
     }
 }

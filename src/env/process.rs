@@ -47,7 +47,7 @@ pub fn memory() -> ProcessMemory {
         allocated: number(stats::allocated::read()),
         active: number(stats::active::read()),
         resident: number(stats::resident::read()),
-        rss: rss_pages() * u64::try_from(rustix::param::page_size()).unwrap_or(4096),
+        rss: rss_bytes(),
     }
 }
 
@@ -133,7 +133,9 @@ pub fn relieve(bytes: u64) -> bool {
     let number = |read: Result<usize, tikv_jemalloc_ctl::Error>| {
         read.ok().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)
     };
-    if epoch::advance().is_err() {
+    // Looked at first: the allocator goes through all that it has for its numbers.
+    let rss = rss_bytes();
+    if (rss != 0 && rss <= bytes) || epoch::advance().is_err() {
         return false;
     }
     let (resident, active) = (number(stats::resident::read()), number(stats::active::read()));
@@ -191,10 +193,11 @@ pub fn executable() -> String {
     std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default()
 }
 
-/// The second field of `/proc/self/statm`.
-fn rss_pages() -> u64 {
+/// The second field of `/proc/self/statm`, which counts pages, in bytes; 0 where it cannot be told.
+fn rss_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0)
+    let pages = statm.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse().ok());
+    pages.unwrap_or(0) * u64::try_from(rustix::param::page_size()).unwrap_or(4096)
 }
 
 #[cfg(test)]

@@ -278,6 +278,7 @@ fn admit(peer: Peer, state: &Arc<ServerState>, writer: &mpsc::Sender<Message>) {
         writer: writer.clone(),
         session: Session::new(Arc::clone(&client), &state.users),
         under_way: UnderWay::new(&client),
+        has_waited: false,
     });
     let task = tokio::spawn(connection::serve(peer.read, write, dispatcher, registered, refusal));
     client.set_link(Box::new(TaskLink { socket, task: task.abort_handle() }));

@@ -6,10 +6,10 @@
 //! chain is *broken*, and what comes behind it in the same chain is returned as it is. Their replies
 //! are taken in order as well.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::buffers;
@@ -80,7 +80,8 @@ enum InFlight {
 
 /// The messages under way, oldest first.
 pub(crate) struct UnderWay {
-    items: VecDeque<InFlight>,
+    /// In place where it is one, as without a pipeline.
+    items: SmallVec<[InFlight; 1]>,
     bytes: usize,
     chain: Chain,
 }
@@ -93,7 +94,7 @@ impl UnderWay {
             is_broken: AtomicBool::new(false),
             reply_bytes: AtomicUsize::new(0),
         };
-        Self { items: VecDeque::new(), bytes: 0, chain: Chain(Arc::new(shared)) }
+        Self { items: SmallVec::new(), bytes: 0, chain: Chain(Arc::new(shared)) }
     }
 
     /// Whether nothing is.
@@ -109,18 +110,18 @@ impl UnderWay {
     /// Adds a group that was sent.
     pub(super) fn add_group(&mut self, bytes: usize, answered: oneshot::Receiver<Box<Group>>) {
         self.bytes += bytes;
-        self.items.push_back(InFlight::Group(answered));
+        self.items.push(InFlight::Group(answered));
     }
 
     /// Adds a program that was sent.
     pub(super) fn add_program(&mut self, call: Call, answered: oneshot::Receiver<Box<Running>>) {
         self.bytes += call.request.wire_len;
-        self.items.push_back(InFlight::Program(Box::new(call), answered));
+        self.items.push(InFlight::Program(Box::new(call), answered));
     }
 
     /// Adds a reply behind them.
     pub(super) fn add_reply(&mut self, result: CommandResult) {
-        self.items.push_back(InFlight::Reply(result));
+        self.items.push(InFlight::Reply(result));
     }
 
     fn is_long(&self) -> bool {
@@ -157,6 +158,7 @@ impl Dispatcher {
             return Ok(());
         }
         self.last_ended_ns = None;
+        self.has_waited = true;
         buffers::put(std::mem::take(&mut self.idle_input));
         let items = std::mem::take(&mut self.under_way.items);
         self.under_way.bytes = 0;
@@ -171,7 +173,7 @@ impl Dispatcher {
                     Err(_) => false,
                 },
                 InFlight::Program(call, answered) => match answered.await {
-                    Ok(running) => self.finish_program(&call, running, output).await,
+                    Ok(running) => Box::pin(self.finish_program(&call, running, output)).await,
                     Err(_) => false,
                 },
             };

@@ -249,10 +249,13 @@ async fn turn(
     let mut output = Output::new(Arc::clone(write), client, output_limit(dispatcher));
     let outcome = loop {
         dispatcher.session.client.is_served.store(true, Ordering::Relaxed);
+        dispatcher.has_waited = false;
         let before = input.len();
         let outcome = answer(dispatcher, &mut decoder, &mut input, &mut output).await?;
         let client = &dispatcher.session.client;
-        client.last_interaction_ms.store(dispatcher.state.clock.unix_ms(), Ordering::Relaxed);
+        if dispatcher.has_waited {
+            client.last_interaction_ms.store(dispatcher.state.clock.unix_ms(), Ordering::Relaxed);
+        }
         client.is_served.store(false, Ordering::Relaxed);
         if input.len() < before {
             // The request with the long argument is through.
@@ -263,7 +266,10 @@ async fn turn(
             account_held(dispatcher, bytes, capacity);
             buffers::put(std::mem::take(&mut input));
         }
-        wave::gather().await;
+        // Those who have waited for the same batch are answered behind one another.
+        if !dispatcher.has_waited {
+            wave::gather().await;
+        }
         output.flush(&dispatcher.state).await.map_err(|full| dispatcher.dropped(full))?;
         if outcome == Outcome::Close || !output.ahead().move_to(&mut input) {
             break outcome;
@@ -364,6 +370,9 @@ fn is_hello(dispatcher: &Dispatcher, input: &[u8]) -> bool {
 /// wait for `EXEC`.
 fn exceeds_query_limit(dispatcher: &Dispatcher, held: usize) -> bool {
     let held = held + dispatcher.session.queued_bytes();
+    if held <= QUERY_LIMIT_MIN {
+        return false;
+    }
     let exceeds = held as u64 > dispatcher.state.config.load().client_query_buffer_limit;
     if exceeds {
         dispatcher.state.metrics.query_limit_disconnections.add(1);
@@ -405,7 +414,7 @@ async fn answer(
     }
     loop {
         let failure = decode(dispatcher, decoder, input, &mut pipeline);
-        let finished = pipeline.is_empty();
+        let finished = pipeline.is_empty() || input.is_empty();
         if input.is_empty() {
             dispatcher.idle_input = std::mem::take(input);
         }

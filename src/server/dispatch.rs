@@ -13,17 +13,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::account;
 use super::chain::UnderWay;
-use super::group::{Call, Done, Group};
+use super::group::Call;
 use super::in_place::InPlace;
 use super::long_reply::LongRead;
 use super::message::Message;
 use super::output::{Full, Output};
-use super::prefetch::prefetch;
+use super::prefetch::{is_futile, prefetch};
 use crate::commands::gates::{self, Refusal};
 use crate::commands::table::Command;
 use crate::commands::transaction;
@@ -31,7 +30,7 @@ use crate::commands::{
     Answer, CommandResult, Error, FANOUT_TURN, Flags, Run, ServerState, Session, SessionHandler,
     event_messages,
 };
-use crate::data::{self, Context, Edit, Event, EventClasses, ReadOutcome, View};
+use crate::data::{self, Context, Event, EventClasses, ReadOutcome, View};
 use crate::engine::{self, ReadMode, Snapshot};
 use crate::protocol::{Reply, ReplyEncoder, Request, Version};
 
@@ -57,6 +56,8 @@ pub(crate) struct Dispatcher {
     pub(crate) idle_input: BytesMut,
     /// What was sent to the writer and is not answered yet.
     pub(crate) under_way: UnderWay,
+    /// Whether a call of this turn has waited for something.
+    pub(crate) has_waited: bool,
 }
 
 impl Dispatcher {
@@ -95,11 +96,13 @@ impl Dispatcher {
                     if prefetched == 0 {
                         prefetched = self.prefetch(&call, pipeline);
                     }
-                    match self.read_in_place(call, output) {
+                    match self.read_in_place(&call, output) {
                         InPlace::Done => {}
-                        InPlace::Not(call) => self.admitted(call, pipeline, output).await?,
-                        InPlace::Waits(call) => {
-                            self.read(call, ReadMode::Blocking, output).await?;
+                        InPlace::Not => self.admitted(call, pipeline, output).await?,
+                        InPlace::Waits => {
+                            self.has_waited = true;
+                            // Boxed, as all that is seldom waited for: so turns stay small.
+                            Box::pin(self.read(call, ReadMode::Blocking, output)).await?;
                         }
                     }
                 }
@@ -122,6 +125,9 @@ impl Dispatcher {
         if !matches!(call.command.spec.run, Run::Read(_)) || !self.under_way.is_empty() {
             return 0;
         }
+        if is_futile(&call.request, pipeline.len()) {
+            return 1;
+        }
         prefetch(std::iter::once(&call.request).chain(pipeline), |keys, elements| {
             let snapshot = self.state.engine()?.snapshot(ReadMode::Resident);
             data::prefetch(&snapshot, self.session.db, keys.iter().copied(), elements)
@@ -132,6 +138,7 @@ impl Dispatcher {
     pub(super) async fn flush_large(&mut self, output: &mut Output) -> std::io::Result<()> {
         if output.is_large() {
             self.last_ended_ns = None;
+            self.has_waited = true;
             output.flush(&self.state).await.map_err(|full| self.dropped(full))?;
         }
         Ok(())
@@ -156,7 +163,7 @@ impl Dispatcher {
         pipeline: &mut VecDeque<Request>,
         output: &mut Output,
     ) -> std::io::Result<()> {
-        let Call { command, request, .. } = call;
+        let command = call.command;
         if command.flags.has(Flags::BLOCKING) && self.session.queue.is_none() {
             // What was answered so far must not wait with it.
             output.flush(&self.state).await.map_err(|full| self.dropped(full))?;
@@ -164,35 +171,35 @@ impl Dispatcher {
         if self.is_paused(may_write(command)) {
             // What was answered so far does not wait with it.
             output.flush(&self.state).await.map_err(|full| self.dropped(full))?;
-            self.await_pause(may_write(command)).await;
+            Box::pin(self.await_pause(may_write(command))).await;
         }
         if self.session.is_behind(&self.state.users) {
             // While it waited its user was changed.
             self.session.follow_users(&self.state.users);
-            match gates::pass(&self.state, &self.session, &request.args) {
+            match gates::pass(&self.state, &self.session, &call.request.args) {
                 _ if self.session.close_after_reply => return Ok(()),
                 Err(refusal) => {
-                    self.refuse(refusal, &request, output);
+                    self.refuse(refusal, &call.request, output);
                     return Ok(());
                 }
                 Ok(_) => {}
             }
         }
         if self.session.queue.is_some() && !command.flags.has(Flags::NOT_QUEUED) {
-            self.queue(command, &request, output);
+            self.queue(command, &call.request, output);
             return Ok(());
         }
+        let words = &call.request.args;
         let client = &self.session.client;
         client.last_command.store(command.id, Ordering::Relaxed);
-        client
-            .argv_bytes
-            .store(request.args.iter().map(|word| word.len()).sum(), Ordering::Relaxed);
-        let call = Call::new(command, request);
-        if let Err(why) = self.session.user().check_followed(command, &call.request.args) {
+        client.argv_bytes.store(words.iter().map(|word| word.len()).sum(), Ordering::Relaxed);
+        if let Err(why) = self.session.user().check_followed(command, words) {
             let started_ns = self.state.clock.monotonic_ns();
             self.done(&call, Err(Error::Text(why)), started_ns, output);
             return Ok(());
         }
+        // A write waits once it is settled, and so do its likes.
+        self.has_waited |= !matches!(command.spec.run, Run::Write(_) | Run::Session(_));
         match command.spec.run {
             Run::Write(_) => {
                 let group = self.gather(call, pipeline);
@@ -203,17 +210,17 @@ impl Dispatcher {
                 self.begin_group(group).await;
             }
             Run::Read(_) | Run::ReadOrBlock(..) => {
-                self.read(call, ReadMode::Resident, output).await?;
+                Box::pin(self.read(call, ReadMode::Resident, output)).await?;
             }
-            Run::Blocking(_) => self.block(call, output).await,
+            Run::Blocking(_) => Box::pin(self.block(call, output)).await,
             Run::Session(handler) => self.run_session(handler, &call, output).await,
             Run::Server(handler) => {
                 let started_ns = self.state.clock.monotonic_ns();
-                self.remember(call.command, &call.request.args);
+                self.remember(command, &call.request.args);
                 let result = handler(&mut self.session, &self.state, &call.request.args).await;
                 self.done(&call, result, started_ns, output);
             }
-            Run::Program(handler) => self.program(call, handler, output).await?,
+            Run::Program(handler) => Box::pin(self.program(call, handler, output)).await?,
             Run::Container => {
                 self.reply(output, Err(Error::WrongArity(command.full_name)), true);
             }
@@ -229,7 +236,8 @@ impl Dispatcher {
         let result =
             handler(&mut self.session, &self.state, &mut call.args(Answer::gathered(&memory)));
         if let Some(fanout) = self.session.fanout.take() {
-            self.state.pubsub.finish(*fanout).await;
+            self.has_waited = true;
+            Box::pin(self.state.pubsub.finish(*fanout)).await;
             self.session.put_down = 0;
         }
         if self.session.put_down >= FANOUT_TURN {
@@ -286,192 +294,8 @@ impl Dispatcher {
         if self.is_paused(may_write) {
             let (pause, clock) = (&self.state.pause, &*self.state.clock);
             self.last_ended_ns = None;
+            self.has_waited = true;
             self.session.client.paused_for(pause.wait(clock, may_write)).await;
-        }
-    }
-
-    /// Takes the writes and cheap reads that follow `first` off the pipeline.
-    fn gather(&self, first: Call, pipeline: &mut VecDeque<Request>) -> Box<Group> {
-        let mut group = Box::new(Group::new(&self.session, pipeline.len() + 1));
-        group.push(first);
-        while group.has_room() {
-            let Some(next) = pipeline.front() else { break };
-            let passed = match group.calls.last() {
-                Some(Call { command, request, .. }) => {
-                    let before = (*command, &request.args[..]);
-                    gates::pass_behind(&self.state, &self.session, &next.args, before)
-                }
-                None => gates::pass(&self.state, &self.session, &next.args),
-            };
-            let Ok(command) = passed else { break };
-            let joins = match command.spec.run {
-                Run::Write(_) => true,
-                Run::Read(_) => !is_heavy(command, next),
-                Run::Blocking(_)
-                | Run::ReadOrBlock(..)
-                | Run::Session(_)
-                | Run::Server(_)
-                | Run::Program(_)
-                | Run::Container => false,
-            };
-            if !joins || self.may_lead_elsewhere(command) || self.state.pause.is_set() {
-                break;
-            }
-            let Some(request) = pipeline.pop_front() else { break };
-            group.push(Call::new(command, request));
-        }
-        group
-    }
-
-    /// Sends a group to the writer, behind what is under way.
-    async fn begin_group(&mut self, mut group: Box<Group>) {
-        self.last_ended_ns = None;
-        self.state.access.settle();
-        super::prepare::prepare(&self.state, &mut group).await;
-        group.stands_at(&self.session);
-        group.chain = Some(self.under_way.chain());
-        let bytes = group.bytes;
-        let (answer, answered) = oneshot::channel();
-        if self.hand_over(group, answer).await.is_none() {
-            return self.session.close();
-        }
-        self.under_way.add_group(bytes, answered);
-    }
-
-    /// Answers a group that comes from the writer, and sends it there again until all of it has run,
-    /// warming what it would wait for; whether there still is a writer.
-    ///
-    /// # Errors
-    /// Where the peer is gone.
-    pub(super) async fn finish_group(
-        &mut self,
-        mut group: Box<Group>,
-        output: &mut Output,
-    ) -> std::io::Result<bool> {
-        let mut warmings = 0;
-        group.chain = None;
-        // What stands behind a call that is not allowed any more.
-        let mut later = Vec::new();
-        loop {
-            let done = std::mem::take(&mut group.done);
-            let ran = done.len();
-            for (number, (call, done)) in group.calls.iter().zip(done).enumerate() {
-                let Done { result, elapsed_ns } = done;
-                let took_ns = call.spent_ns + elapsed_ns;
-                self.finished_in_group(call, result, took_ns, (output, number + 1 == ran));
-            }
-            self.flush_large(output).await?;
-            group.calls.drain(..ran);
-            if ran > 0 {
-                warmings = 0;
-                group.mode = ReadMode::Resident;
-            }
-            if group.blocked && !group.calls.is_empty() {
-                let first = group.calls.first();
-                if first.is_some_and(|call| matches!(call.command.spec.run, Run::Read(_))) {
-                    // What it was to see is published by now.
-                    let call = group.calls.remove(0);
-                    self.read(call, ReadMode::Resident, output).await?;
-                    self.flush_large(output).await?;
-                } else {
-                    warmings += 1;
-                    if warmings > WARMINGS_MAX {
-                        group.mode = ReadMode::Blocking;
-                    } else {
-                        group = self.warm(group).await;
-                    }
-                }
-            }
-            // The first of these was refused a moment ago, or would have been.
-            let is_refused = group.calls.is_empty() && !later.is_empty();
-            if is_refused {
-                std::mem::swap(&mut group.calls, &mut later);
-            }
-            if group.calls.is_empty() {
-                return Ok(true);
-            }
-            self.await_pause(group.may_write()).await;
-            group.blocked = false;
-            if is_refused || group.users_version != self.state.users.version() {
-                // They stand before the `MULTI` that the connection has come to meanwhile.
-                let queue = self.session.queue.take();
-                later = self.allow_again(&mut group.calls, later, output);
-                self.session.queue = queue;
-                group.users_version = self.session.users_version();
-                if self.session.close_after_reply {
-                    return Ok(false);
-                }
-                continue;
-            }
-            group.stands_at(&self.session);
-            let Some(returned) = self.send(group).await else { return Ok(false) };
-            group = returned;
-        }
-    }
-
-    /// Asks again whether the user may make these calls, those of `later` behind them. Refuses what it
-    /// may not at their head, leaves what it may up to the next such call, and hands out the rest.
-    fn allow_again(
-        &mut self,
-        calls: &mut Vec<Call>,
-        later: Vec<Call>,
-        output: &mut Output,
-    ) -> Vec<Call> {
-        self.session.follow_users(&self.state.users);
-        let mut waiting = std::mem::take(calls).into_iter().chain(later);
-        for call in waiting.by_ref() {
-            match gates::pass(&self.state, &self.session, &call.request.args) {
-                Err(refusal) if calls.is_empty() => self.refuse(refusal, &call.request, output),
-                Ok(_) => calls.push(call),
-                Err(_) => return std::iter::once(call).chain(waiting).collect(),
-            }
-        }
-        Vec::new()
-    }
-
-    /// Sends a group to the writer and waits for its return; `None` when there is no writer any more.
-    async fn send(&self, group: Box<Group>) -> Option<Box<Group>> {
-        let (answer, answered) = oneshot::channel();
-        self.hand_over(group, answer).await?;
-        answered.await.ok()
-    }
-
-    /// Sends a group to the writer; `None` when there is no writer any more.
-    async fn hand_over(
-        &self,
-        group: Box<Group>,
-        answer: oneshot::Sender<Box<Group>>,
-    ) -> Option<()> {
-        match self.writer.try_send(Message::Group(group, answer)) {
-            Ok(()) => Some(()),
-            Err(TrySendError::Full(message)) => {
-                self.state.metrics.writer_queue_full.add(1);
-                self.writer.send(message).await.ok()
-            }
-            Err(TrySendError::Closed(_)) => None,
-        }
-    }
-
-    /// Runs the calls of the group on the blocking pool, over transactions that are thrown away, so
-    /// that the blocks that they need are in memory when the writer runs them.
-    async fn warm(&self, mut group: Box<Group>) -> Box<Group> {
-        let state = Arc::clone(&self.state);
-        self.state.metrics.writes_warmed.add(1);
-        let warmed = tokio::task::spawn_blocking(move || {
-            let db = group.db;
-            for (number, call) in group.calls.iter_mut().enumerate() {
-                let started_ns = state.clock.monotonic_ns();
-                let warmed = dry_run(&state, db, call);
-                if number == 0 && matches!(warmed, Err(Error::Engine(engine::Error::WouldBlock))) {
-                    group.mode = ReadMode::Blocking; // The writer would come no further.
-                }
-                call.spent_ns += state.clock.monotonic_ns() - started_ns;
-            }
-            group
-        });
-        match warmed.await {
-            Ok(group) => group,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
 
@@ -480,7 +304,7 @@ impl Dispatcher {
     ///
     /// # Errors
     /// Where the peer is gone or has to be dropped while that is done.
-    async fn read(
+    pub(super) async fn read(
         &mut self,
         mut call: Call,
         mode: ReadMode,
@@ -609,7 +433,7 @@ impl Dispatcher {
     }
 
     /// As [`Self::finished`], and whether it is the last call of its group.
-    fn finished_in_group(
+    pub(super) fn finished_in_group(
         &mut self,
         call: &Call,
         result: CommandResult,
@@ -685,16 +509,4 @@ pub(super) fn run_read(
         }
         Err(error) => (Err(error.into()), ReadOutcome::default()),
     }
-}
-
-/// Runs a call over a transaction that is thrown away, waiting for every block that it reads; one that stores
-/// ends with [`engine::Error::WouldBlock`] where it walks more than the writer would.
-fn dry_run(state: &ServerState, db: u16, call: &Call) -> Result<(), Error> {
-    let snapshot = state.engine()?.snapshot(ReadMode::Blocking);
-    let stores = call.command.flags.has(Flags::STORES);
-    let snapshot = if stores { snapshot.within_steps_of_writer() } else { snapshot };
-    let txn = engine::Txn::new(&snapshot, snapshot.seq() + 1);
-    let context = Context { warms: true, ..state.context(db, false) };
-    let mut edit = Edit::new(txn, context)?;
-    super::made::run_in(&mut edit, call, Answer::gathered(&state.memory), None).map(drop)
 }

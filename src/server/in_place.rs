@@ -13,15 +13,15 @@ pub(super) enum InPlace {
     /// It is answered.
     Done,
     /// It is none that can be run so.
-    Not(Call),
+    Not,
     /// It would have to wait on the disk.
-    Waits(Call),
+    Waits,
 }
 
 impl Dispatcher {
-    /// Runs and answers a read that need not wait for anything; else gives the call back. Most calls
-    /// are such, and a call that stays where it is costs less than one that moves from task to task.
-    pub(super) fn read_in_place(&mut self, call: Call, output: &mut Output) -> InPlace {
+    /// Runs and answers a read that need not wait for anything. Most calls are such, and a call that
+    /// stays where it is costs less than one that moves from task to task.
+    pub(super) fn read_in_place(&mut self, call: &Call, output: &mut Output) -> InPlace {
         let is_plain = matches!(call.command.spec.run, Run::Read(_))
             && !is_heavy(call.command, &call.request)
             && !self.session.is_behind(&self.state.users)
@@ -30,9 +30,9 @@ impl Dispatcher {
             && !self.may_lead_elsewhere(call.command)
             && !self.state.pause.is_set();
         if !is_plain {
-            return InPlace::Not(call);
+            return InPlace::Not;
         }
-        let Ok(engine) = self.state.engine() else { return InPlace::Not(call) };
+        let Ok(engine) = self.state.engine() else { return InPlace::Not };
         let started_ns = match self.last_ended_ns {
             Some(ended_ns) => ended_ns,
             None => self.state.clock.monotonic_ns(),
@@ -41,18 +41,18 @@ impl Dispatcher {
         let snapshot = engine.snapshot(ReadMode::Resident);
         let context = self.state.context(self.session.db, !self.session.no_touch);
         let answer = Answer::in_place(&self.state.memory);
-        let (result, outcome) = run_read(&self.state, &snapshot, context, &call, answer);
+        let (result, outcome) = run_read(&self.state, &snapshot, context, call, answer);
         if matches!(result, Err(Error::Engine(engine::Error::WouldBlock))) {
-            return InPlace::Waits(call);
+            return InPlace::Waits;
         }
         if matches!(result, Err(Error::TooLong(_))) {
-            return InPlace::Not(call);
+            return InPlace::Not;
         }
         if !outcome.expired.is_empty() || !outcome.missed.is_empty() {
-            return InPlace::Not(call);
+            return InPlace::Not;
         }
         account::read(&self.state, &outcome);
-        self.done(&call, result, started_ns, output);
+        self.done(call, result, started_ns, output);
         InPlace::Done
     }
 

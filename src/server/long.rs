@@ -10,7 +10,7 @@ use super::chain::Chain;
 use super::group::Group;
 use super::made::{Failed, Made, make};
 use super::program::{LongRun, Running, run_long};
-use super::writer::WriterTask;
+use super::writer::{WriterTask, must_ask_again};
 use crate::commands::{Answer, Error, Flags, ServerState};
 use crate::data::{Context, EXPIRY_LAG_MS, Edit};
 use crate::engine::{self, ReadMode, Txn};
@@ -125,7 +125,7 @@ impl WriterTask {
                         self.conclude(&mut group, made, elapsed_ns);
                         group.mode = ReadMode::Resident;
                         // Meanwhile the client may have been closed, or its user changed.
-                        if !group.is_held_up() && !self.must_ask_again(&group) {
+                        if !group.is_held_up() && !must_ask_again(&self.state, &group) {
                             self.run_group(&mut group);
                         }
                     }

@@ -15,6 +15,7 @@ mod cursors;
 mod dispatch;
 mod expiry;
 mod group;
+mod groups;
 mod in_place;
 mod limits;
 mod listeners;

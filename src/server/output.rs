@@ -69,6 +69,13 @@ impl Patience {
     }
 }
 
+/// What is left of something that is sent.
+struct Rest<'a> {
+    bytes: &'a [u8],
+    /// Whether the socket would take more.
+    has_room: bool,
+}
+
 /// Encoded replies that were not sent yet.
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -214,19 +221,27 @@ impl Output {
         waiting: &mut usize,
         patience: &mut Patience,
     ) -> Result<(), Full> {
-        let mut rest = bytes;
-        loop {
-            let (left, takes_more) = self.take_up(rest).map_err(Full::Io)?;
-            *waiting -= rest.len() - left.len();
-            if left.len() < rest.len() {
-                patience.moved();
-            }
-            rest = left;
-            if rest.is_empty() {
-                break;
-            }
-            if takes_more {
+        let rest = self.take_up(bytes, waiting, patience)?;
+        if !rest.bytes.is_empty() {
+            // Boxed, since most sockets take most replies at once: so turns stay small.
+            Box::pin(self.send_rest(state, rest, waiting, patience)).await?;
+        }
+        self.sent += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Sends what the socket did not take at once.
+    async fn send_rest(
+        &mut self,
+        state: &ServerState,
+        mut rest: Rest<'_>,
+        waiting: &mut usize,
+        patience: &mut Patience,
+    ) -> Result<(), Full> {
+        while !rest.bytes.is_empty() {
+            if rest.has_room {
                 tokio::task::yield_now().await;
+                rest = self.take_up(rest.bytes, waiting, patience)?;
                 continue;
             }
             if self.is_stranger && *waiting > STRANGER_BYTES_MAX {
@@ -245,8 +260,8 @@ impl Output {
             .map_err(Full::Io)?;
             let now_ms = state.clock.unix_ms();
             self.client.last_interaction_ms.store(now_ms, Ordering::Relaxed);
+            rest = self.take_up(rest.bytes, waiting, patience)?;
         }
-        self.sent += bytes.len() as u64;
         Ok(())
     }
 
@@ -255,8 +270,24 @@ impl Output {
         self.buffer.len() + self.pieces.iter().map(BytesMut::len).sum::<usize>()
     }
 
-    /// Writes what the socket takes now, for one turn: the rest, and whether it would take more.
-    fn take_up<'a>(&self, mut bytes: &'a [u8]) -> io::Result<(&'a [u8], bool)> {
+    /// Writes what the socket takes now, for one turn, of bytes that are the first of those `waiting`: the
+    /// rest.
+    fn take_up<'a>(
+        &self,
+        bytes: &'a [u8],
+        waiting: &mut usize,
+        patience: &mut Patience,
+    ) -> Result<Rest<'a>, Full> {
+        let rest = self.write(bytes).map_err(Full::Io)?;
+        let taken = bytes.len() - rest.bytes.len();
+        *waiting -= taken;
+        if taken > 0 {
+            patience.moved();
+        }
+        Ok(rest)
+    }
+
+    fn write<'a>(&self, mut bytes: &'a [u8]) -> io::Result<Rest<'a>> {
         let mut left = TURN_BYTES;
         while !bytes.is_empty() && left > 0 {
             match self.stream.try_write(bytes.get(..left).unwrap_or(bytes)) {
@@ -266,13 +297,13 @@ impl Output {
                     left -= count;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok((bytes, false));
+                    return Ok(Rest { bytes, has_room: false });
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok((bytes, true))
+        Ok(Rest { bytes, has_room: true })
     }
 
     /// Gives the buffer up, which is empty; the next reply makes a new one.

@@ -12,6 +12,11 @@ use crate::protocol::Request;
 const KEYS_MIN: usize = 4;
 const KEYS_MAX: usize = 32;
 
+/// Whether a request is alone and has too few keys.
+pub(super) fn is_futile(request: &Request, others: usize) -> bool {
+    others == 0 && request.args.len() <= KEYS_MIN
+}
+
 /// Has the keys of the first of `requests` brought into the cache of the processor that runs this, and
 /// the elements that they name, by `bring`; of how many requests.
 pub(super) fn prefetch<'r>(

@@ -13,8 +13,7 @@ use crate::engine::{ReadMode, Txn};
 pub(super) async fn prepare(state: &Arc<ServerState>, group: &mut Group) {
     let db = group.db;
     for call in &mut group.calls {
-        let is_worth = |prepare: &Prepare| (prepare.is_worth)(&call.request.args);
-        if let Some(prepare) = call.command.spec.prepare.filter(is_worth)
+        if let Some(prepare) = work(call)
             && let Some(first) = reserve(state, db).await
         {
             let started_ns = state.clock.monotonic_ns();
@@ -22,6 +21,11 @@ pub(super) async fn prepare(state: &Arc<ServerState>, group: &mut Group) {
             call.spent_ns += state.clock.monotonic_ns() - started_ns;
         }
     }
+}
+
+/// What can be done for a call before its transaction, where it is worth it.
+pub(super) fn work(call: &Call) -> Option<Prepare> {
+    call.command.spec.prepare.filter(|prepare| (prepare.is_worth)(&call.request.args))
 }
 
 /// Has the writer reserve generations; the first of them.

@@ -1,5 +1,6 @@
 //! A connected socket, TCP with or without TLS, or unix: one half for the task that reads, one that is shared.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
@@ -72,10 +73,11 @@ impl ReadHalf {
 
     /// Waits until bytes, or the end, can be read. Holds no buffer meanwhile.
     pub(crate) async fn readable(&self) -> io::Result<()> {
+        // The connection's task is the only one that reads, and whom to wake stands where it has stood.
         match self {
-            Self::Tcp(half) => half.readable().await,
+            Self::Tcp(half) => poll_fn(|cx| half.as_ref().poll_read_ready(cx)).await,
             Self::Tls(half) => half.readable().await,
-            Self::Unix(half) => half.readable().await,
+            Self::Unix(half) => poll_fn(|cx| half.as_ref().poll_read_ready(cx)).await,
         }
     }
 
@@ -85,7 +87,7 @@ impl ReadHalf {
     /// Goes through `poll_read` rather than `try_read`: it takes a read that does not fill the
     /// buffer for the last one and saves the call that would answer `EAGAIN`.
     pub(crate) async fn read_now(&mut self, buffer: &mut BytesMut) -> io::Result<Option<usize>> {
-        std::future::poll_fn(|cx| {
+        poll_fn(|cx| {
             let read = match self {
                 Self::Tcp(half) => poll_read_buf(Pin::new(half), cx, buffer),
                 Self::Tls(half) => half.poll_read(cx, buffer),

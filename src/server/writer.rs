@@ -53,7 +53,7 @@ const REOPEN_PATIENCE: Duration = Duration::from_secs(10);
 const DELAY_MIN: Duration = Duration::from_millis(1);
 
 /// A batch on the log thread.
-struct UnderWay {
+pub(super) struct UnderWay {
     seq: SeqNo,
     waiting: Vec<Waiting>,
     /// What is told when it is published.
@@ -91,16 +91,16 @@ pub(crate) struct WriterTask {
     pub(super) writer: Owned,
     /// The calls that wait for keys.
     pub(super) waiters: Waiters,
-    inbox: mpsc::Receiver<Message>,
+    pub(super) inbox: mpsc::Receiver<Message>,
     control: mpsc::Receiver<Control>,
     log: LogThreads,
     completions: mpsc::Receiver<Completion>,
-    open: Vec<Waiting>,
+    pub(super) open: Vec<Waiting>,
     /// What is to be told when what has run is published, and what waits for a fan-out to many.
     pub(super) announcements: Announcements,
     /// Whether the open batch drops a keyspace.
     pub(super) drops: bool,
-    under_way: Option<UnderWay>,
+    pub(super) under_way: Option<UnderWay>,
     sync_under_way: Option<SyncUnderWay>,
     /// Who waits for the sync behind the one under way.
     sync_wanted: Vec<Done>,
@@ -119,6 +119,17 @@ pub(crate) struct WriterTask {
 pub(super) fn open_batch_max(state: &ServerState) -> usize {
     let share = usize::try_from(state.memory.budget() / OPEN_BATCH_SHARE).unwrap_or(usize::MAX);
     OPEN_BATCH_MAX.min(share)
+}
+
+/// Whether `CLIENT PAUSE` holds back what may write, or may not.
+fn holds(state: &ServerState, may_write: bool) -> bool {
+    state.pause.is_set() && state.pause.holds(&*state.clock, may_write)
+}
+
+/// Whether a pause has begun, or the users were changed, since the calls of the group were
+/// allowed: then the connection looks again.
+pub(super) fn must_ask_again(state: &ServerState, group: &Group) -> bool {
+    group.users_version != state.users.version() || holds(state, group.may_write())
 }
 
 impl WriterTask {
@@ -186,8 +197,7 @@ impl WriterTask {
                 }
                 message = self.inbox.recv(), if accepts => match message {
                     Some(message) => {
-                        self.take(message);
-                        self.take_waiting();
+                        self.take_waiting(Some(message));
                     }
                     None => break,
                 },
@@ -215,24 +225,29 @@ impl WriterTask {
                 return;
             }
             tokio::task::yield_now().await;
-            if !self.take_waiting() {
+            if !self.take_waiting(None) {
                 return;
             }
         }
     }
 
-    /// Takes what is waiting in the channel, as far as the open batch has room; whether anything was.
-    fn take_waiting(&mut self) -> bool {
-        for taken in 0..DRAIN_MAX {
-            if self.is_laden() {
+    /// Takes `first`, and what is waiting in the channel, as far as the open batch has room; whether
+    /// anything was waiting.
+    fn take_waiting(&mut self, first: Option<Message>) -> bool {
+        let mut room = DRAIN_MAX;
+        let mut next = first;
+        loop {
+            if let Some(message) = next {
+                next = self.take(message, &mut room);
+                room -= usize::from(next.is_some());
+            } else if room == 0 || self.is_laden() {
                 return true;
-            }
-            match self.inbox.try_recv() {
-                Ok(message) => self.take(message),
-                Err(_) => return taken > 0,
+            } else {
+                let Ok(message) = self.inbox.try_recv() else { return room < DRAIN_MAX };
+                room -= 1;
+                next = Some(message);
             }
         }
-        true
     }
 
     /// Whether no further message may be taken: the open batch is large, or (`everysec`) the sync
@@ -256,18 +271,17 @@ impl WriterTask {
         self.writer.open_bytes() >= open_batch_max(&self.state)
     }
 
-    /// Runs one message; its answer waits for the open batch.
-    fn take(&mut self, message: Message) {
+    /// Runs one message, or groups that stand behind one another; their answers wait for the open batch.
+    /// At most `room` more are taken out of the channel: what is among them and is no such group is to be
+    /// run now.
+    fn take(&mut self, message: Message, room: &mut usize) -> Option<Message> {
         match message {
             Message::Group(group, answer) if group.is_held_up() => drop(answer.send(group)),
-            Message::Group(group, answer) if self.must_ask_again(&group) => {
+            Message::Group(group, answer) if must_ask_again(&self.state, &group) => {
                 group.hold_up_others();
                 drop(answer.send(group));
             }
-            Message::Group(mut group, answer) => {
-                self.run_group(&mut group);
-                self.answer_group(group, answer);
-            }
+            Message::Group(group, answer) => return self.run_groups(group, answer, room),
             Message::Blocking { asked, waits, done, .. }
                 if self.holds(may_write(asked.call.command)) =>
             {
@@ -295,18 +309,12 @@ impl WriterTask {
                 self.answer_later(Waiting::Reap(answer));
             }
         }
+        None
     }
 
     /// Whether `CLIENT PAUSE` holds back what may write, or may not.
     pub(super) fn holds(&self, may_write: bool) -> bool {
-        let pause = &self.state.pause;
-        pause.is_set() && pause.holds(&*self.state.clock, may_write)
-    }
-
-    /// Whether a pause has begun, or the users were changed, since the calls of the group were
-    /// allowed: then the connection looks again.
-    pub(super) fn must_ask_again(&self, group: &Group) -> bool {
-        group.users_version != self.state.users.version() || self.holds(group.may_write())
+        holds(&self.state, may_write)
     }
 
     /// Where nothing is to be written and nothing is under way, an answer need not wait.

@@ -4,6 +4,8 @@ use std::ops::Deref;
 
 use smallvec::SmallVec;
 
+use crate::engine::coding::head;
+
 /// Bytes of a separator that need no memory of their own.
 const INLINE_BYTES: usize = 16;
 
@@ -25,15 +27,6 @@ impl Separator {
     #[inline]
     pub(super) fn is_up_to(&self, order_key: &[u8], head: u64) -> bool {
         self.head < head || self.head == head && self.bytes[..] <= *order_key
-    }
-}
-
-/// The first eight bytes, zeros behind the end, as a number that compares as they do.
-#[inline]
-pub(super) fn head(bytes: &[u8]) -> u64 {
-    match bytes.first_chunk::<8>() {
-        Some(whole) => u64::from_be_bytes(*whole),
-        None => bytes.iter().zip((0..8).rev()).map(|(byte, at)| u64::from(*byte) << (8 * at)).sum(),
     }
 }
 

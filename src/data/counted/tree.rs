@@ -8,9 +8,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::edit::{Change, Item};
-use super::separator::{Separator, head};
+use super::separator::Separator;
 use super::{CHILDREN_MAX, CHILDREN_MIN, Node, Order, damaged};
 use crate::engine::Result;
+use crate::engine::coding::head;
 
 /// What a count record takes here, with its part of the memory of its branch.
 const CHILD_BYTES: usize = size_of::<Child>() + 8;

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use super::entry::Entry;
 use super::ordered::{Page, Sight};
 use crate::engine::SeqNo;
+use crate::engine::coding::head;
 
 /// Entries of a chunk: what is moved when a vector grows stays small.
 const CHUNK_ENTRIES: usize = 4096;
@@ -286,7 +287,7 @@ impl<'a> Iterator for RunIter<'a> {
 }
 
 fn head_behind(entry: &Entry, skip: usize) -> u64 {
-    super::head(entry.key().get(skip..).unwrap_or_default())
+    head(entry.key().get(skip..).unwrap_or_default())
 }
 
 /// An entry by its number, and eight bytes of its key as a number that compares as they do.

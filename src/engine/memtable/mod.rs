@@ -340,18 +340,6 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The first eight bytes, zeros behind the end, as a number that compares as they do.
-pub(super) fn head(bytes: &[u8]) -> u64 {
-    match bytes.first_chunk::<8>() {
-        Some(whole) => u64::from_be_bytes(*whole),
-        None => {
-            let mut padded = [0; 8];
-            padded[..bytes.len()].copy_from_slice(bytes);
-            u64::from_be_bytes(padded)
-        }
-    }
-}
-
 /// A walk over the records of a memtable.
 #[derive(Debug)]
 pub(super) struct MemtableIter<'a>(Entries<'a>);

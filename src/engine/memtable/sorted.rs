@@ -8,7 +8,7 @@
 
 use smallvec::SmallVec;
 
-use super::head;
+use crate::engine::coding::head;
 
 /// Bytes of the shared prefix that are made use of.
 const PREFIX_MAX: usize = 255;

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use super::super::coding::head;
 use super::super::key_hash::hash_of;
-use super::super::memtable::head;
 use super::super::{Direction, KeyRange};
 
 /// Writes for which there is room from the first one on.
@@ -31,7 +31,8 @@ const WRITE_BYTES: usize = 128;
 #[derive(Debug, Default)]
 pub struct Writes {
     list: Vec<(Bytes, Option<Bytes>)>,
-    /// Of each key the eight bytes from [`HEAD_AT`] on, as a number: a walk looks at few keys besides.
+    /// Once there are more than [`UNORDERED`], of each key the eight bytes from [`HEAD_AT`] on, as a
+    /// number: a walk looks at few keys besides.
     heads: Vec<u64>,
     /// Where each key is in `list`, once there are many.
     index: Option<Box<HashTable<Place>>>,
@@ -88,15 +89,17 @@ impl Writes {
         if self.list.capacity() == 0 {
             self.list = Vec::with_capacity(USUAL);
         }
-        self.heads.push(head_of(&key));
         self.list.push((key, value));
+        if self.list.len() > UNORDERED {
+            let known = self.heads.len();
+            self.heads.extend(self.list.iter().skip(known).map(|(key, _)| head_of(key)));
+        }
         place
     }
 
     /// Makes room for so many more.
     pub(super) fn expect(&mut self, writes: usize) {
         self.list.reserve(writes);
-        self.heads.reserve(writes);
         if self.list.len() + writes > INDEXED {
             self.index.get_or_insert_default().reserve(writes, |place| place.full_hash());
         }
@@ -222,10 +225,13 @@ impl Writes {
                 Direction::Reverse => Box::new(found.rev()),
             };
         }
-        let heads = heads_of(range);
-        let places = self.heads.iter().zip(&self.list).filter(|(head, _)| heads.contains(head));
-        let mut found: Vec<_> =
-            places.map(|(_, write)| write).filter(|(key, _)| range.contains(key)).collect();
+        let mut found: Vec<_> = if self.heads.is_empty() {
+            self.list.iter().filter(|(key, _)| range.contains(key)).collect()
+        } else {
+            let heads = heads_of(range);
+            let places = self.heads.iter().zip(&self.list).filter(|(head, _)| heads.contains(head));
+            places.map(|(_, write)| write).filter(|(key, _)| range.contains(key)).collect()
+        };
         found.sort_unstable_by(|(a, _), (b, _)| match direction {
             Direction::Forward => a.cmp(b),
             Direction::Reverse => b.cmp(a),
