@@ -226,6 +226,7 @@ impl WriterTask {
                         Ok(Message::Group(behind, to))
                             if behind.no_touch == no_touch
                                 && !behind.is_held_up()
+                                && Arc::ptr_eq(&settings, &state.config.load())
                                 && !must_ask_again(state, &behind) =>
                         {
                             *room -= 1;

@@ -4,7 +4,8 @@
 //! does or a benchmark, it sleeps again before the next connection has been answered, and every write
 //! pays for a wake-up: a third of the cost of a pipeline. So while several connections are being
 //! served, each has its requests run first, and all write behind one another, once the reactor has
-//! nothing else that is ready. A connection alone writes at once.
+//! nothing else that is ready. A connection alone writes at once, and so does one whose turn has waited
+//! for the writer: those of its batch are answered behind one another anyway.
 
 use std::cell::Cell;
 
