@@ -308,3 +308,33 @@ fn statistics_count_what_a_command_does_before_its_transaction() {
     let counted: u128 = usec.parse().expect("a number");
     assert!(counted * 2 > took, "{counted} of {took} microseconds");
 }
+
+#[test]
+fn calls_of_many_connections_that_run_together_are_each_their_own() {
+    let (server, other) = (Server::start(&[]), Server::start(&["--appendfsync", "no"]));
+    // Each in a database of its own, so that the order among them does not show.
+    let is_alone = |line: &String| {
+        let elsewhere = ["SELECT", "MOVE", "COPY", "EVALSHA"];
+        !elsewhere.contains(&words_of(line)[0])
+    };
+    std::thread::scope(|scope| {
+        for db in 0..12_u8 {
+            let (mut client, mut model) = (server.connect(), other.connect());
+            scope.spawn(move || {
+                for client in [&mut client, &mut model] {
+                    assert_eq!(client.call(&["SELECT", &db.to_string()]), "+OK");
+                }
+                let mut random = fastrand::Rng::with_seed(db.into());
+                for _ in 0..80 {
+                    let mut lines = Vec::new();
+                    for _ in 0..random.u8(1..4) {
+                        draw(&mut random, &mut lines);
+                    }
+                    lines.retain(is_alone);
+                    let wanted = one_at_a_time(&mut model, &lines);
+                    assert_eq!(at_once(&mut client, &lines), wanted, "{db}: {lines:?}");
+                }
+            });
+        }
+    });
+}

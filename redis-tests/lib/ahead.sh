@@ -1,9 +1,10 @@
-# What a run of all parts gets ready before it is needed, beside the tests of the crate, which wait for
-# timers and disks much of the time: the optimized server, and what the client libraries need.
+# What a run of all parts gets ready before it is needed, beside the part cargo, which keeps one core busy
+# at the end of a build, and waits for timers and disks in its tests: the optimized server, and what the
+# client libraries need.
 #
 # Nothing is reported here: a part that finds something missing tries again, and says so.
 
-# Begins what is done beside the tests of the crate, at a low priority.
+# Begins what is done beside the part cargo, at a low priority.
 ahead_begin() {
     # In a group of its own, so that it can be ended with what it has started.
     set -m

@@ -3,6 +3,7 @@
 part_cargo() {
     local log="$WORK/cargo.log" passed failed
     cargo_tools || { part_end cargo; return; }
+    ${BESIDE_CARGO:-}
     if cargo fmt --check; then pass; else fail "cargo fmt --check"; fi
     if cargo clippy --quiet --all-targets -- -D warnings; then pass; else fail "cargo clippy"; fi
     # The load generator of the benchmarks is a package of its own.
@@ -13,7 +14,6 @@ part_cargo() {
     # tests/differential compares with it; elsewhere it is skipped.
     need redis-server || leave_out differential "redis-server cannot be had"
     export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1}
-    ${BESIDE_CARGO:-}
     cargo test --no-fail-fast 2>&1 | tee "$log" || fail "cargo test"
     passed=$(sed -nE 's/^test result: .* ([0-9]+) passed.*/\1/p' "$log" | paste -sd+ | total)
     failed=$(sed -nE 's/^test result: .* ([0-9]+) failed.*/\1/p' "$log" | paste -sd+ | total)
