@@ -10,6 +10,7 @@ use super::super::{BlockCache, Error, Filter, Result, SeqNo, TableInfo};
 use super::block::{BlockBuilder, RESTART_INTERVAL, common_prefix, tag};
 use super::bloom;
 use super::compress::{Compressor, KIND_RAW};
+use super::data_block::DataBlockBuilder;
 use super::expiry_sample::ExpirySample;
 use super::format::{
     FOOTER_BYTES, Footer, Handle, RECORD_BYTES_MAX, SEQ_BITS, TRAILER_BYTES, block_checksum,
@@ -32,7 +33,7 @@ pub struct TableBuilder<'a> {
     cache: Option<&'a BlockCache>,
     output: Output,
     compressor: Compressor,
-    data: BlockBuilder,
+    data: DataBlockBuilder,
     /// The low key of `data`, and of `index`, and the one for the next entry of `top`.
     data_low: Vec<u8>,
     index: BlockBuilder,
@@ -62,7 +63,7 @@ impl<'a> TableBuilder<'a> {
             cache: None,
             output: Output { file, path, table_id: id, buffer: Vec::new(), written: 0 },
             compressor: Compressor::new(options.compression),
-            data: BlockBuilder::new(RESTART_INTERVAL),
+            data: DataBlockBuilder::default(),
             data_low: Vec::new(),
             index: BlockBuilder::new(RESTART_INTERVAL),
             index_low: Vec::new(),
@@ -86,8 +87,7 @@ impl<'a> TableBuilder<'a> {
     /// # Panics
     /// Where `key` is not greater than the key before, or `seq` needs more than 56 bits.
     pub fn add(&mut self, key: &[u8], seq: SeqNo, value: Option<&[u8]>) -> Result<()> {
-        let bytes = value.unwrap_or_default();
-        let record_bytes = key.len() + bytes.len();
+        let record_bytes = key.len() + value.map_or(0, <[u8]>::len);
         if record_bytes > RECORD_BYTES_MAX {
             return Err(Error::Limit("a key and its value exceed 1 GiB"));
         }
@@ -98,12 +98,13 @@ impl<'a> TableBuilder<'a> {
             assert!(key > self.last_key.as_slice(), "keys of a table are strictly increasing");
         }
         // Cut before a record that would not fit, so that a large value has a block of its own.
-        if !self.data.is_empty() && self.data.len() + record_bytes > self.options.block_bytes {
+        let (tag, block_bytes) = (tag(seq, value.is_none()), self.options.block_bytes);
+        if !self.data.add(key, tag, value, block_bytes) {
             self.cut_block()?;
             let low_bytes = common_prefix(&self.last_key, key) + 1;
             self.data_low.extend_from_slice(&key[..low_bytes]);
+            self.data.add(key, tag, value, block_bytes);
         }
-        self.data.add(key, tag(seq, value.is_none()), bytes);
         self.count(key, seq, value, record_bytes);
         self.last_key.clear();
         self.last_key.extend_from_slice(key);

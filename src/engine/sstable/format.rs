@@ -16,7 +16,7 @@
 //!
 //! The checksum covers the place: a block that the disk returns for another is damage too.
 //!
-//! Data blocks, index partitions and the top index hold sorted entries (see `block`).
+//! Data blocks (see `data_block`), index partitions and the top index (see `block`) hold sorted entries.
 //!
 //! - Of a data block, an entry is a record.
 //! - Of an index partition, an entry is a data block. Its key is a *low key*: greater than every
@@ -39,7 +39,7 @@
 //! | 0      | 12   | top index        | handle                                 |
 //! | 12     | 12   | properties       | handle                                 |
 //! | 24     | 8    | table id         | the number in the file's name          |
-//! | 32     | 4    | format version   | 1                                      |
+//! | 32     | 4    | format version   | 2; 1 where data blocks are as indexes  |
 //! | 36     | 4    | checksum         | crc32 of bytes 0-35, then of the magic |
 //! | 40     | 8    | magic            | `SILTSST` and a zero byte              |
 //!
@@ -53,8 +53,8 @@ use super::super::coding::{Reader, put_u32, put_u64, put_varint};
 
 /// Last bytes of every table.
 pub(super) const MAGIC: [u8; 8] = *b"SILTSST\0";
-/// The format that this code writes and reads.
-pub(super) const FORMAT_VERSION: u32 = 1;
+/// The format that this code writes. It reads format 1, too: data blocks tell themselves which they are.
+pub(super) const FORMAT_VERSION: u32 = 2;
 /// Bytes of the footer.
 pub(super) const FOOTER_BYTES: usize = 48;
 /// Bytes behind the content of a stored block: kind and checksum.
@@ -141,7 +141,7 @@ impl Footer {
         let mut handle = || Some(Handle { offset: body.u64()?, len: body.u32()? });
         let (top_index, properties) = handle().zip(handle()).ok_or(CUT_OFF)?;
         let (table_id, version) = body.u64().zip(body.u32()).ok_or(CUT_OFF)?;
-        if version != FORMAT_VERSION {
+        if !(1..=FORMAT_VERSION).contains(&version) {
             return Err("its format is newer than this version of the server can read");
         }
         Ok(Self { top_index, properties, table_id })

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::super::{Direction, KeyRange, ReadMode, Record, Result};
 use super::block::{Block, RESTART_INTERVAL};
+use super::data_block::DataBlock;
 use super::format::{Handle, Parsed};
 use super::options::ScanOptions;
 use super::table::{Loaded, Table, data_handle};
@@ -141,6 +142,14 @@ impl Entrance<'_> {
             Self::Floor(key) => Ok(block.restart_floor(key)?.unwrap_or(0)),
         }
     }
+
+    fn of_data(self, block: &DataBlock<'_>) -> Parsed<usize> {
+        match self {
+            Self::First => Ok(0),
+            Self::Last => Ok(block.restart_count() - 1),
+            Self::Floor(key) => Ok(block.restart_floor(key)?.unwrap_or(0)),
+        }
+    }
 }
 
 impl TableIter {
@@ -170,7 +179,7 @@ impl TableIter {
         };
         let Some(place) = place else { return Ok(false) };
         self.records.clear();
-        let read = Block::new(&place.data)
+        let read = DataBlock::new(&place.data)
             .and_then(|block| block.read_interval(place.interval, &place.data, &mut self.records));
         table.parse(place.data_handle, read)?;
         if self.direction == Direction::Forward {
@@ -223,7 +232,7 @@ impl TableIter {
     ) -> Result<Place> {
         let data_handle = blocks.handle();
         let data = self.block(loaded, data_handle, self.options.readahead_bytes)?;
-        let interval = Block::new(&data).and_then(|data| entrance.of(&data));
+        let interval = DataBlock::new(&data).and_then(|data| entrance.of_data(&data));
         let interval = self.table.parse(data_handle, interval)?;
         Ok(Place { partition, blocks, data, data_handle, interval })
     }
@@ -231,10 +240,8 @@ impl TableIter {
     /// The place behind `place` in the direction of the walk.
     fn step(&mut self, loaded: &Loaded, mut place: Place) -> Result<Option<Place>> {
         let direction = self.direction;
-        let count = |handle: Handle, content: &[u8]| {
-            self.table.parse(handle, Block::new(content).map(|block| block.restart_count()))
-        };
-        let intervals = count(place.data_handle, &place.data)?;
+        let intervals = DataBlock::new(&place.data).map(|block| block.restart_count());
+        let intervals = self.table.parse(place.data_handle, intervals)?;
         if let Some(interval) = next_of(place.interval, intervals, direction) {
             place.interval = interval;
             return Ok(Some(place));
@@ -247,7 +254,8 @@ impl TableIter {
         if self.table.parse(place.blocks.index_handle, stepped)? {
             return self.enter_block(loaded, place.partition, place.blocks, entrance).map(Some);
         }
-        let partitions = count(loaded.footer.top_index, &loaded.top)?;
+        let partitions = Block::new(&loaded.top).map(|top| top.restart_count());
+        let partitions = self.table.parse(loaded.footer.top_index, partitions)?;
         match next_of(place.partition, partitions, direction) {
             Some(partition) => self.enter_partition(loaded, partition, entrance).map(Some),
             None => Ok(None),

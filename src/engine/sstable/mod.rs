@@ -1,12 +1,13 @@
 //! Tables: immutable sorted files of records, each key once.
 //!
 //! - [`TableBuilder`] writes one, [`Table`] reads it, [`TableIter`] and [`LevelIter`] walk.
-//! - `format` has the layout of the file; `block`, `bloom` and `compress` its parts.
+//! - `format` has the layout of the file; `block`, `data_block`, `bloom` and `compress` its parts.
 
 mod block;
 mod bloom;
 mod builder;
 mod compress;
+mod data_block;
 mod expiry_sample;
 mod format;
 mod iter;

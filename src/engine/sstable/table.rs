@@ -14,6 +14,7 @@ use super::super::{BlockCache, Direction, Error, Found, KeyRange, ReadMode, Resu
 use super::block::{Block, Entry};
 use super::bloom;
 use super::compress::{KIND_RAW, decompress};
+use super::data_block::DataBlock;
 use super::format::{FOOTER_BYTES, Footer, Handle, Parsed, TRAILER_BYTES, check_block};
 use super::iter::TableIter;
 use super::open::Slot;
@@ -175,8 +176,12 @@ impl Table {
             Block::new(&index).and_then(|index| index.floor(key)?.map(data_handle).transpose());
         let Some(handle) = self.parse(partition.index.handle, handle)? else { return Ok(None) };
         let data = self.cached(loaded, handle, mode)?;
-        let entry = Block::new(&data).and_then(|block| block.find(key));
-        Ok(self.parse(handle, entry)?.map(|entry| found(&data, &entry)))
+        let found = DataBlock::new(&data).and_then(|block| {
+            Ok(block
+                .find(key)?
+                .map(|entry| Found { seq: entry.seq(), value: value(&data, &block, &entry) }))
+        });
+        self.parse(handle, found)
     }
 
     /// Walks the records of `range`. Touches the disk only when the walk begins.
@@ -421,13 +426,12 @@ pub(super) fn data_handle(entry: Entry<'_>) -> Parsed<Handle> {
         .ok_or("an entry of an index is malformed")
 }
 
-fn found(data: &Bytes, entry: &Entry<'_>) -> Found {
-    let value = if entry.is_tombstone() {
-        None
-    } else if entry.value.len() < data.len() / COPY_PART {
-        Some(Bytes::copy_from_slice(entry.value))
-    } else {
-        Some(data.slice_ref(entry.value))
-    };
-    Found { seq: entry.seq(), value }
+/// The value of an entry, of which a large one stays a slice of its block.
+fn value(data: &Bytes, block: &DataBlock<'_>, entry: &Entry<'_>) -> Option<Bytes> {
+    let (front, rest) = block.value(entry)?;
+    if !front.is_empty() {
+        return Some(Bytes::from([front, rest].concat()));
+    }
+    let is_small = rest.len() < data.len() / COPY_PART;
+    Some(if is_small { Bytes::copy_from_slice(rest) } else { data.slice_ref(rest) })
 }

@@ -12,6 +12,7 @@ use super::super::{
     BlockCache, Direction, Error, Filter, Found, Judge, KeepAll, KeyRange, Read, ReadMode, Record,
     Result, TableInfo,
 };
+use super::format::{FOOTER_BYTES, Footer, check_block, decode_properties};
 use super::{
     Compression, LevelIter, ScanOptions, Table, TableBuilder, TableOptions, table_file_name,
 };
@@ -542,4 +543,39 @@ fn what_is_written_is_in_the_cache_as_far_as_that_has_room() {
         get_all(&table, &model);
         assert_eq!(cache.stats().misses == 0, has_room);
     }
+}
+
+/// The table of a server that wrote format 1: strings, some of them deleted, a hash and a set.
+#[test]
+fn a_table_of_format_1_is_read() {
+    let bytes = include_bytes!("../../../tests/testdata/table-format-1.sst");
+    let footer = Footer::decode(bytes.last_chunk::<FOOTER_BYTES>().unwrap()).unwrap();
+    let place = footer.properties;
+    let from = usize::try_from(place.offset).unwrap();
+    let stored = &bytes[from..from + place.stored_bytes()];
+    let (properties, _) = check_block(stored, footer.table_id, place.offset).unwrap();
+    let info = decode_properties(properties).unwrap();
+    let fs = SimFs::new(1);
+    fs.create(&path_of(info.id)).unwrap().write_at(0, bytes).unwrap();
+    let table = open(&fs, &info, 1 << 20);
+    table.verify().unwrap();
+
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let walk = table.scan(all, Direction::Forward, ScanOptions::streaming());
+    let records: Vec<Record> = walk.collect::<Result<_>>().unwrap();
+    let model: Model = records.iter().map(|r| (r.key.clone(), (r.seq, r.value.clone()))).collect();
+    check_gets(&table, &model, &[Bytes::from_static(b"element:100")]);
+    let value = |name: &str| {
+        let found = records.iter().find(|record| record.key.ends_with(name.as_bytes()));
+        found.and_then(|record| record.value.clone()).unwrap()
+    };
+    assert!(value("user:2").ends_with(b"value-2"));
+    assert_eq!(value("element:123"), &b"\0value:123"[..]);
+    assert_eq!(value("member:77"), Bytes::new());
+
+    // Written anew it says the same.
+    let again = build(&fs, 8, TableOptions::default(), &model);
+    let table = open(&fs, &again, 1 << 20);
+    table.verify().unwrap();
+    check_gets(&table, &model, &[]);
 }

@@ -3,6 +3,7 @@
 use super::super::{Error, ReadMode, Record, Result, TableInfo};
 use super::block::Block;
 use super::bloom;
+use super::data_block::DataBlock;
 use super::format::{FOOTER_BYTES, Handle, SEQ_BITS, decode_properties};
 use super::table::{Loaded, Partition, Table, data_handle, partition};
 use crate::engine::SeqNo;
@@ -138,8 +139,9 @@ impl Table {
     ) -> Result<()> {
         self.verify_place(handle, seen)?;
         let content = self.read(&*loaded.file, handle, ReadMode::Blocking)?;
-        let block = self.parse(handle, Block::new(&content))?;
+        let block = self.parse(handle, DataBlock::new(&content))?;
         for interval in 0..block.restart_count() {
+            self.parse(handle, block.check_head(interval))?;
             let mut records = std::mem::take(&mut seen.records);
             self.parse(handle, block.read_interval(interval, &content, &mut records))?;
             for (at, record) in records.drain(..).enumerate() {
