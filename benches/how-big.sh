@@ -29,11 +29,13 @@ build
 build_client
 cli() { redis-cli -p "$PORT" "$@"; }
 
-# Point commands of a type: KEY stands for the key, ITEM for a random element, MIDDLE for the index of the middle.
+# Point commands of a type: KEY stands for the key, ITEM for a random element, MIDDLE for the index of the middle. Of two
+# with a slash between them the first takes out elements that are there and the second puts them back, as many of
+# one as of the other: a command that only removes would soon find the small collection empty.
 commands() {
     case $1 in
     hash) set -- "HGET KEY ITEM" "HSET KEY ITEM x" "HEXISTS KEY ITEM" "HLEN KEY" "HRANDFIELD KEY" ;;
-    set) set -- "SISMEMBER KEY ITEM" "SADD KEY ITEM" "SREM KEY ITEM" "SCARD KEY" "SRANDMEMBER KEY" ;;
+    set) set -- "SISMEMBER KEY ITEM" "SADD KEY ITEM" "SREM KEY ITEM / SADD KEY ITEM" "SCARD KEY" "SRANDMEMBER KEY" ;;
     zset) set -- "ZSCORE KEY ITEM" "ZRANK KEY ITEM" "ZINCRBY KEY 7 ITEM" "ZRANGE KEY MIDDLE MIDDLE" \
         "ZRANGEBYSCORE KEY MIDDLE +inf LIMIT 0 1" "ZCARD KEY" ;;
     list) set -- "LINDEX KEY MIDDLE" "LRANGE KEY MIDDLE MIDDLE" "LSET KEY MIDDLE x" "RPUSH KEY x" "LPOP KEY" ;;
@@ -70,8 +72,15 @@ measure() {
         words[i]=${words[i]/#ITEM/element:__rand_int__}
         words[i]=${words[i]/#MIDDLE/$((size / 2))}
     done
+    local load=(redis-benchmark -p "$PORT" -q -r "$size" -n "$N" -c 8 -P "$PIPELINE" "${words[@]}")
+    if [[ "$*" = */* ]]; then
+        local line="${words[*]}"
+        line=${line// element:__rand_int__/}
+        load=("$CLIENT" toggle "$PORT" --remove "${line% / *}" --add "${line#* / }" --elements "$size" --count "$N" \
+            --connections 8 --pipeline "$PIPELINE")
+    fi
     before=$(cpu_us) wrote=$(written) begin=$(date +%s%N)
-    redis-benchmark -p "$PORT" -q -r "$size" -n "$N" -c 8 -P "$PIPELINE" "${words[@]}" >"$WORK/out" 2>&1
+    "${load[@]}" >"$WORK/out" 2>&1 || say "$*: $(tail -1 "$WORK/out")" >&2
     if grep -qi 'err' "$WORK/out"; then tail -1 "$WORK/out" >&2; fi
     US=$(awk "BEGIN { printf \"%.1f\", ($(cpu_us) - $before) / $N }")
     PER_SECOND=$(awk "BEGIN { printf \"%.0f\", $N / (($(date +%s%N) - $begin) / 1e9) }")

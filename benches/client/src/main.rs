@@ -8,6 +8,7 @@
 //! siltdb-bench-client fill PORT --type hash|set|zset|list|stream [--key KEY] [--count N]
 //! siltdb-bench-client pace PORT [--seconds N] [--keys N] [--connections N] [--rate N]
 //! siltdb-bench-client repeat PORT --command WORDS [--seconds N]
+//! siltdb-bench-client toggle PORT --remove WORDS --add WORDS [--elements N] [--connections N] [--pipeline N] [--count N]
 //! siltdb-bench-client fanout PORT [--connections N] [--rate N] [--seconds N]
 //! siltdb-bench-client queue PORT --kind list|zpopmin|zremrangebyrank|stream [--seconds N] [--interval S] [--rate N] [--backlog N]
 //! ```
@@ -17,7 +18,8 @@
 //! words; latencies are those of a whole pipeline, in milliseconds. `idle` opens connections, sends a
 //! PING on each, prints `ready` and keeps them until its standard input ends. `fill` makes one
 //! collection of elements element:000000000000 to N-1. `pace` sends GETs at an even rate and says
-//! how long the replies took. `repeat` sends one command again and again. `fanout` subscribes, prints
+//! how long the replies took. `repeat` sends one command again and again. `toggle` takes
+//! elements that `fill` has made out and puts them back. `fanout` subscribes, prints
 //! `ready`, and publishes at an even rate. `queue` puts in and takes out `rate` elements a second.
 
 #![expect(clippy::disallowed_methods, reason = "a load generator measures real time")]
@@ -29,6 +31,7 @@ mod latencies;
 mod pace;
 mod queue;
 mod repeat;
+mod toggle;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -238,7 +241,7 @@ fn idle(port: u16, options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-const USAGE: &str = "usage: siltdb-bench-client load|get|idle|fill|pace|repeat|fanout|queue PORT \
+const USAGE: &str = "usage: siltdb-bench-client load|get|idle|fill|pace|repeat|toggle|fanout|queue PORT \
                      [--name value]";
 
 fn main() {
@@ -251,6 +254,7 @@ fn main() {
             ("fill", Ok(port)) => Options::parse(rest).and_then(|o| fill::run(port, &o)),
             ("pace", Ok(port)) => Options::parse(rest).and_then(|o| pace::run(port, &o)),
             ("repeat", Ok(port)) => Options::parse(rest).and_then(|o| repeat::run(port, &o)),
+            ("toggle", Ok(port)) => Options::parse(rest).and_then(|o| toggle::run(port, &o)),
             ("fanout", Ok(port)) => Options::parse(rest).and_then(|o| fanout::run(port, &o)),
             ("queue", Ok(port)) => Options::parse(rest).and_then(|o| queue::run(port, &o)),
             _ => Err(USAGE.to_owned()),
