@@ -26,7 +26,15 @@
 //!
 //! Reads pick from the list at random (of a window one after the other), and leave the window for another after as many picks; what their
 //! view does not have they pass over. A pool that a read has made waits for a view that has all that was
-//! added before the pool was there.
+//! written before the pool was there.
+//!
+//! A pool that nobody pops from costs reads less:
+//!
+//! - They go through all of a window, and the next window is kept whatever it holds: a member comes up once in
+//!   each window that has it, and each is equally likely to be in a window. So that this holds from the first pick
+//!   on, the first window is kept with a chance that grows with how many it holds, and is begun anywhere.
+//! - While nothing was written that its list may have wrong, what it lists is in every view that is not older than the
+//!   pool, and is not looked up. The first pop begins with a pool of its own.
 //!
 //! Bounds: [`POOLS`] pools of at most [`LISTED_MAX`] names and [`NAME_BYTES_MAX`] bytes.
 
@@ -140,6 +148,19 @@ pub(super) enum Next {
     NoPool,
 }
 
+/// What to do for an element that a read picks.
+#[derive(Debug)]
+pub(super) enum Pick {
+    /// It is this one.
+    Member(Bytes),
+    /// It is this one, if it is in the view.
+    Candidate(Bytes),
+    /// The pool wants to be filled with what is in this window.
+    Fill(Window),
+    /// There is no pool for this view.
+    NoPool,
+}
+
 /// The candidates of one set.
 #[derive(Debug)]
 struct Pool {
@@ -160,6 +181,12 @@ struct Pool {
     /// Picks since, and how many of them did not find what was listed.
     picks: usize,
     missed: usize,
+    /// Whether pops come from it, too.
+    is_popped: bool,
+    /// Whether reads alone have gone through the window before.
+    follows: bool,
+    /// Whether something was written since that is listed: it may be dropped, or not be in all views.
+    is_unsure: bool,
     /// When it was asked last, in pops of any set.
     asked_at: u64,
 }
@@ -177,13 +204,35 @@ impl Pool {
             gone: 0,
             picks: 0,
             missed: 0,
+            is_popped: false,
+            follows: false,
+            is_unsure: false,
             asked_at,
         }
+    }
+
+    /// An empty one for pops.
+    fn popped(since: SeqNo, asked_at: u64) -> Self {
+        Self { is_popped: true, ..Self::empty(since, asked_at) }
     }
 
     /// Whether another window is due.
     fn is_through(&self) -> bool {
         self.listed.is_empty() || self.window.is_some_and(|window| window.is_through(self.gone))
+    }
+
+    /// Whether reads have picked as many as a window gives.
+    fn is_picked_through(&self) -> bool {
+        let is_through = |window: Window| match self.is_popped {
+            true => window.is_through(self.picks),
+            false => !window.is_whole() && self.picks >= self.listed.len(),
+        };
+        self.is_through() || self.window.is_some_and(is_through)
+    }
+
+    /// Something at this position is written: the list may have it wrong.
+    fn doubt(&mut self, position: u64) {
+        self.is_unsure |= self.window.is_none() || self.positions.contains(&position);
     }
 
     /// Whether something that is added in the window is listed.
@@ -343,9 +392,15 @@ impl Candidates {
             if asker.warms || !pools.wants(asker.generation) {
                 return Next::NoPool;
             }
-            self.insert(pools, asker.generation, Pool::empty(asker.seq, now));
+            self.insert(pools, asker.generation, Pool::popped(asker.seq, now));
             return pools.fill(asker);
         };
+        if !pool.is_popped {
+            if asker.warms {
+                return Next::NoPool;
+            }
+            *pool = Pool::popped(asker.seq, now);
+        }
         pool.asked_at = now;
         if pool.window.is_none() && asker.seq < pool.since {
             return Next::NoPool;
@@ -365,36 +420,40 @@ impl Candidates {
             }
             _ if asker.warms || passed > 0 => Next::NoPool,
             _ => {
-                *pool = Pool::empty(asker.seq, now);
+                *pool = Pool::popped(asker.seq, now);
                 pools.fill(asker)
             }
         }
     }
 
     /// What to do for an element that a read picks.
-    pub(super) fn pick(&self, asker: Asker) -> Next {
+    pub(super) fn pick(&self, asker: Asker) -> Pick {
         let pools = &mut *self.pools.lock();
         pools.pops += 1;
         let now = pools.pops;
         if let Some(pool) = pools.by_generation.get_mut(&asker.generation) {
             pool.asked_at = now;
-            pool.picks += 1;
-            let is_whole = pool.window.is_some_and(Window::is_whole);
-            let is_through = pool.is_through()
-                || pool
-                    .window
-                    .is_some_and(|window| window.is_through(pool.picks.saturating_sub(1)));
-            if pool.window.is_some() && !is_through {
+            if let Some(window) = pool.window
+                && !pool.is_picked_through()
+            {
                 // Of a window none comes twice: they are few, and the collection has many more.
-                let picked = if is_whole {
+                let picked = if window.is_whole() {
                     fastrand::choice(&pool.listed)
                 } else {
-                    pool.listed.get((pool.picks - 1) % pool.listed.len())
+                    pool.listed.get(pool.picks % pool.listed.len())
                 };
-                return picked.map_or(Next::NoPool, |picked| Next::Candidate(picked.name.clone()));
+                pool.picks += 1;
+                let is_sure = !pool.is_popped && !pool.is_unsure && asker.seq >= pool.since;
+                return match picked.map(|picked| picked.name.clone()) {
+                    Some(name) if is_sure => Pick::Member(name),
+                    Some(name) => Pick::Candidate(name),
+                    None => Pick::NoPool,
+                };
             }
             if pool.window.is_some() {
-                *pool = Pool::empty(self.newest.load(Ordering::SeqCst) + 1, now);
+                let (is_popped, follows) = (pool.is_popped, !pool.is_popped);
+                let since = self.newest.load(Ordering::SeqCst) + 1;
+                *pool = Pool { is_popped, follows, ..Pool::empty(since, now) };
             }
         } else if pools.wants(asker.generation) {
             self.insert(pools, asker.generation, Pool::empty(SeqNo::MAX, now));
@@ -402,13 +461,13 @@ impl Candidates {
                 pool.since = self.newest.load(Ordering::SeqCst) + 1;
             }
         } else {
-            return Next::NoPool;
+            return Pick::NoPool;
         }
         let since = pools.by_generation.get(&asker.generation).map(|pool| pool.since);
         if since.is_some_and(|since| asker.seq >= since) {
-            Next::Fill(pools.window(asker))
+            Pick::Fill(pools.window(asker))
         } else {
-            Next::NoPool
+            Pick::NoPool
         }
     }
 
@@ -436,8 +495,8 @@ impl Candidates {
             return;
         }
         let members_max = window.extent.members_max;
-        let is_kept = window.is_whole() || fastrand::u64(..members_max) < found.len() as u64;
-        if !is_kept {
+        let is_kept = window.is_whole() || pool.follows;
+        if !is_kept && fastrand::u64(..members_max) >= found.len() as u64 {
             return;
         }
         fastrand::shuffle(&mut found);
@@ -446,6 +505,8 @@ impl Candidates {
         pool.positions = pool.listed.iter().map(|candidate| candidate.position).collect();
         pool.name_bytes = pool.listed.iter().map(|candidate| candidate.name.len()).sum();
         (pool.filled_with, pool.filled_of) = (pool.listed.len(), asker.count);
+        pool.picks =
+            if is_kept || pool.is_popped { 0 } else { fastrand::usize(..pool.listed.len()) };
         let added = added.into_iter().filter(|added| window.contains(added.position));
         added.for_each(|added| pool.push(added));
         if pool.is_too_large() {
@@ -518,9 +579,22 @@ impl Candidates {
         };
         if is_listed {
             pool.push(Candidate { position, name: Bytes::copy_from_slice(name) });
+            pool.doubt(position);
         }
         if pool.is_too_large() {
             self.remove(pools, generation);
+        }
+    }
+
+    /// An element is deleted by a transaction.
+    pub(super) fn deleted(&self, generation: u64, name: &[u8], seq: SeqNo) {
+        // As in `added`.
+        self.newest.fetch_max(seq, Ordering::SeqCst);
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        if let Some(pool) = self.pools.lock().by_generation.get_mut(&generation) {
+            pool.doubt(hash_of(name));
         }
     }
 

@@ -167,6 +167,9 @@ impl Edit<'_> {
 
     /// Deletes the record of an element.
     pub(super) fn delete_element(&mut self, generation: u64, name: &[u8]) {
+        if !self.context.warms {
+            self.context.candidates.deleted(generation, name, self.txn.seq());
+        }
         self.delete_ordered(generation, hash_of(name), name);
     }
 

@@ -7,14 +7,14 @@
 //!   likely to be in the window, so each is as likely as any other; only a window of more than
 //!   [`WINDOW_MAX`] elements, one in 10^6, makes a difference. A pick takes three windows on the
 //!   average, and reads some 25 records.
-//! - A collection that is picked from often has a pool (`candidates.rs`): a pick is one look-up then.
+//! - A collection that is picked from often has a pool (`candidates.rs`): a pick is one look-up then, or none.
 //! - Where a walk over all is not much more than the picks would be, it is made: one pass, uniform.
 
 use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::candidates::{Asker, Candidate, Candidates, Next, Window};
+use super::candidates::{Asker, Candidate, Candidates, Pick, Window};
 use super::exploded::{Record, Records, TIMES};
 use super::{Element, Elements, Layout, integers};
 use crate::engine::Result;
@@ -183,17 +183,22 @@ impl Elements<'_> {
         let seq = self.read.seq().saturating_add(1);
         let asker = Asker { generation, count: self.count(), seq, warms: false };
         for _ in 0..POOLED_TRIES {
-            match candidates.pick(asker) {
-                Next::Candidate(name) => match self.get(&name)? {
-                    Some(element) => return Ok(Some(element)),
-                    None => candidates.missed(generation),
-                },
-                Next::Fill(window) => {
+            let name = match candidates.pick(asker) {
+                Pick::Member(name) if !self.shape.values => {
+                    return Ok(Some(Element { name, value: Bytes::new(), expires_ms: None }));
+                }
+                Pick::Member(name) | Pick::Candidate(name) => name,
+                Pick::Fill(window) => {
                     if !fill(candidates, self.records(generation), asker, window)? {
                         break;
                     }
+                    continue;
                 }
-                Next::Later | Next::NoPool => break,
+                Pick::NoPool => break,
+            };
+            match self.get(&name)? {
+                Some(element) => return Ok(Some(element)),
+                None => candidates.missed(generation),
             }
         }
         Ok(None)

@@ -129,6 +129,7 @@ impl SetEdit<'_, '_> {
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::data::model::{Store, check};
@@ -164,6 +165,41 @@ mod tests {
 
         fn root(&self) -> &[u8] {
             self.0.root()
+        }
+
+        fn prefetch(&self, _: &[&[u8]]) {}
+    }
+
+    /// A view that counts what it is asked for.
+    struct Counting<'a> {
+        store: &'a Store,
+        lookups: AtomicUsize,
+        walks: AtomicUsize,
+    }
+
+    impl<'a> Counting<'a> {
+        fn new(store: &'a Store) -> Self {
+            Self { store, lookups: AtomicUsize::new(0), walks: AtomicUsize::new(0) }
+        }
+    }
+
+    impl Read for Counting<'_> {
+        fn newest(&self, key: &[u8]) -> Result<Option<Found>> {
+            self.lookups.fetch_add(1, Ordering::Relaxed);
+            self.store.newest(key)
+        }
+
+        fn scan(&self, range: KeyRange, direction: Direction) -> Scan<'_> {
+            self.walks.fetch_add(1, Ordering::Relaxed);
+            self.store.scan(range, direction)
+        }
+
+        fn seq(&self) -> u64 {
+            self.store.seq()
+        }
+
+        fn root(&self) -> &[u8] {
+            self.store.root()
         }
 
         fn prefetch(&self, _: &[&[u8]]) {}
@@ -442,8 +478,9 @@ mod tests {
             let picked = view.elements(b"s", &meta).unwrap().pick().unwrap().unwrap();
             std::str::from_utf8(&picked.name).unwrap().parse::<u32>().unwrap()
         };
-        // A window gives as many picks as half of its members, and none twice.
-        for (members, picks, expected) in [(500, 15_000, 0.7..1.3), (3000, 60_000, 0.7..1.4)] {
+        // A window gives each of its members once: those of one are picked as often as each other, and there
+        // have to be many windows side by side to tell.
+        for (members, picks, expected) in [(500, 15_000, 0.7..1.3), (6000, 90_000, 0.4..1.4)] {
             let mut server = Server::new();
             server.run(true, |edit| add(edit, b"s", 0..members));
             let mut counts: BTreeMap<u32, u32> = (0..members).map(|name| (name, 0)).collect();
@@ -456,7 +493,7 @@ mod tests {
 
             let before = server.store.clone();
             server.run(true, |edit| {
-                add(edit, b"s", 5000..5500);
+                add(edit, b"s", 12_000..12_500);
                 let mut set = set(edit, b"s");
                 for name in 0..400_u32 {
                     set.remove(name.to_string().as_bytes()).unwrap();
@@ -464,18 +501,74 @@ mod tests {
                 set.finish();
             });
             // One that is dropped says nothing.
-            server.run(false, |edit| add(edit, b"s", 6000..6100));
+            server.run(false, |edit| add(edit, b"s", 13_000..13_100));
             let mut seen = BTreeSet::new();
-            for _ in 0..picks {
-                assert!(pick(&server, &before) < 5000);
+            for number in 0..picks {
+                assert!(number % 16 > 0 || pick(&server, &before) < 12_000);
                 seen.insert(pick(&server, &server.store));
             }
             assert!(
                 seen.iter()
-                    .all(|name| (400..members).contains(name) || (5000..5500).contains(name))
+                    .all(|name| (400..members).contains(name) || (12_000..12_500).contains(name))
             );
             assert_eq!(seen.len(), members as usize + 100);
         }
+    }
+
+    /// So many picks of a read: their names, how many lookups that took and how many walks.
+    fn picks(server: &Server, store: &Store, count: usize) -> (Vec<u32>, usize, usize) {
+        let read = Counting::new(store);
+        let view = View::new(&read, server.context()).unwrap();
+        let meta = view.find(b"s").unwrap().unwrap();
+        let elements = view.elements(b"s", &meta).unwrap();
+        let before = read.lookups.load(Ordering::Relaxed);
+        let pick = |_| elements.pick().unwrap().unwrap().name;
+        let names = (0..count).map(pick).map(|name| std::str::from_utf8(&name).unwrap().parse());
+        let names = names.collect::<std::result::Result<_, _>>().unwrap();
+        let lookups = read.lookups.load(Ordering::Relaxed) - before;
+        (names, lookups, read.walks.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn reads_go_through_all_of_a_window_and_look_nothing_up() {
+        fastrand::seed(11);
+        let mut server = Server::new();
+        server.run(true, |edit| add(edit, b"s", 0..5000));
+        picks(&server, &server.store, 100);
+        let (_, lookups, walks) = picks(&server, &server.store, 16 * 512);
+        assert_eq!(lookups, 0);
+        // A window that goes on behind the last position at the first is two.
+        assert!((13..22).contains(&walks), "{walks}");
+
+        // Once the set is popped windows are shared with pops, and nothing is sure.
+        server.pop(b"s");
+        let (_, lookups, walks) = picks(&server, &server.store, 16 * 512);
+        assert!(lookups >= 16 * 512 && walks > 28, "{lookups} {walks}");
+    }
+
+    #[test]
+    fn reads_look_up_what_was_written_since_their_pool_was_there() {
+        fastrand::seed(12);
+        let mut server = Server::new();
+        server.run(true, |edit| add(edit, b"s", 0..1500));
+        picks(&server, &server.store, 100);
+        assert_eq!(picks(&server, &server.store, 100).1, 0);
+        // One that is dropped counts as well: nobody tells that it was.
+        let before = server.store.clone();
+        server.run(false, |edit| add(edit, b"s", 2000..2001));
+        let (names, lookups, _) = picks(&server, &server.store, 3000);
+        assert!(lookups >= 3000 && names.iter().all(|name| *name < 1500));
+
+        let mut server = Server::new();
+        server.store = before;
+        picks(&server, &server.store, 100);
+        server.run(true, |edit| {
+            let mut set = set(edit, b"s");
+            set.remove(b"77").unwrap();
+            set.finish();
+        });
+        let (names, lookups, _) = picks(&server, &server.store, 15_000);
+        assert!(lookups >= 15_000 && !names.contains(&77));
     }
 
     #[test]
