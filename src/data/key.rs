@@ -280,6 +280,12 @@ pub(super) fn parse_part(key: &Bytes) -> Bytes {
     key.slice(ELEMENT_PREFIX_LEN.min(key.len())..)
 }
 
+/// As [`parse_part`].
+#[must_use]
+pub(super) fn split_part(key: &[u8]) -> &[u8] {
+    key.get(ELEMENT_PREFIX_LEN..).unwrap_or_default()
+}
+
 /// The elements that are named by bytes from `from` to `to`, both included.
 #[must_use]
 pub(super) fn parts(keyspace: u32, generation: u64, from: &[u8], to: &[u8]) -> KeyRange {

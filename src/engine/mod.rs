@@ -20,6 +20,7 @@ pub mod manifest;
 mod memtable;
 mod merge;
 mod options;
+mod overlay;
 mod pending;
 mod read;
 mod record;

@@ -8,13 +8,14 @@ use smallvec::SmallVec;
 
 use super::key_hash::hash_of;
 use super::memtable::{Entry, Memtable, MemtableIter};
+use super::overlay::Overlay;
 use super::read::visit_each;
 use super::rows::{Lookup, Rows};
 use super::version::{Version, meets};
 use super::waste::Waste;
 use super::{
     Direction, Error, Found, KeyRange, LevelIter, MergeIter, Pair, ReadMode, Record, RecordIter,
-    Result, Scan, ScanOptions, SeqNo, VisibleIter,
+    Result, Scan, ScanOptions, SeqNo, Table, TableIter, VisibleIter,
 };
 
 /// Keys of which nothing is seen that a walk over one memtable passes over in one step.
@@ -166,9 +167,13 @@ impl Tree {
         direction: Direction,
         view: ViewOptions<'a>,
     ) -> Scan<'a> {
-        match self.walk(range, direction, view) {
-            Walk::Alone(walk) => Box::new(walk),
-            Walk::Merged(walk) => walk,
+        let mut sources = match self.sources(range, direction, view) {
+            Ok(sources) => sources,
+            Err(error) => return Box::new(std::iter::once(Err(error))),
+        };
+        match sources.take_only_memtable() {
+            Some(walk) => Box::new(self.alone(walk, view)),
+            None => Box::new(self.merged(sources, direction, view)),
         }
     }
 
@@ -180,82 +185,144 @@ impl Tree {
         view: ViewOptions<'_>,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<()> {
-        match self.walk(range, direction, view) {
-            Walk::Alone(mut walk) => {
-                walk.walk.expect_many();
-                while let Some(entry) = walk.next_entry().transpose()? {
-                    if !visit(entry.key(), entry.value().unwrap_or_default()) {
-                        break;
-                    }
+        let mut sources = self.sources(range, direction, view)?;
+        if let Some(walk) = sources.take_only_memtable() {
+            let mut alone = self.alone(walk, view);
+            alone.walk.expect_many();
+            while let Some(entry) = alone.next_entry().transpose()? {
+                if !visit(entry.key(), entry.value().unwrap_or_default()) {
+                    break;
                 }
             }
-            Walk::Merged(walk) => visit_each(walk, visit)?,
+            return Ok(());
         }
-        Ok(())
+        if direction == Direction::Forward
+            && let Some(lowest) = sources.tables.pop()
+        {
+            return self.visit_over(lowest, sources, view, visit);
+        }
+        visit_each(Box::new(self.merged(sources, direction, view)), visit)
     }
 
-    fn walk<'a>(
+    /// Hands what a view sees of tables that do not overlap, and of what lies above them, to `visit`: most is in
+    /// the tables of one level, and has to pass through no merge.
+    fn visit_over<'a>(
+        &'a self,
+        lowest: TableWalk,
+        above: Sources<'a>,
+        view: ViewOptions<'a>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        let above = MergeIter::new(above.into_walks().collect(), Direction::Forward);
+        let mut above = Overlay::new(above, view.seq)?;
+        let pay = || match view.steps {
+            Some(steps) if !steps.take() => Err(Error::WouldBlock),
+            _ => Ok(()),
+        };
+        let mut show = |key: &[u8], seq: SeqNo, value: Option<&[u8]>| {
+            above.show((key, seq, value), pay, visit)
+        };
+        let visited = match lowest {
+            TableWalk::Table(walk) => walk.visit(&mut show),
+            TableWalk::Level(walk) => walk.visit(&mut show),
+        };
+        let shown = match visited {
+            Ok(true) => above.show_rest(pay, visit),
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        };
+        self.waste.add(above.passed());
+        shown
+    }
+
+    fn sources<'a>(
         &'a self,
         range: &KeyRange,
         direction: Direction,
         view: ViewOptions<'a>,
-    ) -> Walk<'a> {
-        let mut walks = SmallVec::<[MemtableIter<'a>; 4]>::new();
+    ) -> Result<Sources<'a>> {
+        let mut walks = SmallVec::new();
         let memtables = self.sealed.iter().map(|sealed| &*sealed.memtable);
         for memtable in std::iter::once(&*self.active).chain(memtables) {
             for walk in memtable.walks(range, direction, view.seq, view.mode) {
-                match walk {
-                    Ok(walk) => walks.push(walk),
-                    Err(error) => return Walk::Merged(Box::new(std::iter::once(Err(error)))),
-                }
+                walks.push(walk?);
             }
         }
-        let tables = self.table_walks(range, direction, view.mode);
-        if tables.is_empty()
-            && walks.len() == 1
-            && let Some(mut walk) = walks.pop()
-        {
-            walk.hide_tombstones();
-            let steps = view.steps;
-            let waste = Told { waste: &self.waste, passed: 0 };
-            return Walk::Alone(Alone { walk, steps, waste, ended: false });
-        }
-        let mut sources: Vec<Box<dyn RecordIter + 'a>> =
-            walks.into_iter().map(|walk| Box::new(walk) as Box<dyn RecordIter + 'a>).collect();
-        sources.extend(tables);
-        let merged = MergeIter::new(sources, direction);
+        Ok(Sources { memtables: walks, tables: self.table_walks(range, direction, view.mode) })
+    }
+
+    fn alone<'a>(&'a self, mut walk: MemtableIter<'a>, view: ViewOptions<'a>) -> Alone<'a> {
+        walk.hide_tombstones();
+        let waste = Told { waste: &self.waste, passed: 0 };
+        Alone { walk, steps: view.steps, waste, ended: false }
+    }
+
+    fn merged<'a>(
+        &'a self,
+        sources: Sources<'a>,
+        direction: Direction,
+        view: ViewOptions<'a>,
+    ) -> impl Iterator<Item = Result<Pair>> + use<'a> {
+        let merged = MergeIter::new(sources.into_walks().collect(), direction);
         let counted = Counted { records: merged, steps: view.steps };
         let visible = VisibleIter::new(counted, view.seq, direction);
-        Walk::Merged(Box::new(Merged { visible, waste: &self.waste }))
+        Merged { visible, waste: &self.waste }
     }
 
     /// Walks over the tables that may hold keys of `range`, newest first.
-    fn table_walks<'a>(
-        &'a self,
+    fn table_walks(
+        &self,
         range: &KeyRange,
         direction: Direction,
         mode: ReadMode,
-    ) -> Vec<Box<dyn RecordIter + 'a>> {
-        let mut sources: Vec<Box<dyn RecordIter + 'a>> = Vec::new();
+    ) -> SmallVec<[TableWalk; 1]> {
+        let mut walks = SmallVec::new();
         let options = ScanOptions::cached(mode);
         for (number, level) in self.version.levels.iter().enumerate() {
             if number == 0 {
                 for handle in level.tables.iter().filter(|handle| meets(handle.info(), range)) {
-                    sources.push(Box::new(handle.table.scan(range.clone(), direction, options)));
+                    let walk = handle.table.scan(range.clone(), direction, options);
+                    walks.push(TableWalk::Table(walk));
                 }
             } else if let Some(tables) = level.for_walk(range) {
                 let walk = LevelIter::new(tables, range.clone(), direction, options);
-                sources.push(Box::new(walk));
+                walks.push(TableWalk::Level(walk));
             }
         }
-        sources
+        walks
     }
 }
 
-/// A walk over what a view sees.
-enum Walk<'a> {
-    Alone(Alone<'a>),
-    Merged(Scan<'a>),
+type Source<'a> = Box<dyn RecordIter + 'a>;
+
+/// What may hold records of a range.
+struct Sources<'a> {
+    memtables: SmallVec<[MemtableIter<'a>; 4]>,
+    /// Newest first.
+    tables: SmallVec<[TableWalk; 1]>,
+}
+
+/// A walk over one table, or over those of a level: they do not overlap.
+enum TableWalk {
+    Table(TableIter),
+    Level(LevelIter<Arc<[Arc<Table>]>>),
+}
+
+impl<'a> Sources<'a> {
+    /// The walk over a memtable where that is all there is.
+    fn take_only_memtable(&mut self) -> Option<MemtableIter<'a>> {
+        let is_alone = self.tables.is_empty() && self.memtables.len() == 1;
+        if is_alone { self.memtables.pop() } else { None }
+    }
+
+    /// All walks, newest first.
+    fn into_walks(self) -> impl Iterator<Item = Source<'a>> {
+        let memtables = self.memtables.into_iter().map(|walk| Box::new(walk) as Source<'a>);
+        memtables.chain(self.tables.into_iter().map(|walk| match walk {
+            TableWalk::Table(walk) => Box::new(walk) as Source<'a>,
+            TableWalk::Level(walk) => Box::new(walk) as Source<'a>,
+        }))
+    }
 }
 
 /// A walk over the only source there is, a memtable: of each key it meets what the view sees.

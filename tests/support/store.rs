@@ -140,7 +140,21 @@ pub(crate) fn compare(view: &dyn Read, model: &Model, keys: &[Bytes], ranges: &[
             view.scan(range.clone(), Direction::Reverse).collect::<Result<_>>().unwrap();
         reverse.reverse();
         assert_eq!(reverse, expected, "reverse {range:?}");
+        for count in [1, expected.len().div_ceil(2), usize::MAX] {
+            assert_eq!(visited(view, range, count), &expected[..count.min(expected.len())]);
+        }
     }
+}
+
+/// So many keys of a range and their values, or all there are, by a visit.
+fn visited(view: &dyn Read, range: &KeyRange, count: usize) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    let mut take = |key: &[u8], value: &[u8]| {
+        pairs.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+        pairs.len() < count
+    };
+    view.visit(range.clone(), Direction::Forward, &mut take).unwrap();
+    pairs
 }
 
 /// Applies a transaction to a model.

@@ -22,7 +22,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Bound, Counts, Direction, Node, Order, damaged, start_at};
+use super::{Bound, Counts, Node, Order, damaged, start_at};
 use crate::engine::{Result, SeqNo};
 
 /// What a branch takes beside its children: its place in the cache, and headers of memory.
@@ -101,10 +101,13 @@ impl Branch {
             Ok(())
         };
         if level == 0 {
-            let all = order.items(start_at(&separator), Bound::Unbounded, Direction::Forward);
-            for item in all.take(count) {
-                add(&item?.0)?;
-            }
+            let (mut left, mut added) = (count, Ok(()));
+            order.visit_items(start_at(&separator), Bound::Unbounded, &mut |item, _| {
+                added = add(item);
+                left = left.saturating_sub(1);
+                left > 0 && added.is_ok()
+            })?;
+            added?;
         } else {
             let mut total = 0;
             for node in order.nodes(level, &separator, Bound::Unbounded).take(count) {

@@ -43,7 +43,7 @@ use self::edge::{EDGE_BYTES_MAX, Edge};
 use super::collection::damaged;
 use super::key;
 use crate::engine::coding::{Reader, put_slice, put_varint, varint_len};
-use crate::engine::{Direction, Read, Result, Scan, SeqNo};
+use crate::engine::{Direction, KeyRange, Read, Result, Scan, SeqNo};
 
 mod branches;
 mod bulk;
@@ -260,11 +260,10 @@ impl<'a> Order<'a> {
         if let Some(branches) = branches.filter(|kept| kept.have_room_for_items(self.counts)) {
             return Ok(before + branches.branch(self, 0, &separator)?.items_before(order_key));
         }
-        let (from, to) = (start_at(&separator), Bound::Excluded(order_key));
-        for item in self.items(from, to, Direction::Forward) {
-            item?;
+        self.visit_items(start_at(&separator), Bound::Excluded(order_key), &mut |_, _| {
             before += 1;
-        }
+            true
+        })?;
         Ok(before)
     }
 
@@ -308,22 +307,20 @@ impl<'a> Order<'a> {
 
     /// The items from a rank on, counted from 0.
     pub(super) fn items_from(self, rank: u64) -> Result<Scan<'a>> {
-        let behind = self.counts.len.saturating_sub(rank);
-        let forward = Direction::Forward;
-        if rank >= NEAR && (1..=NEAR).contains(&behind) {
-            let Some((start, _)) = self.at(rank)? else { return Ok(Box::new(std::iter::empty())) };
-            return Ok(Box::new(self.items(Bound::Included(&start), Bound::Unbounded, forward)));
+        if rank < NEAR {
+            let mut items = self.items(Bound::Unbounded, Bound::Unbounded, Direction::Forward);
+            for _ in 0..rank.min(self.counts.len) {
+                items.next().ok_or_else(|| damaged("fewer items than counted"))??;
+            }
+            return Ok(Box::new(items));
         }
-        if behind == 0 {
-            return Ok(Box::new(std::iter::empty()));
+        match self.at(rank)? {
+            Some((start, _)) => {
+                let from = Bound::Included(&start[..]);
+                Ok(Box::new(self.items(from, Bound::Unbounded, Direction::Forward)))
+            }
+            None => Ok(Box::new(std::iter::empty())),
         }
-        let (separator, left) =
-            if rank < NEAR { (Bytes::new(), rank) } else { self.descend(rank)? };
-        let mut items = self.items(start_at(&separator), Bound::Unbounded, forward);
-        for _ in 0..left {
-            items.next().ok_or_else(|| damaged("fewer items than counted"))??;
-        }
-        Ok(Box::new(items))
     }
 
     /// The item at a rank, counted from 0: its order key and its value.
@@ -337,8 +334,17 @@ impl<'a> Order<'a> {
         } else if behind <= NEAR {
             nth(self.items(all.0, all.1, Direction::Reverse), behind - 1)?
         } else {
-            let (separator, left) = self.descend(rank)?;
-            nth(self.items(start_at(&separator), all.1, Direction::Forward), left)?
+            let (separator, mut left) = self.descend(rank)?;
+            let mut found = None;
+            self.visit_items(start_at(&separator), all.1, &mut |order_key, value| {
+                if left == 0 {
+                    let copied = Bytes::copy_from_slice;
+                    found = Some((copied(order_key), copied(value)));
+                }
+                left = left.saturating_sub(1);
+                found.is_none()
+            })?;
+            found
         };
         item.map(Some).ok_or_else(|| damaged("fewer items than counted"))
     }
@@ -400,8 +406,21 @@ impl<'a> Order<'a> {
         }
     }
 
-    /// Records of a level within the bounds of the items: all items; all count records but the
-    /// first, as the others have an item before and an item behind their separator.
+    /// Hands order key and value of the items within the bounds to `visit`, forward, until it answers false.
+    fn visit_items(
+        self,
+        from: At<'_>,
+        to: At<'_>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        let prefix_len = self.place.prefix_len(0);
+        self.read.visit(self.range(0, from, to), Direction::Forward, &mut |engine_key, value| {
+            let part = key::split_part(engine_key);
+            visit(part.get(prefix_len..).unwrap_or_default(), value)
+        })
+    }
+
+    /// Records of a level within the bounds of the items, in a direction.
     fn records(
         self,
         level: u8,
@@ -409,6 +428,17 @@ impl<'a> Order<'a> {
         to: At<'_>,
         direction: Direction,
     ) -> impl Iterator<Item = Result<(Bytes, Bytes)>> + use<'a> {
+        let prefix_len = self.place.prefix_len(level);
+        self.read.scan(self.range(level, from, to), direction).map(move |pair| {
+            let (engine_key, record) = pair?;
+            let part = key::parse_part(&engine_key);
+            Ok((part.slice(prefix_len.min(part.len())..), record))
+        })
+    }
+
+    /// Where the records of a level lie that are within the bounds of the items: all items; all count records
+    /// but the first, as the others have an item before and an item behind their separator.
+    fn range(self, level: u8, from: At<'_>, to: At<'_>) -> KeyRange {
         let place = self.place;
         let first = &self.counts.first[..];
         let start = match from {
@@ -427,12 +457,7 @@ impl<'a> Order<'a> {
             _ if self.counts.end.is_empty() => Bound::Excluded(place.end(level)),
             _ => Bound::Excluded(place.key(level, &self.counts.end)),
         };
-        let prefix_len = place.prefix_len(level);
-        self.read.scan((start, end), direction).map(move |pair| {
-            let (engine_key, record) = pair?;
-            let part = key::parse_part(&engine_key);
-            Ok((part.slice(prefix_len.min(part.len())..), record))
-        })
+        (start, end)
     }
 }
 

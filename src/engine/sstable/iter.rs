@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::super::{Direction, KeyRange, ReadMode, Record, Result};
-use super::block::{Block, RESTART_INTERVAL};
-use super::data_block::DataBlock;
+use super::super::{Direction, KeyRange, ReadMode, Record, Result, SeqNo};
+use super::block::{Block, Entry, RESTART_INTERVAL};
+use super::data_block::{Buffers, DataBlock};
 use super::format::{Handle, Parsed};
 use super::options::ScanOptions;
 use super::table::{Loaded, Table, data_handle};
+
+/// Who is shown records: key, sequence number, value.
+pub(in super::super) type Visit<'v> = dyn FnMut(&[u8], SeqNo, Option<&[u8]>) -> Result<bool> + 'v;
 
 /// Walks the records of one table; see [`Table::scan`].
 ///
@@ -164,8 +167,59 @@ impl TableIter {
         Self { table, range, direction, options, records, state, window, loaded: None }
     }
 
+    /// Hands key, sequence number and value of the records to `visit` until it answers false or fails; whether
+    /// it never answered so. As the iterator, for who keeps none of them: nothing is shared. Of a forward walk
+    /// that was not begun.
+    pub(in super::super) fn visit(mut self, visit: &mut Visit<'_>) -> Result<bool> {
+        let mut buffers = Buffers::default();
+        while self.turn()? {
+            let State::At(place) = &self.state else { break };
+            let (range, mut outcome) = (&self.range, None);
+            let mut show = |key: &[u8], entry: &Entry<'_>, value: &[u8]| {
+                match position(key, range, Direction::Forward) {
+                    Position::Before => return true,
+                    Position::Behind => outcome = Some(Ok(true)),
+                    Position::Inside => {
+                        let value = (!entry.is_tombstone()).then_some(value);
+                        match visit(key, entry.seq(), value) {
+                            Ok(true) => return true,
+                            stopped => outcome = Some(stopped),
+                        }
+                    }
+                }
+                false
+            };
+            let visited = DataBlock::new(&place.data)
+                .and_then(|block| block.visit_interval(place.interval, &mut buffers, &mut show));
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
+            self.table.parse(place.data_handle, visited)?;
+        }
+        Ok(true)
+    }
+
     /// Reads the next interval into `records`. `false` at the end, which an error is too.
     fn advance(&mut self) -> Result<bool> {
+        if !self.turn()? {
+            return Ok(false);
+        }
+        let State::At(place) = &self.state else { return Ok(false) };
+        self.records.clear();
+        let read = DataBlock::new(&place.data)
+            .and_then(|block| block.read_interval(place.interval, &place.data, &mut self.records));
+        if let Err(error) = self.table.parse(place.data_handle, read) {
+            self.state = State::After;
+            return Err(error);
+        }
+        if self.direction == Direction::Forward {
+            self.records.reverse();
+        }
+        Ok(true)
+    }
+
+    /// Goes to the next interval. `false` at the end, which an error is too.
+    fn turn(&mut self) -> Result<bool> {
         let state = std::mem::replace(&mut self.state, State::After);
         if matches!(state, State::After) {
             return Ok(false);
@@ -178,13 +232,6 @@ impl TableIter {
             State::After => None,
         };
         let Some(place) = place else { return Ok(false) };
-        self.records.clear();
-        let read = DataBlock::new(&place.data)
-            .and_then(|block| block.read_interval(place.interval, &place.data, &mut self.records));
-        table.parse(place.data_handle, read)?;
-        if self.direction == Direction::Forward {
-            self.records.reverse();
-        }
         self.state = State::At(place);
         self.loaded = Some(loaded);
         Ok(true)
@@ -415,6 +462,16 @@ impl<L: AsRef<[Arc<Table>]>> LevelIter<L> {
             Bound::Excluded(end) => table.info().smallest < *end,
         });
         Self { tables, range, direction, options, ahead: first..end, current: None }
+    }
+
+    /// As [`TableIter::visit`], for the tables of the level.
+    pub(in super::super) fn visit(self, visit: &mut Visit<'_>) -> Result<bool> {
+        for table in self.tables.as_ref().get(self.ahead).unwrap_or_default() {
+            if !table.scan(self.range.clone(), self.direction, self.options).visit(visit)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -191,6 +191,15 @@ proptest! {
             let walk = LevelIter::new(&tables[..], range.clone(), direction, options);
             let records: Result<Vec<Record>> = walk.collect();
             prop_assert_eq!(records.unwrap(), expected(&model, &range, direction));
+            let walk = LevelIter::new(&tables[..], range.clone(), Direction::Forward, options);
+            let mut visited = Vec::new();
+            let mut show = |key: &[u8], seq, value: Option<&[u8]>| {
+                let (key, value) = (Bytes::copy_from_slice(key), value.map(Bytes::copy_from_slice));
+                visited.push(Record { key, seq, value });
+                Ok(true)
+            };
+            prop_assert!(walk.visit(&mut show).unwrap());
+            prop_assert_eq!(visited, expected(&model, &range, Direction::Forward));
         }
     }
 }

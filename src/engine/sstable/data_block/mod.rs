@@ -32,6 +32,15 @@ pub(super) use builder::DataBlockBuilder;
 /// Tells these blocks from those of format 1.
 const MARK: u32 = 1 << 31;
 
+const TOMBSTONE_WITH_VALUE: &str = "a tombstone has a value";
+
+/// Where a walk puts together what it shows; empty in the beginning.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
 /// A key to look for, squeezed.
 type Squeezed = SmallVec<[u8; 64]>;
 
@@ -164,6 +173,58 @@ impl<'a> DataBlock<'a> {
         (!entry.is_tombstone()).then_some((self.value_front, entry.value))
     }
 
+    /// Hands key, tag and value of the entries of interval `index` to `visit`, in order, until it answers false;
+    /// whether it never did. They are put together in `buffers`.
+    pub(super) fn visit_interval(
+        &self,
+        index: usize,
+        buffers: &mut Buffers,
+        mut visit: impl FnMut(&[u8], &Entry<'_>, &[u8]) -> bool,
+    ) -> Parsed<bool> {
+        let Buffers { key, value: whole } = buffers;
+        key.clear();
+        key.extend_from_slice(self.front);
+        let (gap_start, mut key_len) = (self.front.len() + self.gap_at, 0);
+        let mut end = None;
+        for entry in self.block.interval_entries(index)? {
+            let entry = entry?;
+            if entry.shared > key_len {
+                return Err(MALFORMED);
+            }
+            key_len = entry.shared + entry.rest.len();
+            if key_len < self.gap_at {
+                return Err(MALFORMED);
+            }
+            if entry.shared < self.gap_at || key.len() < gap_start + self.gap.len() {
+                let (before, behind) =
+                    entry.rest.split_at_checked(self.gap_at - entry.shared).ok_or(MALFORMED)?;
+                key.truncate(self.front.len() + entry.shared);
+                key.extend_from_slice(before);
+                key.extend_from_slice(self.gap);
+                key.extend_from_slice(behind);
+            } else {
+                key.truncate(self.front.len() + self.gap.len() + entry.shared);
+                key.extend_from_slice(entry.rest);
+            }
+            if entry.is_tombstone() && !entry.value.is_empty() {
+                return Err(TOMBSTONE_WITH_VALUE);
+            }
+            let value = if self.value_front.is_empty() || entry.is_tombstone() {
+                entry.value
+            } else {
+                whole.clear();
+                whole.extend_from_slice(self.value_front);
+                whole.extend_from_slice(entry.value);
+                &whole[..]
+            };
+            end = Some(entry.end);
+            if !visit(key, &entry, value) {
+                return Ok(false);
+            }
+        }
+        if end == Some(self.block.interval_end(index)?) { Ok(true) } else { Err(MALFORMED) }
+    }
+
     /// Appends the records of interval `index` to `records`, in order. `content` is what this block was made
     /// of: values that stand there as a whole are slices of it. All else is one buffer.
     pub(super) fn read_interval(
@@ -213,7 +274,7 @@ impl<'a> DataBlock<'a> {
             let key = buffer.split_to(key_len);
             let value = match (entry.is_tombstone(), self.value_front.is_empty()) {
                 (true, _) if entry.value.is_empty() => None,
-                (true, _) => return Err("a tombstone has a value"),
+                (true, _) => return Err(TOMBSTONE_WITH_VALUE),
                 (false, true) if entry.value.is_empty() => Some(Bytes::new()),
                 (false, true) => Some(content.slice_ref(entry.value)),
                 (false, false) => Some(buffer.split_to(self.value_front.len() + entry.value.len())),

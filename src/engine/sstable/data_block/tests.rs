@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::super::block::{BlockBuilder, INTERVAL_ENTRIES_MAX, RESTART_INTERVAL, tag};
-use super::{DataBlock, DataBlockBuilder, MARK};
+use super::super::block::{BlockBuilder, Entry, INTERVAL_ENTRIES_MAX, RESTART_INTERVAL, tag};
+use super::{Buffers, DataBlock, DataBlockBuilder, MARK};
 use crate::engine::Record;
 use crate::engine::coding::{put_slice, put_u32, put_varint};
 
@@ -38,6 +38,23 @@ fn read_all(content: &Bytes) -> Vec<Record> {
         block.check_head(interval).unwrap();
         block.read_interval(interval, content, &mut records).unwrap();
     }
+    assert_eq!(visit_all(content), records);
+    records
+}
+
+/// The same, by a visit.
+fn visit_all(content: &Bytes) -> Vec<Record> {
+    let block = DataBlock::new(content).unwrap();
+    let (mut records, mut buffers) = (Vec::new(), Buffers::default());
+    for interval in 0..block.restart_count() {
+        let show = |key: &[u8], entry: &Entry<'_>, value: &[u8]| {
+            let value = (!entry.is_tombstone()).then(|| Bytes::copy_from_slice(value));
+            let key = Bytes::copy_from_slice(key);
+            records.push(Record { key, seq: entry.seq(), value });
+            true
+        };
+        assert!(block.visit_interval(interval, &mut buffers, show).unwrap());
+    }
     records
 }
 
@@ -68,6 +85,7 @@ fn walk(content: Vec<u8>, key: &[u8]) {
     let mut records = Vec::new();
     for interval in 0..block.restart_count().min(1000) {
         let _ = block.check_head(interval);
+        let _ = block.visit_interval(interval, &mut Buffers::default(), |_, _, _| true);
         if block.read_interval(interval, &content, &mut records).is_err() {
             return;
         }
