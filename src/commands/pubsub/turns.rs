@@ -5,8 +5,8 @@
 
 use tokio::sync::{Notify, Semaphore};
 
-/// Connections that write before others get to run: some fifty microseconds.
-const AT_A_TIME: usize = 16;
+/// Connections that write before others get to run: some twenty microseconds.
+const AT_A_TIME: usize = 4;
 
 /// The line of those who are about to write.
 #[derive(Debug)]
