@@ -16,6 +16,20 @@ fn endless(server: &Server, words: &[&str]) -> (Client, Client) {
     (client, other)
 }
 
+/// However many calls there were since the last collection of garbage.
+#[test]
+fn what_is_told_of_the_machine_is_without_garbage() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    for _ in 0..60 {
+        client.call(&["EVAL", "return redis.call('incr', KEYS[1])", "1", "x"]);
+        let info = client.call(&["INFO", "memory"]);
+        let told = info.split("used_memory_lua:").nth(1).expect("a field");
+        let bytes: usize = told.lines().next().expect("a line").trim().parse().expect("a number");
+        assert!((1..100 << 10).contains(&bytes), "{bytes}");
+    }
+}
+
 #[test]
 fn a_busy_script_does_not_hold_up_reads() {
     let server = Server::start(&[]);

@@ -287,7 +287,10 @@ pub(super) fn zadd(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
 }
 
 fn zincrby(edit: &mut Edit<'_>, args: &mut Args<'_>) -> CommandResult {
-    let (key, by, member) = (args.next_bytes()?, args.next_bytes()?, args.next_bytes()?);
+    let key = args.next_bytes()?;
+    // As in Redis an option of ZADD is taken for one, and then a word is missing.
+    AddOptions::parse(args).check(args.len())?;
+    let (by, member) = (args.next_bytes()?, args.next_bytes()?);
     let by = parse_double(by).ok_or(Error::NotAFloat)?;
     let old = zset(edit.find(key)?)?;
     let mut zset = edit.zset(key, old);

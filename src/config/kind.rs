@@ -126,6 +126,8 @@ pub struct Setting {
     pub default: &'static str,
     /// `CONFIG SET` is refused.
     pub immutable: bool,
+    /// The refusal says that it is protected, as Redis calls what only a file may lead elsewhere.
+    pub protected: bool,
     /// Not shown by `CONFIG GET` with a pattern.
     pub hidden: bool,
     /// One sentence: what it does, or why it does nothing here.
@@ -140,7 +142,16 @@ impl Setting {
         default: &'static str,
         docs: &'static str,
     ) -> Self {
-        Self { name, alias: None, kind, default, immutable: false, hidden: false, docs }
+        Self {
+            name,
+            alias: None,
+            kind,
+            default,
+            immutable: false,
+            protected: false,
+            hidden: false,
+            docs,
+        }
     }
 
     /// A setting that is only kept.
@@ -163,6 +174,12 @@ impl Setting {
     pub(super) const fn immutable(mut self) -> Self {
         self.immutable = true;
         self
+    }
+
+    /// Not to be changed while the server runs, and called protected.
+    pub(super) const fn protected(mut self) -> Self {
+        self.protected = true;
+        self.immutable()
     }
 
     /// Not shown by patterns.

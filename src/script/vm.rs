@@ -146,6 +146,14 @@ impl Vm {
         self.lua.used_memory()
     }
 
+    /// Collects all garbage, where that takes no time to speak of: in a machine of less than a mebibyte.
+    pub fn tidy(&self) {
+        if self.used_memory() < SMALL_BYTES {
+            // What fails here fails with the next allocation too, which tells.
+            drop(self.lua.gc_collect());
+        }
+    }
+
     /// What the owner has noted of the libraries that it knows; empty at first.
     #[must_use]
     pub fn digest(&self) -> &Bytes {
@@ -281,10 +289,10 @@ impl Vm {
         let stopped = self.take_stop();
         self.runs = (self.runs + 1) % COLLECT_EVERY;
         if self.runs == 0 {
-            // What fails here fails with the next allocation too, which tells.
             if self.used_memory() < SMALL_BYTES {
-                drop(self.lua.gc_collect());
+                self.tidy();
             } else {
+                // What fails here fails with the next allocation too, which tells.
                 drop(self.lua.gc_step());
             }
         }

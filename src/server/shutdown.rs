@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::Shutdown;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -9,10 +10,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::commands::{Control, ServerState, ShutdownPhase, ShutdownRequest};
+use crate::commands::{Client, Control, ServerState, ShutdownPhase, ShutdownRequest};
 
 /// How often the number of connections is looked at while they end.
 const POLL: Duration = Duration::from_millis(5);
+/// A peer that has taken none of the replies that wait for it for so long is not waited for.
+const STALLED_MS: u64 = 1000;
 /// How long scripts that were ended may take to tell their clients.
 const SCRIPTS_ANSWER_MAX: Duration = Duration::from_millis(100);
 /// How long the flush of what was written during a shutdown may take.
@@ -131,7 +134,7 @@ pub(crate) async fn save_rest(state: &ServerState, request: ShutdownRequest) {
 }
 
 /// Lets running commands and scripts and their replies finish, for at most `shutdown-timeout` seconds,
-/// then ends them. What waits for a time or an event is not waited for longer than that either. A script
+/// then ends them. A client that does not read what it was answered is waited for a second only. What waits for a time or an event is not waited for longer than that either. A script
 /// that keeps the server busy has its end with `SHUTDOWN NOSAVE`, which is the way to that.
 pub(crate) async fn drain_connections(state: &ServerState, request: ShutdownRequest) {
     let settings = state.config.load();
@@ -156,12 +159,21 @@ pub(crate) async fn drain_connections(state: &ServerState, request: ShutdownRequ
     state.shutdown.end_time();
 }
 
-/// Waits until all connections have ended, for at most `patience`.
+/// Waits until all connections have ended, but for those whose peers do not read, for at most `patience`.
 async fn await_clients(state: &ServerState, patience: Duration) {
     let deadline = tokio::time::Instant::now() + patience;
-    while !state.clients.is_empty() && tokio::time::Instant::now() < deadline {
+    while tokio::time::Instant::now() < deadline {
+        let now_ms = state.clock.unix_ms();
+        if state.clients.all().iter().all(|client| has_stalled(client, now_ms)) {
+            return;
+        }
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// Whether replies wait for the peer of this client, which has taken nothing for [`STALLED_MS`].
+fn has_stalled(client: &Client, now_ms: u64) -> bool {
+    client.output_bytes.load(Ordering::Relaxed) > 0 && client.idle_ms(now_ms) >= STALLED_MS
 }
 
 /// How long the writer may take for the last batch and the last sync: `shutdown-timeout`, but no less

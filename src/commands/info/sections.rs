@@ -99,6 +99,7 @@ pub(super) fn memory(picture: &Picture<'_>, out: &mut Fields) {
     out.add("allocator_resident", resident);
     out.bytes("total_system_memory", system_memory_bytes());
     let (libraries, functions) = picture.state.scripts.known.load().counts();
+    picture.state.scripts.machines.tidy();
     let Memory { writer, readers, texts, functions: function_machines } =
         picture.state.scripts.memory();
     let machines = writer + readers;

@@ -150,6 +150,17 @@ impl Machines {
         self.writer_bytes.store(0, Ordering::Relaxed);
     }
 
+    /// Collects the garbage of the machine of the writer where it is small and nobody uses it: so what
+    /// it takes is told alike, however many scripts have run since its last collection.
+    pub fn tidy(&self) {
+        let Some(writer) = self.writer.try_lock() else { return };
+        let age = self.age.load(Ordering::Acquire);
+        if let Some(machine) = writer.as_ref().filter(|machine| machine.age == age) {
+            machine.vm.tidy();
+            self.writer_bytes.store(machine.vm.used_memory(), Ordering::Relaxed);
+        }
+    }
+
     /// Bytes that the values of the machine of the writer take.
     #[must_use]
     pub fn writer_bytes(&self) -> usize {

@@ -81,6 +81,7 @@ fn errors_of_adding() {
          zadd z nx ch -> -ERR syntax error
          zadd z 1 a nan b -> -ERR value is not a valid float
          zadd z 1e999 b -> -ERR value is not a valid float
+         zincrby z nx a -> -ERR syntax error
          zincrby z x a -> -ERR value is not a valid float
          exists z -> 0
          set s 1

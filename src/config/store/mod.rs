@@ -100,7 +100,8 @@ impl Config {
             };
             let name = setting.name_as(&text);
             if setting.immutable {
-                return Err(refused(name, "can't set immutable config"));
+                let what = if setting.protected { "protected" } else { "immutable" };
+                return Err(refused(name, &format!("can't set {what} config")));
             }
             if names.contains(&setting.name) {
                 return Err(refused(name, "duplicate parameter"));

@@ -90,6 +90,7 @@ fn texts_of_errors() {
         );
     };
     failed("databases", "5", "can't set immutable config");
+    failed("dir", "/tmp", "can't set protected config");
     failed("appendfsync", "1", "argument(s) must be one of the following: everysec, always, no");
     failed("protected-mode", "1", "argument must be 'yes' or 'no'");
     failed("maxmemory", "-1", "argument must be a memory value");

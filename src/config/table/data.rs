@@ -9,7 +9,7 @@ const HZ_MAX: i64 = 500;
 
 pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("dir", text!(dir), "./data", "Data directory; created if it is not there")
-        .immutable(),
+        .protected(),
     Setting::new(
         "appendfsync",
         choice!(appendfsync: AppendFsync),

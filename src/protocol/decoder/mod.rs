@@ -201,6 +201,13 @@ impl RequestDecoder {
             return Ok(None);
         };
         let line = src.get(start..end).unwrap_or_default();
+        if memchr(0, line).is_some() {
+            // As in Redis no end of a line is found behind a zero byte.
+            self.parsed = start;
+            self.scanned = src.len();
+            let is_too_long = src.len() - start > self.limits.line_bytes_max;
+            return if is_too_long { Err(Error::TooBigInline) } else { Ok(None) };
+        }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let words = split_words(line).ok_or(Error::UnbalancedQuotes)?;
         if words.first().is_some_and(|word| is_http(word)) {

@@ -71,6 +71,7 @@ fn inline_commands() {
     );
     check("GET a\r\n*1\r\n$4\r\nPING\r\nGET b\n", &[&["GET", "a"], &["PING"], &["GET", "b"]]);
     check("PING", &[]);
+    check("PING\n\0PING\r\nPING\r\n", &[&["PING"]]);
 }
 
 #[test]
