@@ -6,7 +6,6 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use support::tls::write;
 use support::{Client, Connection, Server, eventually, free_port};
@@ -232,10 +231,10 @@ fn the_end_gives_up_what_takes_for_ever() {
     }
 }
 
-/// What it was answered waits for its socket; `shutdown-timeout` is ten seconds.
+/// What it was answered waits for its socket, for longer than this test waits for the end.
 #[test]
 fn the_end_does_not_wait_for_who_does_not_read() {
-    let mut server = Server::start(&[]);
+    let mut server = Server::start(&["--shutdown-timeout", "1000"]);
     let mut client = server.connect();
     assert_eq!(client.call(&["SET", "k", &"v".repeat(1 << 20)]), "+OK");
     client.send(&support::encode(&[b"GET", b"k"]).repeat(32));
@@ -244,10 +243,8 @@ fn the_end_does_not_wait_for_who_does_not_read() {
         let list = other.call(&["CLIENT", "LIST"]);
         list.lines().any(|line| line.contains("cmd=get") && !line.contains(" omem=0 "))
     });
-    let begin = Instant::now();
     server.signal("TERM");
     assert!(server.wait().success());
-    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
     drop(client);
 }
 

@@ -134,8 +134,9 @@ pub(crate) async fn save_rest(state: &ServerState, request: ShutdownRequest) {
 }
 
 /// Lets running commands and scripts and their replies finish, for at most `shutdown-timeout` seconds,
-/// then ends them. A client that does not read what it was answered is waited for a second only. What waits for a time or an event is not waited for longer than that either. A script
-/// that keeps the server busy has its end with `SHUTDOWN NOSAVE`, which is the way to that.
+/// then ends them. What waits for a time or an event is not waited for longer than that either; a client that
+/// does not read what it was answered, for a second only. A script that keeps the server busy has its end with
+/// `SHUTDOWN NOSAVE`, which is the way to that.
 pub(crate) async fn drain_connections(state: &ServerState, request: ShutdownRequest) {
     let settings = state.config.load();
     let threshold_ms = || settings.busy_reply_threshold;
