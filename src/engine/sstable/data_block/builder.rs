@@ -6,6 +6,8 @@ use super::{MARK, head};
 
 /// Blocks of fewer records have no value front.
 const VALUES_MIN: usize = 2 * RESTART_INTERVAL;
+/// Bytes of a value front at most: values may be large, and are not compared as a whole.
+const VALUE_FRONT_MAX: usize = 64;
 /// Of a key, so many bytes are looked at for what it has in common with others.
 const COLUMNS: usize = u128::BITS as usize;
 
@@ -140,7 +142,7 @@ impl DataBlockBuilder {
                 (Some(front), Some(first)) => {
                     common_prefix(first.get(..front).unwrap_or_default(), value)
                 }
-                _ => value.len(),
+                _ => value.len().min(VALUE_FRONT_MAX),
             });
         }
         common

@@ -118,6 +118,13 @@ proptest! {
     }
 
     #[test]
+    fn long_values_that_begin_alike_come_back(count in 1_u8..40, same in 0_usize..300) {
+        let value = |number: u8| [vec![b'v'; same], number.to_string().into_bytes()].concat();
+        let records: Records = (0..count).map(|n| (vec![n], Some(value(n)))).collect();
+        check(&squeezed_of(&records), &records, &[]);
+    }
+
+    #[test]
     fn any_bytes_are_walked_without_panic(
         marked: bool,
         content in prop::collection::vec(prop_oneof![0_u8..20, any::<u8>()], 0..200),
