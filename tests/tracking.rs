@@ -76,6 +76,23 @@ fn a_prefix_is_told_behind_the_replies_of_a_batch() {
 }
 
 #[test]
+fn what_was_pushed_before_a_request_stands_before_its_reply() {
+    let server = Server::start(&[]);
+    let mut other = server.connect();
+    for round in 1..=500 {
+        // The first push to a connection is the one for which it gets its outbox.
+        let mut client = resp3(&server);
+        assert_eq!(client.call(&["CLIENT", "TRACKING", "ON", "BCAST"]), "+OK");
+        for push in 0..4 {
+            assert!(other.call(&["INCR", "k"]).starts_with(':'), "round {round}, push {push}");
+            client.send(&encode(&[b"PING"]));
+            assert_eq!(client.reply(), "[invalidate, [k]]", "round {round}, push {push}");
+            assert_eq!(client.reply(), "+PONG", "round {round}, push {push}");
+        }
+    }
+}
+
+#[test]
 fn invalidations_are_redirected_to_who_listens_and_to_who_speaks_resp3() {
     let server = Server::start(&[]);
     let (mut client, mut other) = (server.connect(), server.connect());

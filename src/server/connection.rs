@@ -251,6 +251,7 @@ async fn turn(
         dispatcher.session.client.is_served.store(true, Ordering::Relaxed);
         dispatcher.has_waited = false;
         let before = input.len();
+        dispatcher.push_first(&mut output);
         let outcome = answer(dispatcher, &mut decoder, &mut input, &mut output).await?;
         let client = &dispatcher.session.client;
         if dispatcher.has_waited {

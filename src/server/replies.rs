@@ -21,6 +21,16 @@ impl Dispatcher {
         }
     }
 
+    /// Puts what waits to be pushed before the replies of the calls that follow. Whoever sees what another
+    /// call has done, and then sends one of its own, finds what was pushed for the first before the
+    /// reply of the second.
+    pub(super) fn push_first(&mut self, output: &mut Output) {
+        self.session.adopt_outbox(&self.state);
+        if let Some(pushes) = self.session.pushes.as_deref() {
+            pushes::append(&pushes.outbox, output, Portion::all(self.session.replies));
+        }
+    }
+
     /// Notes that the connection reads these keys, where it keeps copies: before it looks at them.
     pub(super) fn remember(&self, command: &Command, words: &[Bytes]) {
         if self.session.remembered().is_some() {

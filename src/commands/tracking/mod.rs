@@ -27,7 +27,8 @@
 //! behind the read in the batch, or in a later one, finds the entry, one before does not.
 //!
 //! *It is told behind the value.* What is pushed to a connection is written behind its replies, and a
-//! reply that was being made when something was pushed comes first. Only the calls of a group, which
+//! reply that was being made when something was pushed comes first; what was pushed before a request
+//! was read stands before its reply. Only the calls of a group, which
 //! travel to the writer together, have several replies waiting at once; there an invalidation says
 //! behind which reply it has to stand: that with which the key was read, and that of the call which
 //! modified it, if the client did it itself. What is not about one read (prefixes, a flush) stands
