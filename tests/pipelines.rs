@@ -293,20 +293,14 @@ fn statistics_count_what_a_command_does_before_its_transaction() {
     let fill =
         "for i = 1, 30000 do redis.call('SADD', KEYS[1], i) redis.call('SADD', KEYS[2], -i) end";
     assert_eq!(client.call(&["EVAL", fill, "2", "a", "b"]), "(nil)");
-    let microseconds = |client: &mut Client| -> u128 {
-        let time = client.call(&["TIME"]);
-        let (seconds, rest) = time.trim_matches(['[', ']']).split_once(", ").expect("two numbers");
-        let number = |text: &str| text.parse::<u128>().expect("a number");
-        number(seconds) * 1_000_000 + number(rest)
-    };
-    let before = microseconds(&mut client);
-    assert_eq!(client.call(&["SUNIONSTORE", "c", "a", "b"]), ":60000");
-    let took = microseconds(&mut client) - before;
+    // Nothing is in both: all that the command does is read, before a transaction that writes nothing.
+    assert_eq!(client.call(&["SINTERSTORE", "c", "a", "b"]), ":0");
     let stats = client.call(&["INFO", "commandstats"]);
-    let line = stats.lines().find(|line| line.starts_with("cmdstat_sunionstore")).expect("it ran");
+    let line = stats.lines().find(|line| line.starts_with("cmdstat_sinterstore")).expect("it ran");
     let usec = line.split("usec=").nth(1).and_then(|rest| rest.split(',').next()).expect("there");
     let counted: u128 = usec.parse().expect("a number");
-    assert!(counted * 2 > took, "{counted} of {took} microseconds");
+    // 30,000 members are looked up, which no machine does in less.
+    assert!(counted > 2_000, "{counted} microseconds");
 }
 
 #[test]
