@@ -9,7 +9,7 @@ ahead_begin() {
     # In a group of its own, so that it can be ended with what it has started.
     set -m
     (
-        renice -n 10 "$BASHPID"
+        renice -n 4 "$BASHPID"
         { clients_fetch; suite_fetch; } &
         server_build
         wait
