@@ -8,7 +8,7 @@ mod support;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use support::{Client, Server};
+use support::{Client, Server, encode, eventually};
 
 /// Elements, several times as many as a transaction may write in place.
 const MANY: usize = 20_000;
@@ -186,4 +186,36 @@ fn others_read_while_long_strings_are_combined() {
     });
     assert!(answered > 100, "only {answered} reads were answered beside five long commands");
     assert_eq!(client.call(&["BITCOUNT", "not:4"]), ":134217727");
+}
+
+/// Bytes of all tables.
+fn tables_bytes(client: &mut Client) -> usize {
+    let info = client.call(&["INFO", "lsm"]);
+    let field = info.lines().find_map(|line| line.strip_prefix("tables_bytes:"));
+    field.expect("the field is there").trim().parse().expect("a number")
+}
+
+#[test]
+fn the_space_of_a_large_value_comes_back_without_a_command() {
+    const MIB: usize = 1 << 20;
+    let mut server = Server::start(&["--maxmemory", "64mb", "--appendfsync", "everysec"]);
+    let mut client = server.connect();
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..48 {
+        // Of what cannot be compressed.
+        let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(MIB).collect();
+        client.send(&encode(&[b"APPEND".as_slice(), b"large", &bytes]));
+        assert!(client.reply().starts_with(':'));
+    }
+    // At rest: nothing meets them by itself any more.
+    eventually("all is in place", || {
+        let info = client.call(&["INFO", "lsm"]);
+        let is = |field: &str| info.lines().any(|line| line.trim() == field);
+        is("compactions_running:0") && is("sealed_memtables:0") && is("compaction_debt_bytes:0")
+    });
+    assert!(tables_bytes(&mut client) > 24 * MIB);
+    assert_eq!(client.call(&["DEL", "large"]), ":1");
+    eventually("the space is back", || tables_bytes(&mut client) < 10 * MIB);
+    server.kill_and_restart();
+    assert_eq!(server.connect().call(&["EXISTS", "large"]), ":0");
 }

@@ -32,7 +32,8 @@ pub struct EditOutcome {
     pub hits: u64,
     /// Keys that were looked up for reading and not found.
     pub misses: u64,
-    /// Whether a database was emptied that held keys: see [`super::dropped_ranges`].
+    /// Whether a database was emptied that held keys, or a large value is gone: see
+    /// [`crate::engine::Engine::reclaim`].
     pub dropped: bool,
 }
 
@@ -506,6 +507,7 @@ impl<'a> Edit<'a> {
         if let Some(generation) = before {
             let record = key::generation(self.keyspace, generation);
             self.txn.delete(Bytes::copy_from_slice(&record));
+            self.outcome.dropped |= old.is_some_and(Meta::is_large);
         }
         if let Some(generation) = after {
             let record = key::generation(self.keyspace, generation);

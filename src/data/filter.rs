@@ -7,13 +7,7 @@ use bytes::Bytes;
 use super::key::{self, Kind};
 use super::meta::Meta;
 use super::root::RootRef;
-use crate::engine::{Filter, Judge, KeyRange, Read, Result};
-
-/// The ranges of the keyspaces that no database has any more, by the root record `root`; for
-/// [`crate::engine::Engine::reclaim`]. Fails where the record is damaged.
-pub fn dropped_ranges(root: &[u8]) -> Result<Vec<KeyRange>> {
-    Ok(RootRef::parse(root)?.dropped().into_iter().map(key::keyspaces).collect())
-}
+use crate::engine::{Filter, Judge, Read, Result};
 
 /// Drops the records of keyspaces that no database has, and elements of dead generations.
 #[derive(Debug, Clone, Copy, Default)]

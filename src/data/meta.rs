@@ -30,6 +30,11 @@ pub(super) const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a chunk of a longer string.
 pub(super) const CHUNK_BYTES: usize = 16 * 1024;
 
+/// From so many elements on a value is large: it takes megabytes.
+const LARGE_ELEMENTS: u64 = 1 << 16;
+/// From so many bytes on a string is large.
+const LARGE_BYTES: u64 = 4 << 20;
+
 const FLAG_EXPIRY: u8 = 1;
 const FLAG_RAW: u8 = 2;
 const FLAG_TEXT: u8 = 4;
@@ -293,6 +298,18 @@ impl Meta {
             Body::Collection(collection) => collection.generation(),
             Body::List(list) => list.generation(),
             Body::Stream(stream) => stream.generation(),
+        }
+    }
+
+    /// Whether what it takes on disk is worth a search for it when it is gone.
+    #[must_use]
+    pub(super) fn is_large(&self) -> bool {
+        match &self.body {
+            Body::Inline(_) => false,
+            Body::Chunked { len, .. } => *len >= LARGE_BYTES,
+            Body::Collection(collection) => collection.count >= LARGE_ELEMENTS,
+            Body::List(list) => list.count() >= LARGE_ELEMENTS,
+            Body::Stream(stream) => stream.length >= LARGE_ELEMENTS,
         }
     }
 

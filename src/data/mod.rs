@@ -87,7 +87,7 @@ pub use expiry::{
     Due, DueRecords, ExpiryCycle, ExpiryMarks, LAG_MS as EXPIRY_LAG_MS, expire_due, find_due,
 };
 pub use extended::Extended;
-pub use filter::{RecordFilter, dropped_ranges};
+pub use filter::RecordFilter;
 pub use geo::{Place as GeoPlace, Shape as GeoShape};
 pub use glob::{glob_matches, glob_prefix};
 pub use hash::HashEdit;

@@ -16,7 +16,6 @@
 //! id is the number of the database. The record is checked by the log and the manifest that keep
 //! it, so it carries no checksum; its length and order are checked whenever it is read.
 
-use std::ops::Range;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -91,27 +90,6 @@ impl<'a> RootRef<'a> {
     /// The databases that are listed, ascending.
     pub fn databases(self) -> impl Iterator<Item = Database> + 'a {
         self.entries.iter().map(decode)
-    }
-
-    /// The keyspace ids that some database had and none has any more.
-    #[must_use]
-    pub fn dropped(self) -> Vec<Range<u32>> {
-        let mut used: Vec<u32> = self.databases().map(|database| database.keyspace).collect();
-        used.sort_unstable();
-        let defaults = self.databases().map(|database| u32::from(database.db));
-        let mut dropped: Vec<Range<u32>> = defaults
-            .filter(|keyspace| used.binary_search(keyspace).is_err())
-            .map(|keyspace| keyspace..keyspace + 1)
-            .collect();
-        let mut from = FIRST_FRESH_KEYSPACE;
-        let fresh = used.into_iter().filter(|keyspace| *keyspace >= FIRST_FRESH_KEYSPACE);
-        for keyspace in fresh.chain([self.next_keyspace]) {
-            if from < keyspace {
-                dropped.push(from..keyspace);
-            }
-            from = keyspace.saturating_add(1);
-        }
-        dropped
     }
 
     /// The generation that is given out next.
@@ -320,33 +298,6 @@ mod tests {
         root.add(0, 1, 0);
         root.flush(0);
         assert_ne!(root.database(0).keyspace, first);
-    }
-
-    #[test]
-    fn dropped_are_those_that_nobody_has() {
-        let mut root = Root::parse(b"").unwrap();
-        let dropped = |root: &mut Root| {
-            let bytes = root.take_changed().unwrap().unwrap();
-            RootRef::parse(&bytes).unwrap().dropped()
-        };
-        assert_eq!(RootRef::parse(b"").unwrap().dropped(), []);
-        root.add(0, 1, 0);
-        root.add(5, 1, 0);
-        root.swap(0, 5);
-        assert_eq!(dropped(&mut root), []);
-        root.flush(0);
-        assert_eq!(dropped(&mut root), std::slice::from_ref(&(5..6)));
-        let fresh = FIRST_FRESH_KEYSPACE;
-        for _ in 0..3 {
-            root.add(0, 1, 0);
-            root.flush(0);
-        }
-        root.add(5, 1, 0);
-        root.flush(5);
-        assert_eq!(dropped(&mut root), [0..1, 5..6, fresh..fresh + 3]);
-        root.add(0, 1, 0);
-        root.flush(0);
-        assert_eq!(dropped(&mut root), [0..1, 5..6, fresh..fresh + 4]);
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub(super) enum Work {
     MarkLog(LogPosition),
     Sweep(Vec<Arc<Sealed>>),
     TrimRows { flushed: SeqNo },
+    MarkDead,
     Compact { job: u64, version: Arc<Version>, choice: Choice },
 }
 
@@ -57,6 +58,7 @@ impl Work {
             Self::MarkLog(_) => "mark",
             Self::Sweep(_) => "sweep",
             Self::TrimRows { .. } => "trim",
+            Self::MarkDead => "mark-dead",
             Self::Compact { .. } => "compact",
         }
     }
@@ -97,6 +99,12 @@ pub(super) fn choose(shared: &Shared, state: &mut State, role: Role) -> Option<W
     }
     if role == Role::Flush {
         return None;
+    }
+    // What runs already may leave dead records behind, for the view of which they are alive; and what is
+    // not in a table yet is not found.
+    if state.look_for_dead && state.compactions.count() == 0 && shared.tree().sealed.is_empty() {
+        state.look_for_dead = false;
+        return Some(Work::MarkDead);
     }
     let version = shared.tree().version.clone();
     let now_ms = shared.clock.unix_ms();
@@ -173,6 +181,7 @@ pub(super) fn run(shared: &Shared, mut work: Work) -> Result<()> {
             shared.tree().rows.trim(*flushed);
             Ok(())
         }
+        Work::MarkDead => compaction::mark_dead(shared),
         Work::Compact { version, choice, .. } => compaction::run(shared, version, choice),
     };
     if let Work::Flush(_) = &work {
@@ -187,7 +196,7 @@ pub(super) fn run(shared: &Shared, mut work: Work) -> Result<()> {
             state.flush_running = false;
             state.flush_failure = result.as_ref().err().cloned();
         }
-        Work::PrepareLogSegment | Work::MarkLog(_) | Work::TrimRows { .. } => {}
+        Work::PrepareLogSegment | Work::MarkLog(_) | Work::TrimRows { .. } | Work::MarkDead => {}
         Work::Sweep(_) => state.sweep_running = false,
         Work::Compact { job, choice, .. } => {
             state.compactions.end(*job);
@@ -305,7 +314,7 @@ fn work(shared: &Shared, role: Role) {
             shared.work.wait_for(&mut state, LOOK_EVERY);
             continue;
         };
-        let is_optional = matches!(work, Work::Compact { .. } | Work::Sweep(_));
+        let is_optional = matches!(work, Work::Compact { .. } | Work::MarkDead | Work::Sweep(_));
         let is_flush = matches!(work, Work::Flush(_));
         let result = MutexGuard::unlocked(&mut state, || run(shared, work));
         if result.is_err() && is_optional {

@@ -16,7 +16,8 @@ pub trait Filter: Send + Sync + std::fmt::Debug {
 
 /// Says which records of one compaction are dead. Asked in key order.
 pub trait Judge: Send {
-    /// Whether this record, and every older record of the same key, can never be read again.
+    /// Whether this record, and every older record of the same key, can never be read again. Where the
+    /// value is not known it is empty; then `false` is always right.
     fn is_dead(&mut self, key: &Bytes, value: &[u8]) -> Result<bool>;
 }
 

@@ -8,10 +8,9 @@ use super::background::{self, Role, Work};
 use super::compaction::{self, Reason};
 use super::recover::{self, Access};
 use super::shared::Shared;
-use super::version::lies_within;
 use super::{
-    CheckedTables, Error, Filter, KeyRange, Options, ReadMode, Result, SeqNo, Snapshot, Stats,
-    Writer, check, log_mark, space, stats,
+    CheckedTables, Error, Filter, Options, ReadMode, Result, SeqNo, Snapshot, Stats, Writer, check,
+    log_mark, space, stats,
 };
 use crate::env::{Clock, Fs};
 
@@ -203,18 +202,12 @@ impl Engine {
         damaged.map_or(Ok(()), |(_, error)| Err(error.clone()))
     }
 
-    /// Tells that most records of `range` are dead by now (a keyspace was dropped): its tables are
-    /// rewritten in the background, when nothing is more urgent, so that their space comes back. What
-    /// is dead remains for the [`Filter`] to say.
-    pub fn reclaim(&self, range: &KeyRange) {
+    /// Tells that many records are dead by now (a keyspace was dropped, or a large value): tables that are
+    /// full of such are looked for and rewritten in the background, when nothing is more urgent, so that
+    /// their space comes back. What is dead remains for the [`Filter`] to say. Does not wait.
+    pub fn reclaim(&self) {
         let shared = self.shared();
-        let mut state = shared.state.lock();
-        let tree = shared.tree();
-        for (_, handle) in tree.version.tables().filter(|(level, _)| *level > 0) {
-            if lies_within(handle.info(), range) {
-                state.compactions.mark(handle.id());
-            }
-        }
+        shared.state.lock().look_for_dead = true;
         shared.work.notify_all();
     }
 

@@ -95,6 +95,8 @@ pub(super) struct State {
     pub(super) flushed: SeqNo,
     pub(super) flush_running: bool,
     pub(super) compactions: Running,
+    /// Many records have died that no compaction has met.
+    pub(super) look_for_dead: bool,
     pub(super) prepare_log_segment: bool,
     pub(super) sweep_running: bool,
     pub(super) log_mark: LogMark,

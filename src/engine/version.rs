@@ -139,12 +139,6 @@ fn is_before_end(info: &TableInfo, end: &Bound<Bytes>) -> bool {
     }
 }
 
-/// Whether every key of a table is in `range`.
-pub(super) fn lies_within(info: &TableInfo, range: &KeyRange) -> bool {
-    use std::ops::RangeBounds;
-    range.contains(&info.smallest) && range.contains(&info.largest)
-}
-
 /// All tables of the tree.
 #[derive(Debug, Clone)]
 pub(super) struct Version {

@@ -19,7 +19,7 @@ impl WriterTask {
         let due = found.records.get(from..).unwrap_or_default();
         let notes = !self.waiters.is_empty();
         // However many have gone before those that go now.
-        let cycle = transact(&mut self.writer, &self.state, (0, None), |edit| {
+        let cycle = transact((&mut self.writer, &mut self.drops), &self.state, (0, None), |edit| {
             if notes {
                 edit.note_ready();
             }
@@ -51,13 +51,14 @@ impl WriterTask {
         }
         let mode = ReadMode::Resident;
         let notes = !self.waiters.is_empty();
-        let reaped = transact(&mut self.writer, &self.state, (db, Some(mode)), |edit| {
-            if notes {
-                edit.note_ready();
-            }
-            edit.reap(outcome)?;
-            Ok((edit.take_ready(), edit.take_events(), edit.take_modified()))
-        });
+        let reaped =
+            transact((&mut self.writer, &mut self.drops), &self.state, (db, Some(mode)), |edit| {
+                if notes {
+                    edit.note_ready();
+                }
+                edit.reap(outcome)?;
+                Ok((edit.take_ready(), edit.take_events(), edit.take_modified()))
+            });
         match reaped {
             Ok((ready, events, modified)) => {
                 self.announcements.note(&self.state, &events, modified, Cause::NOBODY);
@@ -68,10 +69,10 @@ impl WriterTask {
     }
 }
 
-/// Runs `change` as a transaction of the server's own, and commits it; without a mode its walks may be
-/// of any length.
+/// Runs `change` as a transaction of the server's own, commits it, and notes whether it drops much;
+/// without a mode its walks may be of any length.
 pub(super) fn transact<T>(
-    writer: &mut Writer,
+    (writer, drops): (&mut Writer, &mut bool),
     state: &ServerState,
     (db, mode): (u16, Option<ReadMode>),
     change: impl FnOnce(&mut Edit<'_>) -> engine::Result<T>,
@@ -88,5 +89,6 @@ pub(super) fn transact<T>(
         writer.commit(changes);
     }
     account::edit(state, &outcome);
+    *drops |= outcome.dropped;
     Ok(answer)
 }

@@ -23,7 +23,7 @@ use crate::commands::acl::Users;
 use crate::commands::{PLACES, ServerState, memory_budget};
 use crate::config::{AppendFsync, Config, Parsed, Settings};
 use crate::data;
-use crate::engine::{self, Engine, Options, Read, ReadMode, Writer};
+use crate::engine::{self, Engine, Options, Writer};
 use crate::env::background;
 use crate::env::process::{self, Standing, stand_back};
 use crate::env::{Clock, RealFs, SystemClock};
@@ -151,17 +151,9 @@ pub(crate) fn open_engine(
     };
     let (engine, writer) =
         Engine::open(RealFs::shared(), clock, options, Arc::new(data::RecordFilter))?;
-    reclaim_dropped(&engine);
+    // What the end of the process has interrupted.
+    engine.reclaim();
     Ok((engine, writer))
-}
-
-/// Has the space of keyspaces that no database has any more given back. What a kill interrupts is
-/// found again at the next start.
-pub(crate) fn reclaim_dropped(engine: &Engine) {
-    match data::dropped_ranges(engine.snapshot(ReadMode::Resident).root()) {
-        Ok(ranges) => ranges.iter().for_each(|range| engine.reclaim(range)),
-        Err(error) => tracing::error!(%error, "the table of databases cannot be read"),
-    }
 }
 
 /// One thread runs everything where `io-threads` is 1, so that no wake-up crosses a core. The threads

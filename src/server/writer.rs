@@ -58,7 +58,7 @@ pub(super) struct UnderWay {
     waiting: Vec<Waiting>,
     /// What is told when it is published.
     told: Vec<Told>,
-    /// Whether it drops a keyspace.
+    /// Whether it drops a keyspace, or a large value.
     drops: bool,
 }
 
@@ -98,7 +98,7 @@ pub(crate) struct WriterTask {
     pub(super) open: Vec<Waiting>,
     /// What is to be told when what has run is published, and what waits for a fan-out to many.
     pub(super) announcements: Announcements,
-    /// Whether the open batch drops a keyspace.
+    /// Whether the open batch drops a keyspace, or a large value.
     pub(super) drops: bool,
     pub(super) under_way: Option<UnderWay>,
     sync_under_way: Option<SyncUnderWay>,
@@ -404,7 +404,7 @@ impl WriterTask {
                     self.state.expires_anew.store(true, Ordering::Release);
                 }
                 if drops && let Ok(engine) = self.state.engine() {
-                    super::run::reclaim_dropped(&engine);
+                    engine.reclaim();
                 }
                 self.announcements.publish(&self.state, told, waiting);
             }
@@ -489,10 +489,15 @@ impl WriterTask {
                 drop(to.send(Ok(())));
             }
             Control::Change(Change { db, mode, run }, to) => {
-                let changed = transact(&mut self.writer, &self.state, (db, Some(mode)), |edit| {
-                    run(edit)?;
-                    Ok(edit.take_modified())
-                });
+                let changed = transact(
+                    (&mut self.writer, &mut self.drops),
+                    &self.state,
+                    (db, Some(mode)),
+                    |edit| {
+                        run(edit)?;
+                        Ok(edit.take_modified())
+                    },
+                );
                 match changed {
                     Ok(modified) => {
                         self.announcements.note(&self.state, &[], modified, Cause::NOBODY);

@@ -77,7 +77,7 @@ pub(in super::super) fn choose(
     }
     choose_garbage(version, running, now_ms)
         .or_else(|| level0_garbage(version, options, running))
-        .or_else(|| choose_marked(version, running))
+        .or_else(|| choose_marked(version, options, running))
 }
 
 /// A score of 1, in thousandths.
@@ -244,14 +244,15 @@ pub(in super::super) fn level0_at_leisure(
     (bytes(true).saturating_mul(LEISURE_WRITES_MAX) >= bytes(false)).then_some(choice)
 }
 
-/// A table that somebody marked; the deepest first, so that those above it find nothing below.
-fn choose_marked(version: &Version, running: &Running) -> Option<Choice> {
+/// A table that somebody marked; the deepest first, so that those above it find nothing below. Level 0
+/// goes as a whole, oldest first.
+fn choose_marked(version: &Version, options: &Options, running: &Running) -> Option<Choice> {
     let is_marked = |(_, handle): &(usize, &Arc<Handle>)| running.marked.contains(&handle.id());
     let marked: Vec<_> = version.tables().filter(is_marked).collect();
-    marked
-        .into_iter()
-        .rev()
-        .find_map(|(level, handle)| rewrite(version, level, handle, running, Reason::Asked))
+    marked.into_iter().rev().find_map(|(from, handle)| match from {
+        0 => level0(version, options, running, Reason::Asked),
+        _ => rewrite(version, from, handle, running, Reason::Asked),
+    })
 }
 
 fn rewrite(

@@ -9,6 +9,7 @@
 //! when no deeper level can hold its key.
 
 mod choose;
+mod dead;
 mod run;
 mod targets;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub(super) use choose::{Choice, Reason, choose, choose_from, level0_at_leisure, level0_for_waste};
+pub(super) use dead::mark_dead;
 pub(super) use run::run;
 use targets::Targets;
 

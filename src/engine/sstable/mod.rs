@@ -14,6 +14,7 @@ mod iter;
 mod open;
 mod options;
 mod partitions;
+mod samples;
 mod table;
 mod verify;
 
